@@ -1,0 +1,1 @@
+"""What is true of facial expression recognition, whether or not anyone searches."""

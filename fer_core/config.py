@@ -1,0 +1,239 @@
+"""One trial's choices: frozen, JSON both ways, hashed to a `config_id`. Standard library only.
+
+A network is a stream of face views through a backbone (frozen to some depth and pooled), an
+optional PCA of its stored features, an optional recurrent cell over the frames, and a head of
+fully connected layers. `validate` names the field, the value, and what would be right.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fer_core.errors import ConfigError, unknown
+
+VIEWS = ("aligned",)
+BACKBONES: Mapping[str, int] = {"dlib_resnet": 6, "vgg16": 5, "c3d": 5}  # name: blocks to cut at
+WEIGHTS: Mapping[str, tuple[str, ...]] = {  # backbone: where its weights may come from
+    "dlib_resnet": ("package", "random"),
+    "vgg16": ("file", "imagenet", "random"),
+    "c3d": ("random",),
+}
+POOLINGS = ("none", "avg", "max")
+CELLS = ("rnn", "lstm", "gru")
+OPTIMIZERS = ("adam", "adamw", "sgd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipConfig:
+    """Which frames of a clip are read: `frames` of them, evenly from `start` to `end`."""
+
+    start: float = 0.5  # fraction of the clip; 50-80 % is Garcia Zapata 2018's window
+    end: float = 0.8
+    frames: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """A view of the face, and the backbone that reads it."""
+
+    backbone: str
+    weights: str  # "package", "file", "imagenet" or "random"; never chosen silently
+    blocks: int  # how many blocks of the backbone are used
+    freeze_depth: int  # how many of them keep their weights, from the input on
+    pooling: str = "none"  # over the positions of the last block's map
+    view: str = "aligned"
+    width: float = 1.0  # factor on every channel count; 1.0 is the published network
+    crop_pixels: int | None = None  # side of the square that the backbone reads; None: its own
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig:
+    """A recurrent cell over the frames of a clip."""
+
+    cell: str
+    hidden: int
+    layers: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """Fully connected layers between the features and the logits."""
+
+    fc_layers: int = 0
+    fc_width: int = 128
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How the trainable part is fitted."""
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    epochs: int = 20
+    batch_clips: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that a trial may choose; what is inactive is None."""
+
+    stream: StreamConfig
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    pca_dim: int | None = None  # None: no PCA
+    recurrent: RecurrentConfig | None = None  # None: frames are scored alone and vote
+    head: HeadConfig = field(default_factory=HeadConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @property
+    def family(self) -> str:
+        """The kind of model, in the study's words: cnn, c3d, cnn+rnn, cnn+lstm, cnn+gru."""
+        if self.stream.backbone == "c3d":
+            return "c3d"
+        return "cnn" if self.recurrent is None else f"cnn+{self.recurrent.cell}"
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the whole backbone keeps its weights, so that its features are stored."""
+        return self.stream.freeze_depth == self.stream.blocks
+
+    @property
+    def config_id(self) -> str:
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """Write the canonical JSON: keys sorted, inactive choices absent, floats by repr."""
+        return json.dumps(_active(asdict(self)), sort_keys=True, separators=(",", ":"))
+
+
+def from_json(text: str) -> Config:
+    """Read what `Config.to_json` wrote.
+
+    Raises: ConfigError where a field is unknown, missing or out of range.
+    """
+    values = json.loads(text)
+    parts = {
+        "stream": StreamConfig,
+        "clip": ClipConfig,
+        "recurrent": RecurrentConfig,
+        "head": HeadConfig,
+        "optimizer": OptimizerConfig,
+    }
+    try:
+        built = {k: parts[k](**v) if k in parts else v for k, v in values.items()}
+        return Config(**built)
+    except TypeError as error:
+        raise ConfigError(f"config {text}: {error}.") from error
+
+
+def flat(config: Config) -> dict[str, str | int | float | None]:
+    """Give the columns `config.*` of the leaderboard."""
+    return {
+        "config.views": config.stream.view,
+        "config.backbone": config.stream.backbone,
+        "config.freeze_depth": config.stream.freeze_depth,
+        "config.pooling": config.stream.pooling,
+        "config.fc_layers": config.head.fc_layers,
+        "config.fusion_point": None,  # one stream has nothing to fuse
+        "config.recurrent_cell": config.recurrent.cell if config.recurrent else None,
+        "config.pca_dim": config.pca_dim,
+        "config.frames": config.clip.frames,
+        "config.optimizer": config.optimizer.name,
+        "config.lr": config.optimizer.lr,
+    }
+
+
+def validate(config: Config) -> None:
+    """Refuse a config that cannot work.
+
+    Raises: ConfigError that names the field, its value, and what would be right.
+    """
+    _check_stream(config.stream)
+    clip, head, optimizer = config.clip, config.head, config.optimizer
+    _require(
+        0 <= clip.start < clip.end <= 1,
+        "clip.start, clip.end",
+        (clip.start, clip.end),
+        "fractions with 0 <= start < end <= 1",
+    )
+    _require(clip.frames >= 1, "clip.frames", clip.frames, "at least 1")
+    _require(0 <= head.fc_layers <= 3, "head.fc_layers", head.fc_layers, "0 to 3")
+    _require(head.fc_width >= 1, "head.fc_width", head.fc_width, "at least 1")
+    _require(0 <= head.dropout < 1, "head.dropout", head.dropout, "in [0, 1)")
+    _one_of("optimizer.name", optimizer.name, OPTIMIZERS)
+    for name in ("lr", "epochs", "batch_clips"):
+        value = getattr(optimizer, name)
+        _require(value > 0, f"optimizer.{name}", value, "above 0")
+    _require(optimizer.weight_decay >= 0, "optimizer.weight_decay", optimizer.weight_decay, ">= 0")
+    if config.recurrent is not None:
+        _one_of("recurrent.cell", config.recurrent.cell, CELLS)
+        _require(config.recurrent.hidden >= 1, "recurrent.hidden", config.recurrent.hidden, ">= 1")
+        _require(
+            1 <= config.recurrent.layers <= 3, "recurrent.layers", config.recurrent.layers, "1 to 3"
+        )
+        _require(
+            config.stream.backbone != "c3d",
+            "recurrent",
+            config.recurrent,
+            "None: c3d reads the frames as one volume",
+        )
+    if config.pca_dim is not None:
+        _require(config.pca_dim >= 1, "pca_dim", config.pca_dim, "at least 1, or None")
+        _require(
+            config.frozen,
+            "pca_dim",
+            config.pca_dim,
+            "None unless freeze_depth == blocks: PCA reads stored features",
+        )
+
+
+def _check_stream(stream: StreamConfig) -> None:
+    _one_of("stream.backbone", stream.backbone, BACKBONES)
+    blocks = BACKBONES[stream.backbone]
+    _one_of("stream.weights", stream.weights, WEIGHTS[stream.backbone])
+    _one_of("stream.pooling", stream.pooling, POOLINGS)
+    _one_of("stream.view", stream.view, VIEWS)
+    _require(1 <= stream.blocks <= blocks, "stream.blocks", stream.blocks, f"1 to {blocks}")
+    _require(
+        0 <= stream.freeze_depth <= stream.blocks,
+        "stream.freeze_depth",
+        stream.freeze_depth,
+        f"0 to stream.blocks, {stream.blocks}",
+    )
+    _require(0 < stream.width <= 1, "stream.width", stream.width, "in (0, 1]")
+    _require(
+        stream.width == 1 or stream.weights == "random",
+        "stream.width",
+        stream.width,
+        "1 unless weights are random: trained weights fit the published width only",
+    )
+    _require(
+        stream.crop_pixels is None or 32 <= stream.crop_pixels <= 224,
+        "stream.crop_pixels",
+        stream.crop_pixels,
+        "32 to 224, or None",
+    )
+
+
+def _one_of(name: str, value: object, known: Mapping[str, Any] | tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(unknown(name, value, known))
+
+
+def _require(holds: bool, name: str, value: object, right: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name} is {value!r}; it must be {right}.")
+
+
+def _active(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _active(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }

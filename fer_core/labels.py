@@ -1,0 +1,41 @@
+"""The vocabulary of emotions, and the three tasks that a dataset's labels can be read as."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from fer_core.errors import DataError, unknown
+
+Authenticity = Literal["genuine", "acted"]
+Task = Literal["emotion", "authenticity", "hidden"]
+
+TASKS: tuple[Task, ...] = ("emotion", "authenticity", "hidden")
+AUTHENTICITIES: tuple[Authenticity, ...] = ("genuine", "acted")
+EMOTIONS = (
+    "neutral",
+    "anger",
+    "contempt",
+    "disgust",
+    "fear",
+    "happiness",
+    "sadness",
+    "surprise",
+)
+
+
+def label(task: str, emotion: str, authenticity: str | None) -> str:
+    """Name the class of a clip; `hidden` is emotion x authenticity, 12 classes in SASE-FE."""
+    if task == "emotion":
+        return emotion
+    if task not in TASKS:
+        raise DataError(unknown("task", task, TASKS))
+    if authenticity is None:
+        raise DataError(
+            f"task '{task}' needs genuine and acted clips, and this dataset does not say which is "
+            "which; use --task emotion."
+        )
+    return authenticity if task == "authenticity" else f"{emotion}_{authenticity}"
+
+
+def class_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """List the classes that occur, in alphabetical order, which is the order of the logits."""
+    return tuple(sorted(set(labels)))

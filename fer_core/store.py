@@ -1,0 +1,122 @@
+"""Content-addressed arrays on disk: written aside, synced, renamed, checked, made by one maker.
+
+An entry is `<stage>/<key>.npy`, read by memory map, and a JSON sidecar of the same name that is
+written last: without it, or where size or hash differ, the entry is not there and is made again.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def key_of(parts: Mapping[str, Any]) -> str:
+    """Hash everything that can change a stage's result; `parts` must be JSON."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the store holds under a key: a read-only array, and what its maker said of it."""
+
+    array: Array
+    meta: dict[str, Any]
+
+
+class Store:
+    """A folder of stage outputs that several processes read and write at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._trusted: set[Path] = set()  # hashed once in this process
+
+    def get(self, stage: str, key: str) -> Entry | None:
+        """Open an entry, or give None where it is absent, half-written or corrupt."""
+        path = self._path(stage, key)
+        try:
+            sidecar = json.loads(path.with_suffix(".json").read_text())
+            if path not in self._trusted and _sha256(path) != sidecar["sha256"]:
+                return None
+            array = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, KeyError):
+            return None
+        self._trusted.add(path)
+        return Entry(array, sidecar["meta"])
+
+    def put(self, stage: str, key: str, array: Array, meta: Mapping[str, Any]) -> Entry:
+        """Write an entry so that a kill at any moment leaves the old state or the new."""
+        path = self._path(stage, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._trusted.discard(path)
+        digest = _write(path, lambda file: np.save(file, array, allow_pickle=False))
+        sidecar = {
+            "key": key,
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "sha256": digest,
+            "meta": dict(meta),
+        }
+        text = json.dumps(sidecar).encode()
+        _write(path.with_suffix(".json"), lambda file: file.write(text))
+        self._trusted.add(path)
+        return Entry(np.load(path, mmap_mode="r"), dict(meta))
+
+    @contextmanager
+    def lease(self, stage: str, key: str) -> Iterator[bool]:
+        """Try to become the only maker of an entry; the system frees it when a maker dies."""
+        path = self._path(stage, key).with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def _path(self, stage: str, key: str) -> Path:
+        return self.root / stage / f"{key}.npy"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file as a whole: written aside, synced, renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, lambda file: file.write(content))
+
+
+def _write(path: Path, fill: Any) -> str:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        digest = _sha256(Path(name))
+        os.replace(name, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself must survive a power cut
+    finally:
+        os.close(folder)
+    return digest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
