@@ -220,6 +220,13 @@ def _check_stream(stream: StreamConfig) -> None:
         "32 to 224, or None",
     )
 
+    _require(
+        stream.backbone != "c3d" or stream.freeze_depth == 0,
+        "stream.freeze_depth",
+        stream.freeze_depth,
+        "0 for c3d: its weights are random, and nothing is worth freezing",
+    )
+
 
 def _one_of(name: str, value: object, known: Mapping[str, Any] | tuple[str, ...]) -> None:
     if value not in known:

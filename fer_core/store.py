@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+_HEADER_BYTES = 128  # of an .npy file; an array without items cannot be mapped
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
@@ -49,7 +50,7 @@ class Store:
             sidecar = json.loads(path.with_suffix(".json").read_text())
             if path not in self._trusted and _sha256(path) != sidecar["sha256"]:
                 return None
-            array = np.load(path, mmap_mode="r")
+            array = _open(path)
         except (OSError, ValueError, KeyError):
             return None
         self._trusted.add(path)
@@ -71,7 +72,7 @@ class Store:
         text = json.dumps(sidecar).encode()
         _write(path.with_suffix(".json"), lambda file: file.write(text))
         self._trusted.add(path)
-        return Entry(np.load(path, mmap_mode="r"), dict(meta))
+        return Entry(_open(path), dict(meta))
 
     @contextmanager
     def lease(self, stage: str, key: str) -> Iterator[bool]:
@@ -94,6 +95,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file as a whole: written aside, synced, renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, lambda file: file.write(content))
+
+
+def _open(path: Path) -> Array:
+    array: Array = np.load(path, mmap_mode="r" if path.stat().st_size > _HEADER_BYTES else None)
+    return array
 
 
 def _write(path: Path, fill: Any) -> str:

@@ -1,0 +1,30 @@
+"""What all trials of a study share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_core.labels import class_names, label
+from fer_core.manifest import Clip, Manifest
+from fer_core.protocol import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """The data, how they are split and read, and where stages are stored; small, and pickles."""
+
+    manifest: Manifest
+    protocol: Protocol
+    task: str
+    seed: int
+    store: Path
+    weights: Mapping[str, str]  # backbone: weights file that the user named
+    landmarks: str  # "data", "dlib" or "face_alignment"
+
+    def label(self, clip: Clip) -> str:
+        return label(self.task, clip.emotion, clip.authenticity)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the task, in the order of the logits."""
+        return class_names([self.label(clip) for clip in self.manifest.clips])

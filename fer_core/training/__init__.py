@@ -1,0 +1,1 @@
+"""Fit the trainable part of a network."""

@@ -1,0 +1,45 @@
+"""Where trained weights lie on this machine; nothing here downloads."""
+
+import importlib.util
+from pathlib import Path
+
+import torch
+
+from fer_core.errors import DataError
+
+
+def packaged(name: str) -> Path:
+    """Find a file of the package face-recognition-models, which is not imported for it.
+
+    Importing that package needs `pkg_resources`, which new Pythons lack.
+
+    Raises: DataError where the package or the file is not installed.
+    """
+    spec = importlib.util.find_spec("face_recognition_models")
+    if spec is None or spec.origin is None:
+        raise DataError(
+            f"{name} comes with the package face-recognition-models, which is not installed; "
+            "run pip install face-recognition-models."
+        )
+    return existing(Path(spec.origin).parent / "models" / name)
+
+
+def hub_checkpoint(name: str) -> Path:
+    """Find a file of torch's own folder of weights, $TORCH_HOME/hub/checkpoints.
+
+    Raises: DataError where it is absent: it is never fetched.
+    """
+    return existing(Path(torch.hub.get_dir()) / "checkpoints" / name)
+
+
+def existing(path: Path) -> Path:
+    """Give the path back.
+
+    Raises: DataError where it is no file.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"weights file {path.name} is not in {path.parent}; nothing is downloaded here, so "
+            "put it there yourself."
+        )
+    return path

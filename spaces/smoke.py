@@ -1,0 +1,30 @@
+"""Does everything run, end to end?
+
+Fixed:    frozen features of dlib's face ResNet-29, 3 frames, 3 epochs.
+Searched: voting frames or a GRU, PCA or none, the learning rate: one branch of each kind.
+Cost:     seconds a trial on one CPU core.
+"""
+
+from optuna import Trial
+
+from fer_core.config import ClipConfig, Config, OptimizerConfig, RecurrentConfig, StreamConfig
+
+
+def space(trial: Trial) -> Config:
+    recurrent, pca_dim = None, None
+    if trial.suggest_categorical("temporal", ["vote", "gru"]) == "gru":
+        recurrent = RecurrentConfig(cell="gru", hidden=trial.suggest_int("gru.hidden", 8, 16))
+    if trial.suggest_categorical("pca", [False, True]):
+        pca_dim = trial.suggest_int("pca.dim", 4, 8)
+
+    return Config(
+        stream=StreamConfig(
+            backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3, pooling="avg"
+        ),
+        clip=ClipConfig(frames=3),
+        pca_dim=pca_dim,
+        recurrent=recurrent,
+        optimizer=OptimizerConfig(
+            lr=trial.suggest_float("adamw.lr", 1e-3, 1e-2, log=True), epochs=3
+        ),
+    )

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from fer_core.evaluation.metrics import score
+from fer_core.evaluation.uncertainty import uar_interval
+from fer_core.evaluation.voting import vote
+
+
+def one_hot(predicted, classes=3):
+    return np.eye(classes, dtype=np.float32)[predicted]
+
+
+def test_uar_weighs_classes_and_war_weighs_clips():
+    labels = np.array([0, 0, 0, 1])
+
+    metrics = score(labels, one_hot([0, 0, 0, 0]))
+
+    assert metrics.uar == pytest.approx(0.5)
+    assert metrics.war == pytest.approx(0.75)
+
+
+def test_macro_f1_agrees_with_a_case_worked_by_hand():
+    metrics = score(np.array([0, 0, 1, 1]), one_hot([0, 1, 1, 1]))
+
+    assert metrics.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 2)
+
+
+def test_a_class_that_does_not_occur_counts_for_nothing():
+    assert score(np.array([0, 1]), one_hot([0, 1])).uar == 1.0
+
+
+def test_the_average_of_the_frames_decides_not_their_majority():
+    frames = np.array([[[0.6, 0.4], [0.6, 0.4], [0.0, 1.0]]])
+
+    assert vote(frames).argmax() == 1
+
+
+@given(npst.arrays(np.int64, st.integers(6, 40), elements=st.integers(0, 2)), st.integers(0, 9))
+def test_an_interval_lies_in_the_unit_range_and_is_repeated_by_its_seed(labels, seed):
+    subjects = [str(i % 3) for i in range(len(labels))]
+    probabilities = one_hot(np.roll(labels, 1))
+
+    low, high = uar_interval(labels, probabilities, subjects, seed=seed)
+
+    assert 0 <= low <= high <= 1
+    assert (low, high) == uar_interval(labels, probabilities, subjects, seed=seed)
+
+
+def test_an_interval_holds_the_score_and_shrinks_with_more_subjects():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 600)
+    predicted = np.where(rng.random(600) < 0.7, labels, (labels + 1) % 3)
+    few, many = [str(i % 6) for i in range(60)], [str(i % 60) for i in range(600)]
+
+    wide = uar_interval(labels[:60], one_hot(predicted[:60]), few)
+    narrow = uar_interval(labels, one_hot(predicted), many)
+
+    assert narrow[0] < score(labels, one_hot(predicted)).uar < narrow[1]
+    assert narrow[1] - narrow[0] < wide[1] - wide[0]
