@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from fer_core.config import StreamConfig
+from fer_core.faces.views import resized
 from fer_core.models.backbones import Backbone
 from fer_core.stages import Shard, Tally
 from fer_core.store import Array, Entry
@@ -54,13 +54,6 @@ def shards(
 def crop_pixels(stream: StreamConfig, backbone: Backbone) -> int:
     """Give the side of the square that the backbone reads."""
     return stream.crop_pixels or backbone.crop_pixels
-
-
-def resized(crops: Array, pixels: int) -> Array:
-    """Scale crops (B, H, W, 3) uint8 to `pixels`; area averaging, so that nothing aliases."""
-    if crops.shape[1] == pixels:
-        return np.asarray(crops)
-    return np.stack([cv2.resize(c, (pixels, pixels), interpolation=cv2.INTER_AREA) for c in crops])
 
 
 def images_to_tensor(crops: Array, device: torch.device) -> Tensor:

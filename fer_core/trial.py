@@ -24,6 +24,7 @@ from fer_core.evaluation.uncertainty import uar_interval
 from fer_core.evaluation.voting import vote
 from fer_core.experiment import Experiment
 from fer_core.faces import prepare
+from fer_core.faces.views import resized
 from fer_core.models import backbones
 from fer_core.models.network import Network, feature_dim
 from fer_core.models.pooling import pool
@@ -125,7 +126,12 @@ class _Bench:
         file = features.weights_file(stream, experiment.weights)
         self.backbone = backbones.build(stream, weights_file=file, seed=experiment.seed)
         views = prepare.shards(
-            experiment.manifest, config.clip, stream.view, experiment.landmarks, self.tally
+            experiment.manifest,
+            config.clip,
+            stream.view,
+            experiment.landmarks,
+            self.device.type,
+            self.tally,
         )
         entries = gather(self.store, views, self.tally)
         self.clips = tuple(clip for entry in entries for clip in entry.meta["clips"])
@@ -183,6 +189,7 @@ class _Bench:
         seed = _seed(self.experiment.seed, config.config_id, name)
         torch.manual_seed(seed)
         suffix = copy.deepcopy(self.backbone.blocks[config.stream.freeze_depth :])
+        suffix.to(self.device)
         dim = feature_dim(config, suffix, inputs(train[:1]))
         network = Network(config, suffix, dim, len(self.experiment.classes)).to(self.device)
         losses = loop.fit(network, inputs, self.labels, train, config.optimizer, seed=seed)
@@ -207,7 +214,7 @@ class _Bench:
             return np.concatenate(filled)
         pixels = features.crop_pixels(stream, self.backbone)
         crops = np.concatenate(filled)
-        flat = features.resized(crops.reshape(-1, *crops.shape[2:]), pixels)
+        flat = resized(crops.reshape(-1, *crops.shape[2:]), pixels)
         return flat.reshape(*crops.shape[:2], pixels, pixels, 3)
 
     def _inputs(self, train: Array) -> loop.Batches:
@@ -234,12 +241,13 @@ class _Bench:
     def _preprocessed(self, rows: Array) -> Tensor:
         crops = self.stored[rows]  # (B, T, H, W, 3)
         images = features.images_to_tensor(crops.reshape(-1, *crops.shape[2:]), self.device)
-        x: Tensor = self.backbone.preprocess.to(self.device)(images)
-        return x.unflatten(0, crops.shape[:2])
+        x: Tensor = self.backbone.preprocess.to(self.device)(images).unflatten(0, crops.shape[:2])
+        is_volume = self.config.stream.backbone == "c3d"
+        return x.transpose(1, 2) if is_volume else x  # (B, C, T, H, W), or (B, T, C, H, W)
 
 
 def _pooled(maps: Array, pooling: str) -> Array:
-    flat = torch.from_numpy(maps.reshape(-1, *maps.shape[2:])).float()
+    flat = torch.from_numpy(maps.reshape(-1, *maps.shape[2:]).astype(np.float32))
     result: Array = pool(flat, pooling).numpy().reshape(*maps.shape[:2], -1)
     return result
 

@@ -14,7 +14,7 @@ def space(trial: Trial) -> Config:
     depth = trial.suggest_int("freeze_depth", 2, 5)
     pooling = trial.suggest_categorical("pooling", ["none", "avg", "max"])
     pca_dim = None
-    if trial.suggest_categorical("pca", [False, True]):
+    if pooling == "none" and trial.suggest_categorical("pca", [False, True]):
         pca_dim = trial.suggest_int("pca.dim", 16, 100, log=True)
 
     fc_layers = trial.suggest_int("head.fc_layers", 0, 3)

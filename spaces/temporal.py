@@ -48,17 +48,18 @@ def space(trial: Trial) -> Config:
                 freeze_depth=3,
                 pooling=trial.suggest_categorical("pooling", ["none", "avg", "max"]),
             )
-            epochs = 4
+            epochs = 4  # each costs as much as many epochs on stored features
         case _:
             depth = trial.suggest_int("freeze_depth", 3, 4)
+            pooling = trial.suggest_categorical("pooling", ["none", "avg", "max"])
             stream = StreamConfig(
                 backbone="dlib_resnet",
                 weights="package",
                 blocks=depth,
                 freeze_depth=depth,
-                pooling=trial.suggest_categorical("pooling", ["none", "avg", "max"]),
+                pooling=pooling,
             )
-            if trial.suggest_categorical("pca", [False, True]):
+            if pooling == "none" and trial.suggest_categorical("pca", [False, True]):
                 pca_dim = trial.suggest_int("pca.dim", 25, 200, log=True)
 
     if model in ("features", "images"):

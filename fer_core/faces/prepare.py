@@ -11,7 +11,7 @@ import numpy as np
 from fer_core.config import ClipConfig
 from fer_core.errors import DataError
 from fer_core.faces import landmarks, video
-from fer_core.faces.views import CROP_PIXELS, VIEWS
+from fer_core.faces.views import CROP_PIXELS, views
 from fer_core.manifest import Clip, Manifest, file_sha256
 from fer_core.stages import Shard, Tally
 from fer_core.store import Array
@@ -22,7 +22,7 @@ _CODE = 1  # raise it when the same input gives another result
 
 
 def shards(
-    manifest: Manifest, clip: ClipConfig, view: str, engine: str, tally: Tally
+    manifest: Manifest, clip: ClipConfig, view: str, engine: str, device: str, tally: Tally
 ) -> list[Shard]:
     """Name the shards of the stage `views`: (clips, T, 224, 224, 3) uint8 RGB, memory-mapped.
 
@@ -33,7 +33,7 @@ def shards(
     groups = [
         manifest.clips[i : i + SHARD_CLIPS] for i in range(0, len(manifest.clips), SHARD_CLIPS)
     ]
-    return [_shard(group, window, view, engine, tally) for group in groups]
+    return [_shard(group, window, view, engine, device, tally) for group in groups]
 
 
 def for_stills(clip: ClipConfig) -> ClipConfig:
@@ -42,7 +42,7 @@ def for_stills(clip: ClipConfig) -> ClipConfig:
 
 
 def _shard(
-    clips: Sequence[Clip], window: ClipConfig, view: str, engine: str, tally: Tally
+    clips: Sequence[Clip], window: ClipConfig, view: str, engine: str, device: str, tally: Tally
 ) -> Shard:
     points = [_landmarks_sha256(clip, engine) for clip in clips]
     parts = {
@@ -54,7 +54,7 @@ def _shard(
         "landmarks": engine,
         "versions": [version("av"), version("opencv-python"), version(_PACKAGES[engine])],
     }
-    return Shard("views", parts, lambda: _make(clips, window, view, engine, tally))
+    return Shard("views", parts, lambda: _make(clips, window, view, engine, device, tally))
 
 
 def _landmarks_sha256(clip: Clip, engine: str) -> str | None:
@@ -66,9 +66,9 @@ def _landmarks_sha256(clip: Clip, engine: str) -> str | None:
 
 
 def _make(
-    clips: Sequence[Clip], window: ClipConfig, view: str, engine: str, tally: Tally
+    clips: Sequence[Clip], window: ClipConfig, view: str, engine: str, device: str, tally: Tally
 ) -> tuple[Array, dict[str, Any]]:
-    find = None if engine == "data" else landmarks.engine(engine)
+    find = None if engine == "data" else landmarks.engine(engine, device=device)
     kept: dict[str, Array] = {}
     skipped: dict[str, str] = {}
     for clip in clips:
@@ -91,8 +91,7 @@ def _views(
     else:
         points, _ = landmarks.track(frames.images, find)
         tally.add(faces_searched=len(frames.images))
-    pairs = zip(frames.images, points, strict=True)
-    return np.stack([VIEWS[view](image, at) for image, at in pairs])
+    return views(frames.images, points, view=view)
 
 
 def _given_points(path: Path | None, frames: video.Frames) -> Array:

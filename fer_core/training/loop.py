@@ -44,7 +44,7 @@ def fit(
         total = 0.0
         for start in range(0, len(shuffled), size):
             batch = shuffled[start : start + size]
-            loss = _loss(network(inputs(batch)), labels[batch])
+            loss = _loss(_logits(network, inputs(batch)), labels[batch])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -61,10 +61,16 @@ def predict(network: nn.Module, inputs: Batches, rows: Array, *, batch_clips: in
     parts = []
     with torch.inference_mode():
         for start in range(0, len(rows), batch_clips):
-            logits = network(inputs(rows[start : start + batch_clips]))
+            logits = _logits(network, inputs(rows[start : start + batch_clips]))
             parts.append(torch.softmax(logits, dim=-1).cpu().numpy())
     scores: Array = np.concatenate(parts)
     return scores if scores.ndim == 3 else scores[:, None]
+
+
+def _logits(network: nn.Module, stored: Tensor) -> Tensor:
+    lengths = torch.full((len(stored),), stored.shape[1])  # every clip gave the same window
+    logits: Tensor = network(stored, lengths)
+    return logits
 
 
 def _loss(logits: Tensor, labels: Array) -> Tensor:

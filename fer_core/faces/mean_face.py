@@ -1,0 +1,202 @@
+"""A mean human face in three dimensions: 68 landmarks, surface points, and a smooth surface.
+
+Hand-authored, symmetric by construction and taken from no data set's annotations. Widths and heights
+follow the adult means of Farkas, Anthropometry of the Head and Face (1994), rounded: eyes 90 mm
+from outer to outer and 35 mm from inner to inner corner, nasion to subnasale 51 mm, subnasale to
+chin 70 mm, mouth 52 mm, nose 29 mm between the outer landmarks of its base; depths are
+set by eye to look like a head from the side.
+
+Axes: x to the right of the picture, y down, z towards the camera. Unit: the distance between the
+outer corners of the eyes. Origin: halfway between them. Landmarks are in iBUG's order. The person's
+right half, which is the picture's left, is written down; the other half is its mirror image.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Point = tuple[float, float, float]
+
+RIGHT_LANDMARKS: dict[int, Point] = {
+    0: (-0.800, 0.05, -0.55),  # jaw, from the ear to the chin
+    1: (-0.790, 0.26, -0.53),
+    2: (-0.765, 0.47, -0.50),
+    3: (-0.725, 0.67, -0.43),
+    4: (-0.655, 0.86, -0.33),
+    5: (-0.540, 1.03, -0.18),
+    6: (-0.390, 1.16, -0.02),
+    7: (-0.210, 1.25, 0.12),
+    8: (0.000, 1.28, 0.18),
+    17: (-0.680, -0.14, -0.13),  # brow, from outside in
+    18: (-0.580, -0.24, 0.01),
+    19: (-0.440, -0.28, 0.11),
+    20: (-0.290, -0.265, 0.17),
+    21: (-0.150, -0.22, 0.20),
+    27: (0.000, -0.06, 0.20),  # bridge of the nose, downwards
+    28: (0.000, 0.07, 0.28),
+    29: (0.000, 0.20, 0.38),
+    30: (0.000, 0.33, 0.48),
+    31: (-0.150, 0.455, 0.27),  # base of the nose
+    32: (-0.078, 0.48, 0.32),
+    33: (0.000, 0.495, 0.35),
+    36: (-0.500, 0.000, 0.00),  # eye: outer corner, upper lid, inner corner, lower lid
+    37: (-0.415, -0.060, 0.07),
+    38: (-0.300, -0.058, 0.09),
+    39: (-0.200, 0.010, 0.08),
+    40: (-0.300, 0.040, 0.08),
+    41: (-0.415, 0.042, 0.06),
+    48: (-0.290, 0.755, 0.19),  # outer lip
+    49: (-0.185, 0.685, 0.29),
+    50: (-0.075, 0.650, 0.36),
+    51: (0.000, 0.668, 0.37),
+    57: (0.000, 0.850, 0.35),
+    58: (-0.085, 0.845, 0.34),
+    59: (-0.190, 0.815, 0.28),
+    60: (-0.240, 0.755, 0.21),  # inner lip
+    61: (-0.085, 0.738, 0.31),
+    62: (0.000, 0.745, 0.33),
+    66: (0.000, 0.751, 0.33),
+    67: (-0.085, 0.744, 0.31),
+}
+MIDLINE_POINTS: dict[str, Point] = {
+    "glabella": (0.0, -0.20, 0.22),
+    "forehead": (0.0, -0.50, 0.22),
+    "forehead_top": (0.0, -0.80, 0.11),
+    "crown": (0.0, -1.18, -0.30),
+    "philtrum": (0.0, 0.58, 0.34),
+    "stomion": (0.0, 0.748, 0.33),
+    "chin_crease": (0.0, 0.95, 0.29),
+    "pogonion": (0.0, 1.12, 0.33),
+}
+RIGHT_POINTS: dict[str, Point] = {
+    "forehead_side": (-0.36, -0.52, 0.13),
+    "forehead_high": (-0.36, -0.82, 0.01),
+    "temple": (-0.66, -0.46, -0.20),
+    "temple_low": (-0.70, 0.00, -0.19),
+    "arc_low": (-0.83, -0.22, -0.56),
+    "arc_mid": (-0.82, -0.55, -0.56),
+    "arc_high": (-0.68, -0.88, -0.48),
+    "arc_top": (-0.38, -1.09, -0.38),
+    "eyeball": (-0.35, -0.01, 0.11),
+    "socket": (-0.20, -0.10, 0.10),
+    "bridge": (-0.10, 0.06, 0.18),
+    "nose_side": (-0.11, 0.25, 0.26),
+    "nose_wing": (-0.150, 0.38, 0.30),
+    "infraorbital": (-0.25, 0.22, 0.17),
+    "cheekbone": (-0.46, 0.24, 0.12),
+    "cheekbone_outer": (-0.63, 0.24, -0.10),
+    "cheek": (-0.36, 0.46, 0.19),
+    "cheek_outer": (-0.58, 0.50, -0.06),
+    "jowl": (-0.42, 0.78, 0.10),
+    "jowl_outer": (-0.60, 0.74, -0.17),
+    "chin_side": (-0.22, 1.06, 0.25),
+    "chin_outer": (-0.36, 0.98, 0.12),
+}
+NAMES = (
+    *MIDLINE_POINTS,
+    *(f"{name}_right" for name in RIGHT_POINTS),
+    *(f"{name}_left" for name in RIGHT_POINTS),
+)
+# The eyelids and the inner lip open, so they lie above the surface and do not shape it.
+OPENINGS = (37, 38, 40, 41, 43, 44, 46, 47, 60, 61, 62, 63, 64, 65, 66, 67)
+
+
+def mirrored(landmark: int) -> int:
+    """Number of the landmark on the other half of the face; its own on the midline."""
+    sums = (
+        ((0, 17), 16),
+        ((17, 27), 43),
+        ((31, 36), 66),
+        ((36, 40), 81),
+        ((40, 42), 87),
+        ((42, 46), 81),
+        ((46, 48), 87),
+        ((48, 55), 102),
+        ((55, 60), 114),
+        ((60, 65), 124),
+        ((65, 68), 132),
+    )
+    for (first, past), total in sums:
+        if first <= landmark < past:
+            return total - landmark
+    return landmark  # 27..30
+
+
+def index(name: str) -> int:
+    """Row of a named surface point in `points()`."""
+    return 68 + NAMES.index(name)
+
+
+@lru_cache(maxsize=1)
+def points() -> Array:
+    """All points of the mean face, (68 + named, 3): the landmarks, then `NAMES` in order."""
+    flip = np.array([-1.0, 1.0, 1.0])
+    landmarks = np.zeros((68, 3))
+    for number, point in RIGHT_LANDMARKS.items():
+        landmarks[mirrored(number)] = np.array(point) * flip
+        landmarks[number] = point
+    right = np.array(list(RIGHT_POINTS.values()))
+    everything = np.concatenate(
+        [landmarks, np.array(list(MIDLINE_POINTS.values())), right, right * flip]
+    )
+    everything.flags.writeable = False
+    return everything
+
+
+def landmarks() -> Array:
+    """The 68 landmarks of the mean face, (68, 3)."""
+    return points()[:68]
+
+
+@lru_cache(maxsize=1)
+def controls() -> Array:
+    """Rows of `points()` that the surface passes through."""
+    rows = np.setdiff1d(np.arange(len(points())), OPENINGS)
+    rows.flags.writeable = False
+    return rows
+
+
+def interpolation(where: Array) -> Array:
+    """Weights (N, controls) that carry values at the control points to places (N, 2) of the face.
+
+    A thin-plate spline (Bookstein, 1989, https://doi.org/10.1109/34.24792) over the frontal view.
+    `weights @ points()[controls(), 2]` is the height there; with the points of another face of the
+    same scheme, `weights @ its_points[controls()]` is where its surface lies.
+    """
+    affine = np.column_stack([np.ones(len(where)), where])
+    basis = _radial(where, points()[controls(), :2])
+    solved: Array = np.column_stack([basis, affine]) @ _system()
+    return solved
+
+
+def height(where: Array) -> Array:
+    """Height z (N,) of the mean surface at frontal places (N, 2); sound within the face only."""
+    surface: Array = interpolation(where) @ points()[controls(), 2]
+    return surface
+
+
+def outline() -> Array:
+    """Rows of `points()` around the face: along the jaw, then over the forehead, clockwise."""
+    arc = ("arc_low", "arc_mid", "arc_high", "arc_top")
+    left = [index(f"{name}_left") for name in arc]
+    right = [index(f"{name}_right") for name in reversed(arc)]
+    return np.array([*range(17), *left, index("crown"), *right])
+
+
+@lru_cache(maxsize=1)
+def _system() -> Array:
+    """From values at the control points to the spline's coefficients, (controls + 3, controls)."""
+    centres = points()[controls(), :2]
+    affine = np.column_stack([np.ones(len(centres)), centres])
+    kernel = _radial(centres, centres)
+    system = np.block([[kernel, affine], [affine.T, np.zeros((3, 3))]])
+    return np.linalg.inv(system)[:, : len(centres)]
+
+
+def _radial(a: Array, b: Array) -> Array:
+    squared = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
+    values: Array = squared * np.log(np.maximum(squared, 1e-12))
+    return values

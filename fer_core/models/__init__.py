@@ -1,0 +1,1 @@
+"""Networks: backbones as lists of blocks, pooling, recurrent cells, heads, and their assembly."""

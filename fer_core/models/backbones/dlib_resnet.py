@@ -1,0 +1,180 @@
+"""ResNet-29 of dlib's face recognition, its weights read from dlib's own file without dlib.
+
+King 2017, http://dlib.net/dnn_face_recognition_ex.cpp.html: He et al. 2015,
+https://arxiv.org/abs/1512.03385, with fewer layers and half the filters. Its affine layers, which
+are fixed batch normalisations, are folded into the convolutions before them. The weights are CC0.
+
+The file: after each mark `con_4`, `affine_` and `fc_2`, in the order from the input on, stands a
+tensor: five integers (version 2, samples, channels, rows, columns) and float32 values. An integer
+is one byte, whose low four bits count the little-endian bytes that follow. The tensor of `fc_2`
+comes after two more integers, its outputs and inputs.
+"""
+
+import itertools
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fer_core.config import StreamConfig
+from fer_core.errors import ConfigError, DataError
+from fer_core.manifest import file_sha256
+from fer_core.models.backbones.backbone import Backbone, Normalise, initialise, scaled
+from fer_core.weight_files import packaged
+
+FILE = "dlib_face_recognition_resnet_model_v1.dat"
+CROP_PIXELS = 150  # dlib, input_rgb_image_sized<150>
+MEAN = (122.782, 117.001, 104.298)  # RGB; dlib, input_rgb_image_sized
+STD = (256.0, 256.0, 256.0)  # ibid.
+STEM_CHANNELS = 32
+STAGES = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))  # channels, residuals: blocks 1 to 5
+DESCRIPTOR_DIM = 128
+MARKS = {"con_4": 29, "affine_": 29, "fc_2": 1}  # how often each occurs
+HEADERS = {"con_4": 5, "affine_": 5, "fc_2": 7}  # integers before the values, four sizes the last
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions (B, C, H, W) -> (B, C', H', W') beside a skip; `down` halves the map.
+
+    Halving, the first convolution has no padding and the skip is averaged over 2x2, so their
+    sizes may differ: as in dlib's add_prev, the smaller is extended by zeros at its end.
+    """
+
+    def __init__(self, channels: int, size: int, *, down: bool) -> None:
+        super().__init__()
+        self.down = down
+        stride, padding = (2, 0) if down else (1, 1)
+        self.first = nn.Conv2d(channels, size, 3, stride, padding)
+        self.second = nn.Conv2d(size, size, 3, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        changed = self.second(functional.relu(self.first(maps)))
+        if not self.down:
+            return functional.relu(changed + maps)
+        skip = functional.avg_pool2d(maps, 2)
+        shape = [max(a, b) for a, b in zip(changed.shape[1:], skip.shape[1:], strict=True)]
+        return functional.relu(_extend(changed, shape) + _extend(skip, shape))
+
+
+def build(stream: StreamConfig, _file: Path | None, generator: torch.Generator) -> Backbone:
+    """Build the first blocks, with the package's weights or random ones.
+
+    Raises: ConfigError where the crop is too small; DataError where the package is missing.
+    """
+    crop_pixels = stream.crop_pixels or CROP_PIXELS
+    _check_crop(crop_pixels, stream.blocks)
+    blocks = _blocks(stream)
+    if stream.weights == "package":
+        path = packaged(FILE)
+        _load(blocks, read_tensors(path))
+        weights_sha256 = file_sha256(path)
+    else:
+        _initialise(blocks, generator)
+        weights_sha256 = f"random:dlib_resnet:{generator.initial_seed()}:{stream.width!r}"
+    return Backbone(
+        blocks=blocks,
+        crop_pixels=crop_pixels,
+        preprocess=Normalise(MEAN, STD),
+        weights_sha256=weights_sha256,
+        source=stream.weights,
+    )
+
+
+def descriptor() -> nn.Linear:
+    """Build dlib's last layer: (B, 256), the mean over block 5's map, to the face's (B, 128)."""
+    weight = read_tensors(packaged(FILE))["fc_2"][0]
+    layer = nn.Linear(weight.size // DESCRIPTOR_DIM, DESCRIPTOR_DIM, bias=False)
+    layer.load_state_dict({"weight": torch.from_numpy(weight.reshape(-1, DESCRIPTOR_DIM).T)})
+    return layer
+
+
+def read_tensors(path: Path) -> dict[str, list[NDArray[np.float32]]]:
+    """Read the flat parameter tensors of a dlib network, by mark, from the input on.
+
+    Raises: DataError where the file is not this network's.
+    """
+    data = path.read_bytes()
+    ends = {mark: [m.end() for m in re.finditer(mark.encode(), data)] for mark in MARKS}
+    counts = {mark: len(found) for mark, found in ends.items()}
+    if counts != MARKS:
+        raise DataError(f"weights file {path} holds {counts}; dlib's ResNet-29 has {MARKS}.")
+    return {mark: [_tensor(data, end, HEADERS[mark]) for end in ends[mark]] for mark in MARKS}
+
+
+def _tensor(data: bytes, position: int, header: int) -> NDArray[np.float32]:
+    integers = []
+    for _ in range(header):
+        count = data[position] & 0x0F
+        integers.append(int.from_bytes(data[position + 1 : position + 1 + count], "little"))
+        position += 1 + count
+    return np.frombuffer(data, "<f4", math.prod(integers[-4:]), position).astype(np.float32)
+
+
+def _blocks(stream: StreamConfig) -> nn.ModuleList:
+    channels = scaled(STEM_CHANNELS, stream.width)
+    stem = nn.Sequential(nn.Conv2d(3, channels, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2))
+    blocks = nn.ModuleList([stem])
+    for number, (size, count) in enumerate(STAGES[: stream.blocks - 1], start=1):
+        size = scaled(size, stream.width)
+        sizes = itertools.pairwise([channels, *[size] * count])
+        residuals = [Residual(a, b, down=number > 1 and i == 0) for i, (a, b) in enumerate(sizes)]
+        blocks.append(nn.Sequential(*residuals))
+        channels = size
+    return blocks
+
+
+def _convolutions(blocks: nn.ModuleList) -> list[nn.Conv2d]:
+    return [module for module in blocks.modules() if isinstance(module, nn.Conv2d)]
+
+
+def _load(blocks: nn.ModuleList, tensors: dict[str, list[NDArray[np.float32]]]) -> None:
+    pairs = zip(tensors["con_4"], tensors["affine_"], strict=True)
+    for convolution, (values, affine) in zip(_convolutions(blocks), pairs, strict=False):
+        weight, bias = np.split(values, [-convolution.out_channels])
+        scale, shift = np.split(affine, 2)
+        shape = convolution.weight.shape
+        convolution.load_state_dict(
+            {
+                "weight": torch.from_numpy(weight.reshape(shape) * scale[:, None, None, None]),
+                "bias": torch.from_numpy(bias * scale + shift),
+            }
+        )
+
+
+def _initialise(blocks: nn.ModuleList, generator: torch.Generator) -> None:
+    """Draw weights, each residual scaled by 1/sqrt(their number) so that no map explodes.
+
+    Hayou et al. 2021, https://arxiv.org/abs/2010.12859; the trained network has normalisations.
+    """
+    initialise(blocks, generator)
+    residuals = [module for module in blocks.modules() if isinstance(module, Residual)]
+    with torch.no_grad():
+        for residual in residuals:
+            residual.second.weight /= math.sqrt(len(residuals))
+
+
+def _check_crop(crop_pixels: int, blocks: int) -> None:
+    side = _stem_side(crop_pixels)
+    for number in range(2, blocks):
+        if side < 3:
+            raise ConfigError(
+                f"stream.crop_pixels is {crop_pixels}; block {number} of dlib_resnet would read a "
+                f"map of {side} pixels and needs 3: use a larger crop, or stream.blocks={number}."
+            )
+        side = max((side - 1) // 2, side // 2)
+
+
+def _stem_side(crop_pixels: int) -> int:
+    return ((crop_pixels - 7) // 2 + 1 - 3) // 2 + 1
+
+
+def _extend(maps: Tensor, shape: list[int]) -> Tensor:
+    grown = [b - a for a, b in zip(maps.shape[1:], shape, strict=True)]  # channels, rows, columns
+    if not any(grown):
+        return maps
+    return functional.pad(maps, (0, grown[2], 0, grown[1], 0, grown[0]))
