@@ -240,10 +240,14 @@ class _Bench:
 
     def _preprocessed(self, rows: Array) -> Tensor:
         crops = self.stored[rows]  # (B, T, H, W, 3)
-        images = features.images_to_tensor(crops.reshape(-1, *crops.shape[2:]), self.device)
-        x: Tensor = self.backbone.preprocess.to(self.device)(images).unflatten(0, crops.shape[:2])
-        is_volume = self.config.stream.backbone == "c3d"
-        return x.transpose(1, 2) if is_volume else x  # (B, C, T, H, W), or (B, T, C, H, W)
+        x = features.images_to_tensor(crops.reshape(-1, *crops.shape[2:]), self.device)
+        x = x.unflatten(0, crops.shape[:2])  # (B, T, C, H, W)
+        preprocess = self.backbone.preprocess.to(self.device)
+        if self.config.stream.backbone == "c3d":
+            x = preprocess(x.transpose(1, 2))  # (B, C, T, H, W)
+        else:
+            x = preprocess(x.flatten(0, 1)).unflatten(0, crops.shape[:2])
+        return x
 
 
 def _pooled(maps: Array, pooling: str) -> Array:

@@ -1,10 +1,10 @@
 """A mean human face in three dimensions: 68 landmarks, surface points, and a smooth surface.
 
-Hand-authored, symmetric by construction and taken from no data set's annotations. Widths and heights
-follow the adult means of Farkas, Anthropometry of the Head and Face (1994), rounded: eyes 90 mm
-from outer to outer and 35 mm from inner to inner corner, nasion to subnasale 51 mm, subnasale to
-chin 70 mm, mouth 52 mm, nose 29 mm between the outer landmarks of its base; depths are
-set by eye to look like a head from the side.
+Hand-authored, symmetric by construction and taken from no data set's annotations. Widths and
+heights follow the adult means of Farkas, Anthropometry of the Head and Face (1994), rounded and
+from memory: eyes 90 mm from outer to outer and 36 mm from inner to inner corner, nasion to
+subnasale 50 mm, subnasale to chin 70 mm, mouth 52 mm. Depths are set by eye, to look like a head
+from the side.
 
 Axes: x to the right of the picture, y down, z towards the camera. Unit: the distance between the
 outer corners of the eyes. Origin: halfway between them. Landmarks are in iBUG's order. The person's

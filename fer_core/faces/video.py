@@ -24,7 +24,7 @@ from fer_core.errors import DataError
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 LEAST_YIELD = 0.95  # of the frames, or seconds, that a container declares
-KEPT_BYTES = 512 * 2**20  # a longer clip is decoded twice instead of being held as a whole
+KEPT_BYTES = 2**30  # a longer clip is decoded twice; SASE-FE's, 350 frames of 1280x960, take 0.6
 _ENDS = {  # start of a file: (mark, what must follow its last occurrence if the file is whole)
     b"\xff\xd8": (b"\xff\xda", b"\xff\xd9"),  # JPEG: start of scan, end of image
     b"\x89PNG": (b"IDAT", b"IEND"),

@@ -45,11 +45,6 @@ def feature_dim(config: Config, suffix: nn.ModuleList, sample: Tensor) -> int:
         return _features(config, suffix, sample).shape[-1]
 
 
-def parameters_count(module: nn.Module) -> int:
-    """Count the numbers that training may change."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
-
-
 def _features(config: Config, suffix: nn.ModuleList, stored: Tensor) -> Tensor:
     if not len(suffix):
         return stored

@@ -1,0 +1,28 @@
+"""What several folders of tests share: one rendered dataset, and where the real photographs lie."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fer_core.datasets import synthetic
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+torch.set_num_threads(1)  # as in a worker; more only get into each other's way here
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory):
+    """Ten subjects in SASE-FE's layout: what the smoke study renders, and the protocol's least."""
+    return synthetic.ensure(tmp_path_factory.mktemp("synthetic") / "s10", subjects=10)
+
+
+@pytest.fixture(scope="session")
+def london():
+    """102 adults, neutral and smiling; see materials.md."""
+    root = SHARED / "london480"
+    if not root.is_dir():
+        pytest.skip("the photographs of ../shared/data are not here")
+    return root

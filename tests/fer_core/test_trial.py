@@ -1,0 +1,207 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fer_core import protocol
+from fer_core.config import (
+    ClipConfig,
+    Config,
+    HeadConfig,
+    OptimizerConfig,
+    RecurrentConfig,
+    StreamConfig,
+)
+from fer_core.datasets import load
+from fer_core.errors import ConfigError, DataError
+from fer_core.experiment import Experiment
+from fer_core.trial import cross_validate, open_sealed
+
+FROZEN = StreamConfig(
+    backbone="dlib_resnet", weights="package", blocks=4, freeze_depth=4, pooling="avg"
+)
+UNPOOLED = replace(FROZEN, pooling="none")
+THREE = ClipConfig(frames=3)
+CNN = Config(stream=FROZEN, clip=THREE, optimizer=OptimizerConfig(lr=0.01, epochs=20))
+KINDS = {
+    "frames that vote": CNN,
+    "pca": replace(
+        CNN, stream=UNPOOLED, pca_dim=20, head=HeadConfig(fc_layers=1, fc_width=16, dropout=0.2)
+    ),
+    "gru on features": replace(CNN, recurrent=RecurrentConfig(cell="gru", hidden=8)),
+    "lstm on images": replace(
+        CNN,
+        stream=replace(FROZEN, freeze_depth=3, pooling="avg"),
+        recurrent=RecurrentConfig(cell="lstm", hidden=8),
+        optimizer=OptimizerConfig(epochs=1),
+    ),
+    "nothing frozen": replace(
+        CNN,
+        stream=StreamConfig(
+            backbone="vgg16",
+            weights="random",
+            blocks=5,
+            freeze_depth=0,
+            pooling="max",
+            width=1 / 32,
+            crop_pixels=32,
+        ),
+        optimizer=OptimizerConfig(epochs=1),
+    ),
+    "c3d": replace(
+        CNN,
+        stream=StreamConfig(
+            backbone="c3d", weights="random", blocks=5, freeze_depth=0, width=1 / 16, crop_pixels=32
+        ),
+        optimizer=OptimizerConfig(epochs=1),
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+def experiment_of(manifest, store, task="emotion"):
+    clips = manifest.clips
+    made = protocol.sealed_and_folds([c.subject for c in clips], [c.emotion for c in clips])
+    return Experiment(
+        manifest=manifest,
+        protocol=made,
+        task=task,
+        seed=0,
+        store=store,
+        weights={},
+        landmarks="data",
+    )
+
+
+@pytest.fixture(scope="session")
+def experiment(rendered, store):
+    """Two emotions of the rendered ten subjects: 40 clips."""
+    manifest = load("synthetic", rendered)
+    two = tuple(c for c in manifest.clips if c.emotion in ("happiness", "sadness"))
+    return experiment_of(replace(manifest, clips=two), store)
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
+def config(request):
+    return request.param
+
+
+def test_every_kind_of_model_gives_the_same_scores_again_to_the_last_bit(config, experiment):
+    first = list(cross_validate(config, experiment))
+
+    again = list(cross_validate(config, experiment))
+
+    assert len(first) == 5
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a.probabilities, b.probabilities)
+        assert a.losses == b.losses
+
+
+def test_a_second_trial_decodes_no_frame_and_runs_no_frozen_backbone(experiment, tmp_path):
+    fresh = replace(experiment, store=tmp_path)
+    first = next(cross_validate(CNN, fresh)).work
+
+    second = next(cross_validate(replace(CNN, head=HeadConfig(fc_layers=2)), fresh)).work
+
+    assert first.frames_decoded > 0
+    assert first.backbone_images == 3 * len(experiment.manifest.clips)
+    assert (second.frames_decoded, second.backbone_images, second.stages_made) == (0, 0, 0)
+    assert second.stages_read > 0
+
+
+def test_scores_are_the_same_whether_stages_are_read_or_made(experiment, tmp_path):
+    read = next(cross_validate(CNN, experiment))
+
+    made = next(cross_validate(CNN, replace(experiment, store=tmp_path)))
+
+    np.testing.assert_array_equal(read.probabilities, made.probabilities)
+
+
+def test_every_development_clip_is_scored_once_and_no_sealed_one(experiment):
+    results = list(cross_validate(CNN, experiment))
+
+    scored = sorted(clip for result in results for clip in result.clips)
+    sealed = experiment.protocol.sealed
+    assert scored == [c.clip for c in experiment.manifest.clips if c.subject not in sealed]
+
+
+def test_what_the_sealed_subjects_show_changes_nothing_in_the_search(experiment):
+    other = {"happiness": "sadness", "sadness": "happiness"}
+    clips = tuple(
+        replace(c, emotion=other[c.emotion]) if c.subject in experiment.protocol.sealed else c
+        for c in experiment.manifest.clips
+    )
+    altered = replace(experiment, manifest=replace(experiment.manifest, clips=clips))
+
+    for a, b in zip(cross_validate(CNN, experiment), cross_validate(CNN, altered), strict=True):
+        np.testing.assert_array_equal(a.probabilities, b.probabilities)
+
+
+def test_an_emotion_is_told_on_subjects_that_were_never_seen(experiment):
+    result = open_sealed(CNN, experiment)
+
+    assert result.uar > 0.8
+    assert result.uar_low <= result.uar <= result.uar_high
+    assert result.subjects == len(experiment.protocol.sealed)
+    assert result.clips == len(result.labels) == 4 * result.subjects
+
+
+def test_on_shuffled_labels_the_winner_opens_within_the_interval_of_chance(rendered, store):
+    manifest = load("synthetic", rendered)
+    shuffled = np.random.default_rng(0).permutation([c.emotion for c in manifest.clips])
+    clips = tuple(replace(c, emotion=str(e)) for c, e in zip(manifest.clips, shuffled, strict=True))
+    noise = experiment_of(replace(manifest, clips=clips), store)
+    configs = [replace(CNN, head=HeadConfig(fc_layers=n)) for n in range(3)]
+
+    winner = max(configs, key=lambda c: np.mean([r.uar for r in cross_validate(c, noise)]))
+    result = open_sealed(winner, noise)
+
+    assert result.uar_low <= 1 / 6 <= result.uar_high
+
+
+def test_a_truncated_video_among_good_ones_is_left_out_and_named(experiment, tmp_path):
+    clip = next(c for c in experiment.manifest.clips if c.subject in experiment.protocol.folds[0])
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(clip.path.read_bytes()[:2000])
+    clips = tuple(
+        replace(c, path=broken, sha256="broken") if c is clip else c
+        for c in experiment.manifest.clips
+    )
+    damaged = replace(experiment, manifest=replace(experiment.manifest, clips=clips))
+
+    result = next(cross_validate(CNN, damaged))
+
+    assert set(result.skipped) == {clip.clip}
+    assert "broken.mp4" in result.skipped[clip.clip]
+    assert clip.clip not in result.clips
+
+
+def test_data_of_which_no_clip_can_be_used_are_refused(experiment, tmp_path):
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    clips = tuple(replace(c, path=text, sha256="text") for c in experiment.manifest.clips)
+
+    with pytest.raises(DataError, match=r"no clip of .* can be used"):
+        next(
+            cross_validate(
+                CNN, replace(experiment, manifest=replace(experiment.manifest, clips=clips))
+            )
+        )
+
+
+def test_more_pca_dimensions_than_the_training_frames_allow_are_refused(experiment):
+    with pytest.raises(ConfigError, match="pca_dim is 500"):
+        next(cross_validate(replace(CNN, stream=UNPOOLED, pca_dim=500), experiment))
+
+
+def test_real_photographs_are_told_apart_subject_independently(london, store):
+    smiles = replace(experiment_of(load("folder", london), store), landmarks="dlib")
+
+    results = list(cross_validate(replace(CNN, stream=UNPOOLED), smiles))
+
+    assert np.mean([r.uar for r in results]) > 0.85
+    assert sum(len(r.clips) for r in results) > 150
