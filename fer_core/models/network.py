@@ -25,6 +25,8 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         self.suffix = suffix
+        # Stored features come standardised by the training frames; trained ones are, as they go.
+        self.standardise = nn.BatchNorm1d(feature_dim, affine=False) if len(suffix) else None
         self.recurrent: Recurrent | None = None
         if config.recurrent is not None:
             self.recurrent = Recurrent(feature_dim, **asdict(config.recurrent))
@@ -33,6 +35,8 @@ class Network(nn.Module):
 
     def forward(self, stored: Tensor, lengths: Tensor) -> Tensor:
         features = _features(self.config, self.suffix, stored)
+        if self.standardise is not None:
+            features = self.standardise(features.flatten(0, -2)).view_as(features)
         if self.recurrent is not None:
             features = self.recurrent(features, lengths)
         logits: Tensor = self.head(features)

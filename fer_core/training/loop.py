@@ -36,14 +36,12 @@ def fit(
     """
     order = np.random.default_rng(seed)
     optimizer = optimizers.build(network.parameters(), config)
-    size = config.batch_clips
-    schedule = optimizers.cosine(optimizer, config.epochs * math.ceil(len(rows) / size))
+    batches = math.ceil(len(rows) / config.batch_clips)
+    schedule = optimizers.cosine(optimizer, config.epochs * batches)
     for epoch in range(config.epochs):
         network.train()
-        shuffled = order.permutation(rows)
         total = 0.0
-        for start in range(0, len(shuffled), size):
-            batch = shuffled[start : start + size]
+        for batch in np.array_split(order.permutation(rows), batches):  # sizes differ by one
             loss = _loss(_logits(network, inputs(batch)), labels[batch])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
