@@ -1,0 +1,121 @@
+"""Any folder of images or videos, labelled by a table or by where its files lie.
+
+The table is `manifest.csv`, or the one `.csv` at the top, with the columns `path,subject,emotion`
+and, if known, `authenticity`; a path is that of a file or of a folder of frames, seen from the
+folder. Without such a table a file `<label>/<subject>_<anything>.jpg` tells both. Labels are taken
+as they are.
+"""
+
+import csv
+from pathlib import Path
+
+from fer_core.datasets.media import (
+    MEDIA_SUFFIXES,
+    LeftOut,
+    holds_image,
+    without_duplicates,
+)
+from fer_core.errors import DataError, unknown
+from fer_core.labels import AUTHENTICITIES
+from fer_core.manifest import Clip, Manifest, build, file_sha256
+
+COLUMNS = ("path", "subject", "emotion")
+
+
+def manifest(root: Path) -> Manifest:
+    """Read any folder."""
+    table = _table(root)
+    clips, left_out = _by_place(root) if table is None else _by_table(root, table)
+    if not clips:
+        raise DataError(
+            f"{root} holds no labelled media: it needs a manifest.csv with the columns "
+            f"{','.join(COLUMNS)}, or files named <label>/<subject>_<anything>.jpg."
+        )
+    kept, duplicates = without_duplicates(clips)
+    return build("folder", root, kept, sorted(left_out + duplicates))
+
+
+def _table(root: Path) -> Path | None:
+    """Find the table of labels; other tables may lie beside it."""
+    named = root / "manifest.csv"
+    if named.is_file():
+        missing = [column for column in COLUMNS if column not in _header(named)]
+        if missing:
+            raise DataError(f"{named} has no column {', '.join(missing)}; see README, Datasets.")
+        return named
+    tables = [p for p in sorted(root.glob("*.csv")) if set(COLUMNS) <= set(_header(p))]
+    if len(tables) > 1:
+        names = ", ".join(path.name for path in tables)
+        raise DataError(f"{root} has several tables of labels, {names}; name one manifest.csv.")
+    return tables[0] if tables else None
+
+
+def _header(table: Path) -> list[str]:
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        return next(csv.reader(file), [])
+
+
+def _by_table(root: Path, table: Path) -> tuple[list[Clip], LeftOut]:
+    clips: list[Clip] = []
+    left_out: LeftOut = []
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        for row in (rows := csv.DictReader(file)):
+            place = f"{table}, line {rows.line_num}"
+            name, subject, emotion = (_cell(row, column, place) for column in COLUMNS)
+            path = root / name
+            if reason := _unusable(path):
+                left_out.append((name, reason))
+            else:
+                authenticity = _authenticity(row, place)
+                clips.append(_clip(root, path, subject, emotion, authenticity))
+    return clips, left_out
+
+
+def _by_place(root: Path) -> tuple[list[Clip], LeftOut]:
+    clips: list[Clip] = []
+    left_out: LeftOut = []
+    for label in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        for path in sorted(label.iterdir()):
+            if path.suffix.lower() not in MEDIA_SUFFIXES or path.name.startswith("."):
+                continue
+            subject, underscore, _ = path.stem.partition("_")
+            if subject and underscore:
+                clips.append(_clip(root, path, subject, label.name, None))
+            else:
+                reason = "its name does not begin with a subject and an underscore"
+                left_out.append((path.relative_to(root).as_posix(), reason))
+    return clips, left_out
+
+
+def _clip(root: Path, path: Path, subject: str, emotion: str, authenticity: str | None) -> Clip:
+    return Clip(
+        clip=path.relative_to(root).as_posix(),
+        subject=subject,
+        emotion=emotion,
+        authenticity=authenticity,
+        path=path,
+        sha256=file_sha256(path),
+    )
+
+
+def _unusable(path: Path) -> str | None:
+    if not path.exists():
+        return "it is in the table, but not in the folder"
+    usable = holds_image(path) if path.is_dir() else path.suffix.lower() in MEDIA_SUFFIXES
+    return None if usable else "it is neither an image, a video nor a folder of images"
+
+
+def _cell(row: dict[str, str | None], column: str, place: str) -> str:
+    value = (row.get(column) or "").strip()
+    if not value:
+        raise DataError(f"{place}: the column '{column}' is empty; every clip needs one.")
+    return value
+
+
+def _authenticity(row: dict[str, str | None], place: str) -> str | None:
+    value = (row.get("authenticity") or "").strip()
+    if not value:
+        return None
+    if value not in AUTHENTICITIES:
+        raise DataError(f"{place}: {unknown('authenticity', value, AUTHENTICITIES)}")
+    return value

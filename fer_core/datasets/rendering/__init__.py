@@ -1,0 +1,1 @@
+"""Draws the expression videos of the dataset `synthetic`; deterministic by seed."""
