@@ -155,42 +155,45 @@ def validate(config: Config) -> None:
     Raises: ConfigError that names the field, its value, and what would be right.
     """
     _check_stream(config.stream)
-    clip, head, optimizer = config.clip, config.head, config.optimizer
-    _require(
-        0 <= clip.start < clip.end <= 1,
-        "clip.start, clip.end",
-        (clip.start, clip.end),
-        "fractions with 0 <= start < end <= 1",
-    )
+    _check_clip(config.clip)
+    _check_head(config.head)
+    _check_optimizer(config.optimizer)
+    is_volume = config.stream.backbone == "c3d"
+    if config.recurrent is not None:
+        _check_recurrent(config.recurrent)
+        right = "None: c3d reads the frames as one volume"
+        _require(not is_volume, "recurrent", config.recurrent, right)
+    if config.pca_dim is not None:
+        _require(config.pca_dim >= 1, "pca_dim", config.pca_dim, "at least 1, or None")
+        right = "None unless freeze_depth == blocks: PCA reads stored features"
+        _require(config.frozen, "pca_dim", config.pca_dim, right)
+
+
+def _check_clip(clip: ClipConfig) -> None:
+    window, right = (clip.start, clip.end), "fractions with 0 <= start < end <= 1"
+    _require(0 <= clip.start < clip.end <= 1, "clip.start, clip.end", window, right)
     _require(clip.frames >= 1, "clip.frames", clip.frames, "at least 1")
+
+
+def _check_head(head: HeadConfig) -> None:
     _require(0 <= head.fc_layers <= 3, "head.fc_layers", head.fc_layers, "0 to 3")
     _require(head.fc_width >= 1, "head.fc_width", head.fc_width, "at least 1")
     _require(0 <= head.dropout < 1, "head.dropout", head.dropout, "in [0, 1)")
+
+
+def _check_optimizer(optimizer: OptimizerConfig) -> None:
     _one_of("optimizer.name", optimizer.name, OPTIMIZERS)
     for name in ("lr", "epochs", "batch_clips"):
         value = getattr(optimizer, name)
         _require(value > 0, f"optimizer.{name}", value, "above 0")
-    _require(optimizer.weight_decay >= 0, "optimizer.weight_decay", optimizer.weight_decay, ">= 0")
-    if config.recurrent is not None:
-        _one_of("recurrent.cell", config.recurrent.cell, CELLS)
-        _require(config.recurrent.hidden >= 1, "recurrent.hidden", config.recurrent.hidden, ">= 1")
-        _require(
-            1 <= config.recurrent.layers <= 3, "recurrent.layers", config.recurrent.layers, "1 to 3"
-        )
-        _require(
-            config.stream.backbone != "c3d",
-            "recurrent",
-            config.recurrent,
-            "None: c3d reads the frames as one volume",
-        )
-    if config.pca_dim is not None:
-        _require(config.pca_dim >= 1, "pca_dim", config.pca_dim, "at least 1, or None")
-        _require(
-            config.frozen,
-            "pca_dim",
-            config.pca_dim,
-            "None unless freeze_depth == blocks: PCA reads stored features",
-        )
+    decay = optimizer.weight_decay
+    _require(decay >= 0, "optimizer.weight_decay", decay, "at least 0")
+
+
+def _check_recurrent(recurrent: RecurrentConfig) -> None:
+    _one_of("recurrent.cell", recurrent.cell, CELLS)
+    _require(recurrent.hidden >= 1, "recurrent.hidden", recurrent.hidden, "at least 1")
+    _require(1 <= recurrent.layers <= 3, "recurrent.layers", recurrent.layers, "1 to 3")
 
 
 def _check_stream(stream: StreamConfig) -> None:

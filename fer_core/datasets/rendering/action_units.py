@@ -1,7 +1,7 @@
 """Facial action units: what each moves, and which of them make up an emotion.
 
 The units and their numbers are those of the Facial Action Coding System (Ekman & Friesen, 1978).
-The prototypes follow Lucey et al., The Extended Cohn-Kanade Dataset (CK+), 2010, table 1,
+The prototypes follow Lucey et al., The Extended Cohn-Kanade Dataset (CK+), 2010, table 2,
 https://doi.org/10.1109/CVPRW.2010.5543262, which follows the FACS manual; intensities are ours.
 A displacement is that of one half of the face at full intensity, in units of the outer-eye
 distance: x outwards from the midline, y down, z towards the camera.

@@ -12,9 +12,9 @@ every single frame has one and the same distribution in both: no still can tell 
 
 A process that runs at a constant speed and is reflected at 0 and 1 stays uniform, because its
 unfolded phase, drawn uniformly from one period, is so modulo that period whatever is added to it.
-The classes differ in speed alone, zero or not; every number is drawn in both. That genuine smiles
-are smoother and more symmetric in their onset is Schmidt et al., 2006,
-https://doi.org/10.1007/s10919-006-0013-x; the strength of the effect here is chosen, not measured.
+The classes differ in speed alone, zero or not; every number is drawn in both. That deliberate
+smiles set in faster is Schmidt et al., 2006, https://doi.org/10.1007/s10919-005-0003-x; they found
+no more asymmetry in them: that it wanders, and the strength of both effects, is chosen here.
 """
 
 from dataclasses import dataclass
