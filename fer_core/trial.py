@@ -240,14 +240,15 @@ class _Bench:
 
     def _preprocessed(self, rows: Array) -> Tensor:
         crops = self.stored[rows]  # (B, T, H, W, 3)
-        x = features.images_to_tensor(crops.reshape(-1, *crops.shape[2:]), self.device)
-        x = x.unflatten(0, crops.shape[:2])  # (B, T, C, H, W)
+        images = features.images_to_tensor(crops.reshape(-1, *crops.shape[2:]), self.device)
         preprocess = self.backbone.preprocess.to(self.device)
+        frames: Tensor
         if self.config.stream.backbone == "c3d":
-            x = preprocess(x.transpose(1, 2))  # (B, C, T, H, W)
+            frames = images.reshape(*crops.shape[:2], *images.shape[1:])
+            frames = preprocess(frames.transpose(1, 2))  # (B, C, T, H, W)
         else:
-            x = preprocess(x.flatten(0, 1)).unflatten(0, crops.shape[:2])
-        return x
+            frames = preprocess(images).reshape(*crops.shape[:2], *images.shape[1:])
+        return frames
 
 
 def _pooled(maps: Array, pooling: str) -> Array:
