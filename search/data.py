@@ -1,0 +1,59 @@
+"""From a dataset's name to what all trials share: the clips, their labels, and the split."""
+
+from fer_core import datasets, protocol
+from fer_core.errors import DataError
+from fer_core.experiment import Experiment
+from fer_core.labels import label
+from fer_core.manifest import Manifest
+from fer_core.protocol import Protocol
+from search.cluster.progress import Progress
+from search.settings import SYNTHETIC, Settings
+from search.study.folder import Record
+
+
+def prepare(settings: Settings, progress: Progress, past: Record | None) -> Experiment:
+    """Load the data and split them, or check that they still are what the study began with.
+
+    Raises: DataError where they cannot be used, have changed, or the split leaks.
+    """
+    manifest = _manifest(settings, progress)
+    for path, reason in manifest.left_out:
+        progress.say(f"left out {path}: {reason}")
+    if past is not None and manifest.sha256 != past.data_sha256:
+        raise DataError(
+            f"the clips below {settings.data_root} have changed since study {past.study} began; "
+            "start a new study."
+        )
+    task = settings.task or default_task(manifest)
+    split = protocol.from_json(past.protocol) if past else _split(manifest, task, settings.seed)
+    protocol.check(split, manifest)
+    along = all(clip.landmarks is not None for clip in manifest.clips)
+    return Experiment(
+        manifest=manifest,
+        protocol=split,
+        task=task,
+        seed=settings.seed,
+        store=settings.store,
+        weights=settings.weights,
+        landmarks="data" if along else "dlib",
+    )
+
+
+def default_task(manifest: Manifest) -> str:
+    """Choose the hidden task where every clip says whether it is genuine, else emotion."""
+    known = all(clip.authenticity is not None for clip in manifest.clips)
+    return "hidden" if known else "emotion"
+
+
+def _manifest(settings: Settings, progress: Progress) -> Manifest:
+    if settings.dataset == SYNTHETIC:
+        from fer_core.datasets import synthetic  # the renderer, which no other dataset needs
+
+        synthetic.ensure(settings.data_root, subjects=settings.subjects, progress=progress.rendered)
+    return datasets.load(settings.dataset, settings.data_root)
+
+
+def _split(manifest: Manifest, task: str, seed: int) -> Protocol:
+    labels = [label(task, clip.emotion, clip.authenticity) for clip in manifest.clips]
+    subjects = [clip.subject for clip in manifest.clips]
+    return protocol.sealed_and_folds(subjects, labels, seed=seed)

@@ -1,0 +1,136 @@
+"""What a run will do and compute, before it starts: no Ray, no torch, nothing rendered."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from fer_core.config import Config
+from search import space as spaces
+from search.settings import SYNTHETIC, Settings
+from search.space import Space
+
+_CLIPS_PER_SUBJECT = 12  # of the synthetic dataset: 6 emotions, genuine and acted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefix:
+    """What trials share: frames of a window, and a backbone up to where it is frozen."""
+
+    view: str
+    start: float
+    end: float
+    frames: int
+    backbone: str | None = None  # None: the views alone, for trials that train the whole backbone
+    weights: str | None = None
+    freeze_depth: int = 0
+    width: float = 1.0
+    crop_pixels: int | None = None
+    trials: int = 0  # that share it
+    backbone_images: int = 0  # to compute once, if the store has none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """At most this is computed; what the store holds already is not."""
+
+    trials: int
+    families: dict[str, int]  # family: trials
+    clips: int
+    rendered: bool
+    frames_to_decode: int
+    backbone_images: int
+    views: tuple[Prefix, ...]
+    features: tuple[Prefix, ...]
+
+
+def make(space: Space, settings: Settings) -> Plan:
+    """Draw and validate as many configs as the study will have, and count what they share.
+
+    From the eleventh trial on a study draws by its results, so that these counts are a forecast.
+    """
+    spaces.check(space, seed=settings.seed)
+    drawn = spaces.draws(space, seed=settings.seed, count=settings.trials)
+    configs = [config for _, config in drawn]
+    clips, rendered = _clips(settings)
+    views = _views(configs)
+    features = _features(configs, clips)
+    return Plan(
+        trials=len(configs),
+        families=dict(sorted(Counter(config.family for config in configs).items())),
+        clips=clips,
+        rendered=rendered,
+        frames_to_decode=sum(clips * prefix.frames for prefix in views),
+        backbone_images=sum(prefix.backbone_images for prefix in features),
+        views=views,
+        features=features,
+    )
+
+
+def text(plan: Plan) -> str:
+    """Say a plan to people."""
+    there = "" if plan.rendered else " (not rendered yet)"
+    families = ", ".join(f"{count} {family}" for family, count in plan.families.items())
+    lines = [
+        f"trials    {plan.trials}: {families}",
+        f"clips     {plan.clips}{there}",
+        f"decode    {plan.frames_to_decode:,} frames at most, for {len(plan.views)} windows",
+        *(f"  {p.view} {p.start:.0%}-{p.end:.0%}, {p.frames} frames" for p in plan.views),
+        f"backbones {plan.backbone_images:,} images at most, for {len(plan.features)} prefixes",
+        *(f"  {_said(prefix)}" for prefix in plan.features),
+        "The store's content is not counted. Nothing was started.",
+    ]
+    return "\n".join(lines)
+
+
+def _views(configs: Sequence[Config]) -> tuple[Prefix, ...]:
+    counts = Counter(_view(config) for config in configs)
+    return tuple(
+        Prefix(view=v, start=start, end=end, frames=frames, trials=trials)
+        for (v, start, end, frames), trials in sorted(counts.items())
+    )
+
+
+def _features(configs: Sequence[Config], clips: int) -> tuple[Prefix, ...]:
+    """Give the frozen prefixes; pooling, PCA and all that is trained come after them."""
+    counts: Counter[Prefix] = Counter()
+    for config in configs:
+        stream = config.stream
+        if stream.freeze_depth == 0:
+            continue
+        view, start, end, frames = _view(config)
+        counts[
+            Prefix(
+                view=view,
+                start=start,
+                end=end,
+                frames=frames,
+                backbone=stream.backbone,
+                weights=stream.weights,
+                freeze_depth=stream.freeze_depth,
+                width=stream.width,
+                crop_pixels=stream.crop_pixels,
+                backbone_images=clips * frames,
+            )
+        ] += 1
+    found = [Prefix(**asdict(prefix) | {"trials": n}) for prefix, n in counts.items()]
+    return tuple(sorted(found, key=lambda p: (str(p.backbone), p.freeze_depth, p.start, p.end)))
+
+
+def _view(config: Config) -> tuple[str, float, float, int]:
+    clip = config.clip
+    return config.stream.view, clip.start, clip.end, clip.frames
+
+
+def _clips(settings: Settings) -> tuple[int, bool]:
+    """Count the clips, and say whether they are there."""
+    if settings.dataset == SYNTHETIC and not settings.data_root.is_dir():
+        return settings.subjects * _CLIPS_PER_SUBJECT, False
+    from fer_core import datasets  # only where there is something to count
+
+    return len(datasets.load(settings.dataset, settings.data_root).clips), True
+
+
+def _said(prefix: Prefix) -> str:
+    window = f"{prefix.start:.0%}-{prefix.end:.0%}, {prefix.frames} frames"
+    layers = f"{prefix.backbone} ({prefix.weights}) frozen to block {prefix.freeze_depth}"
+    return f"{layers}, {window}: {prefix.backbone_images:,} images for {prefix.trials} trials"

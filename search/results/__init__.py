@@ -1,0 +1,1 @@
+"""What a study found: the leaderboard, its order, and how it is shown."""

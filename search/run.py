@@ -1,0 +1,164 @@
+"""`python -m search.run`: the command line, and nothing else."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer import Option
+
+from fer_core.errors import FerError
+from search import settings as settings_
+from search.settings import Machines, Settings
+
+if TYPE_CHECKING:
+    from search.study.folder import Folder, Record
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+_INTERRUPTED = 130
+# What study.json fixes for a study that is resumed.
+_FIXED = ("space", "dataset", "data_root", "task", "seed", "store", "leaderboards", "smoke")
+
+
+@app.command()
+def main(
+    context: typer.Context,
+    space: Annotated[Path | None, Option(help="The space file to search.")] = None,
+    dataset: Annotated[str, Option(help="A dataset's name.")] = settings_.SYNTHETIC,
+    data_root: Annotated[Path | None, Option(help="Where the dataset lies.")] = None,
+    task: Annotated[str | None, Option(help="emotion, authenticity or hidden.")] = None,
+    trials: Annotated[int | None, Option(min=1, help="24; with --smoke, 4.")] = None,
+    time_budget: Annotated[str | None, Option(help="30s, 10m, 2h; then no trial starts.")] = None,
+    seed: Annotated[int, Option(help="Of the split, the draws and the training.")] = 0,
+    address: Annotated[str, Option(help="Ray: auto, local, or HOST[:PORT].")] = "auto",
+    cpus_per_trial: Annotated[float, Option(min=0.01, help="CPUs of a trial.")] = 1.0,
+    gpus_per_trial: Annotated[float | None, Option(min=0, help="1 where there are any.")] = None,
+    leaderboards: Annotated[Path, Option(help="Folder of the boards.")] = Path("leaderboards"),
+    studies: Annotated[Path, Option(help="Folder of the studies.")] = Path("studies"),
+    store: Annotated[Path, Option(help="Folder of what trials share.")] = Path("store"),
+    resume: Annotated[str | None, Option(help="A study to go on with, or to extend.")] = None,
+    weights: Annotated[list[str] | None, Option(metavar="NAME=FILE", help="Repeatable.")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be done.")] = False,
+    smoke: Annotated[bool, Option("--smoke", help="Small data and few trials.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+    verbose: Annotated[bool, Option("-v", help="Say more.")] = False,
+    quiet: Annotated[bool, Option("-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Search for the best facial-expression model of a dataset, and print the leaderboard."""
+    with _errors_said():
+        limit = settings_.seconds(time_budget) if time_budget else None
+        machines = Machines(
+            address=address, cpus=cpus_per_trial, gpus=gpus_per_trial, seconds=limit
+        )
+        folder = _found(resume, studies) if resume else None
+        chosen = _settings(context, folder)
+        if dry_run:
+            _plan(chosen, as_json)
+        else:
+            _search(chosen, machines, folder, 0 if quiet else 1 + verbose, as_json)
+
+
+def _found(study: str, studies: Path) -> "Folder":
+    from search.study import folder  # NumPy takes 0.1 s, which --help has not
+
+    return folder.find(study, studies.absolute())
+
+
+def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
+    """Resolve the options, or those of the study that is resumed."""
+    given = context.params
+    if folder is None:
+        names = (*_FIXED, "trials", "studies")
+        return settings_.resolve(
+            **{name: given[name] for name in names}, weights=given["weights"] or []
+        )
+    for name in (*_FIXED, "weights"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = name.replace("_", "-")
+            raise FerError(f"--{option} cannot be given with --resume: study.json fixes it.")
+    return settings_.resumed(folder.record(), studies=folder.path.parent, trials=given["trials"])
+
+
+def _plan(chosen: Settings, as_json: bool) -> None:
+    from search import plan, space  # Optuna takes 0.3 s, which --help has not
+
+    made = plan.make(space.load(chosen.space), chosen)
+    print(json.dumps(asdict(made), indent=1) if as_json else plan.text(made))
+
+
+def _search(
+    chosen: Settings, machines: Machines, folder: "Folder | None", verbosity: int, as_json: bool
+) -> None:
+    from search import session  # Ray takes seconds, which --help has not
+    from search.cluster.progress import Progress
+
+    try:
+        with Progress(verbosity=verbosity) as progress:
+            outcome = session.run(chosen, machines, progress, folder)
+    except session.InterruptedStudyError as stopped:
+        said = f"interrupted; go on with: {_resume_command(stopped.study, chosen.studies)}"
+        print(said, file=sys.stderr)
+        raise typer.Exit(_INTERRUPTED) from stopped
+    _print_board(outcome.record, outcome.leaderboard, as_json)
+    if verbosity:
+        _print_next(outcome.record, chosen.studies)
+
+
+def _print_board(record: "Record", board: Path, as_json: bool) -> None:
+    import pandas as pd
+    from rich.console import Console
+
+    from search.results import ranking
+
+    ranked = ranking.rank(pd.read_parquet(board))
+    if not as_json:
+        Console(highlight=False).print(ranking.table(ranked))
+        return
+    summary = {
+        "study": record.study,
+        "leaderboard": str(board),
+        "best": json.loads(ranked.iloc[0].to_json(date_format="iso")),
+        "counts": {state: int((ranked["state"] == state).sum()) for state in ranking.STATES},
+    }
+    print(json.dumps(summary, indent=1))
+
+
+def _print_next(record: "Record", studies: Path) -> None:
+    more = f"{_resume_command(record.study, studies)} --trials {2 * record.trials}"
+    board = Path(record.leaderboards) / record.dataset
+    print(f"the whole board:  pandas.read_parquet({str(board)!r})", file=sys.stderr)
+    print(f"search further:   {more}", file=sys.stderr)
+
+
+def _resume_command(study: str, studies: Path) -> str:
+    there = "" if studies == Path("studies").absolute() else f" --studies {studies}"
+    return f"python -m search.run --resume {study}{there}"
+
+
+@contextmanager
+def _errors_said() -> Iterator[None]:
+    """Turn what the user caused into one line and an exit code; all else keeps its traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    except FerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as interrupt:
+        print("interrupted before the first trial; nothing is lost.", file=sys.stderr)
+        raise typer.Exit(_INTERRUPTED) from interrupt
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    app()

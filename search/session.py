@@ -1,0 +1,163 @@
+"""A study from its settings to its leaderboard: new, resumed, or interrupted."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fer_core.config import Config
+from fer_core.errors import FerError, NoTrialSucceededError
+from fer_core.experiment import Experiment
+from search import data
+from search import space as spaces
+from search.cluster import tuner
+from search.cluster.opening import open_winners, winners
+from search.cluster.progress import Progress
+from search.results import leaderboard
+from search.settings import Machines, Settings
+from search.study import folder as folders
+from search.study import parts
+from search.study.folder import Folder, Record
+from search.study.journal import Journal, file_storage
+from search.study.parts import Part
+from search.study.searcher import StudySearcher
+
+
+class InterruptedStudyError(Exception):
+    """A study that the user stopped; nothing that finished is lost."""
+
+    def __init__(self, study: str) -> None:
+        super().__init__(study)
+        self.study = study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A study that has ended."""
+
+    record: Record
+    leaderboard: Path
+
+
+def run(
+    settings: Settings, machines: Machines, progress: Progress, folder: Folder | None
+) -> Outcome:
+    """Run a study until it has its trials or its time is up; `folder` is that of a resumed one.
+
+    Raises: InterruptedStudyError at SIGINT or SIGTERM, once there is something to resume;
+        NoTrialSucceededError where no trial is complete.
+    """
+    began = time.monotonic()
+    machines = replace(machines, address=tuner.resolved(machines.address))
+    past = folder.record() if folder else None
+    space = spaces.load(folder.space if folder else settings.space)
+    _check_weights(spaces.check(space, seed=settings.seed), settings)
+    experiment = data.prepare(settings, progress, past)
+    record, folder = _begun(settings, experiment, past, folder)
+    with folder.held():
+        folder.write_record(record)
+        try:
+            deadline = None if machines.seconds is None else began + machines.seconds
+            return _run(folder, record, experiment, machines, progress, deadline)
+        except KeyboardInterrupt as interrupt:
+            _settle(folder, record)
+            raise InterruptedStudyError(record.study) from interrupt
+
+
+def _run(
+    folder: Folder,
+    record: Record,
+    experiment: Experiment,
+    machines: Machines,
+    progress: Progress,
+    deadline: float | None,
+) -> Outcome:
+    journal = _journal(folder, record)
+    journal.reconcile()
+    progress.say(f"study {record.study}")
+    progress.begin(record.trials, journal.finished())
+
+    def on_finish(part: Part) -> None:
+        leaderboard.write(folder, record, journal.finished())
+        progress.finished(part)
+
+    searcher = StudySearcher(
+        journal,
+        spaces.load(folder.space),
+        trials=record.trials,
+        deadline=deadline,
+        on_finish=on_finish,
+    )
+    with tuner.connected(machines.address) as where:
+        each = tuner.share(machines.cpus, machines.gpus)
+        progress.say(f"on {where}, {each.concurrent} trials at a time")
+        tuner.run(searcher, experiment, folder, each)
+        finished = journal.finished()
+        open_winners(winners(finished), experiment, folder, each, progress)
+    board = leaderboard.write(folder, record, finished)
+    _require_success(finished, folder)
+    return Outcome(record=record, leaderboard=board)
+
+
+def _begun(
+    settings: Settings, experiment: Experiment, past: Record | None, folder: Folder | None
+) -> tuple[Record, Folder]:
+    """Give a new study its folder, or a resumed one the number of trials that it has grown to."""
+    if past is not None and folder is not None:
+        return replace(past, trials=settings.trials), folder
+    folder = folders.create(settings.studies, space=settings.space, dataset=settings.dataset)
+    record = Record(
+        study=folder.name,
+        space=str(settings.space),
+        dataset=settings.dataset,
+        data_root=str(settings.data_root),
+        task=experiment.task,
+        trials=settings.trials,
+        seed=settings.seed,
+        store=str(settings.store),
+        leaderboards=str(settings.leaderboards),
+        weights=settings.weights,
+        landmarks=experiment.landmarks,
+        smoke=settings.smoke,
+        protocol=experiment.protocol.to_json(),
+        protocol_id=experiment.protocol.protocol_id,
+        data_sha256=experiment.manifest.sha256,
+        split_sha256=experiment.protocol.split_sha256,
+        commit=folders.commit(),
+        versions=folders.versions(),
+        arguments=sys.argv[1:],
+        started_at=parts.now(),
+    )
+    return record, folder
+
+
+def _settle(folder: Folder, record: Record) -> None:
+    """Leave a stopped study as a resume wants it: each trial told, the board complete."""
+    journal = _journal(folder, record)
+    journal.reconcile()
+    leaderboard.write(folder, record, journal.finished())
+
+
+def _journal(folder: Folder, record: Record) -> Journal:
+    return Journal(folder, file_storage(folder), seed=record.seed)
+
+
+def _check_weights(drawn: Sequence[Config], settings: Settings) -> None:
+    for config in drawn:
+        backbone = config.stream.backbone
+        if config.stream.weights == "file" and backbone not in settings.weights:
+            raise FerError(
+                f"{settings.space} draws {backbone} with weights from a file, and none is named; "
+                f"give --weights {backbone}=FILE."
+            )
+
+
+def _require_success(finished: Sequence[Part], folder: Folder) -> None:
+    if any(part.state == "complete" for part in finished):
+        return
+    first = next((part.error for part in finished if part.error), "its time was up")
+    raise NoTrialSucceededError(
+        f"none of the {len(finished)} trials of {folder.name} succeeded; the first: {first}; "
+        f"see {folder.path / 'failures'}."
+    )

@@ -1,0 +1,159 @@
+"""What a command asks for, resolved and checked before anything heavy is imported."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fer_core.config import BACKBONES
+from fer_core.errors import FerError, unknown
+from fer_core.labels import TASKS
+
+if TYPE_CHECKING:
+    from search.study.folder import Record
+
+SYNTHETIC = "synthetic"  # the dataset that the project renders itself
+TRIALS, SMOKE_TRIALS = 24, 4
+SUBJECTS, SMOKE_SUBJECTS = 24, 10  # of the synthetic dataset; the protocol needs 10
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a study is of; all paths are absolute but that of the space, which messages name."""
+
+    space: Path
+    dataset: str
+    data_root: Path
+    task: str | None  # None: hidden where the dataset knows authenticity, else emotion
+    trials: int
+    seed: int
+    store: Path
+    studies: Path
+    leaderboards: Path
+    weights: dict[str, str]  # backbone: file
+    smoke: bool
+
+    @property
+    def subjects(self) -> int:
+        """How many subjects the synthetic dataset has."""
+        return SMOKE_SUBJECTS if self.smoke else SUBJECTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machines:
+    """Where trials run, and what each takes."""
+
+    address: str
+    cpus: float
+    gpus: float | None  # None: one where there are any
+    seconds: float | None  # after which no trial starts
+
+
+def resolve(
+    *,
+    space: Path | None,
+    dataset: str,
+    data_root: Path | None,
+    task: str | None,
+    trials: int | None,
+    seed: int,
+    store: Path,
+    studies: Path,
+    leaderboards: Path,
+    weights: Sequence[str],
+    smoke: bool,
+) -> Settings:
+    """Check the arguments of a new study and fill in what follows from others.
+
+    Raises: FerError that names the option.
+    """
+    if space is None:
+        raise FerError("--space names no file; give one, for instance --space spaces/temporal.py.")
+    _check_names(dataset, task)
+    return Settings(
+        space=space,
+        dataset=dataset,
+        data_root=_data_root(dataset, data_root, store, smoke),
+        task=task,
+        trials=trials or (SMOKE_TRIALS if smoke else TRIALS),
+        seed=seed,
+        store=store.absolute(),
+        studies=studies.absolute(),
+        leaderboards=leaderboards.absolute(),
+        weights=_weights(weights),
+        smoke=smoke,
+    )
+
+
+def resumed(record: "Record", *, studies: Path, trials: int | None) -> Settings:
+    """Give the settings that a study began with; only its number of trials may grow.
+
+    Raises: FerError where `trials` is below what the study was to have.
+    """
+    if trials is not None and trials < record.trials:
+        raise FerError(
+            f"--trials {trials} is fewer than study {record.study} has, {record.trials}; "
+            "a resumed study can only grow."
+        )
+    return Settings(
+        space=Path(record.space),
+        dataset=record.dataset,
+        data_root=Path(record.data_root),
+        task=record.task,
+        trials=trials or record.trials,
+        seed=record.seed,
+        store=Path(record.store),
+        studies=studies.absolute(),
+        leaderboards=Path(record.leaderboards),
+        weights=record.weights,
+        smoke=record.smoke,
+    )
+
+
+def seconds(text: str) -> float:
+    """Read a time such as 30s, 10m or 2h.
+
+    Raises: FerError where it is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None:
+        raise FerError(f"--time-budget is '{text}'; it must be a time such as 30s, 10m or 2h.")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _check_names(dataset: str, task: str | None) -> None:
+    from fer_core.datasets import DATASETS  # NumPy takes 0.1 s, which --help has not
+
+    if dataset not in DATASETS:
+        raise FerError(unknown("dataset", dataset, DATASETS))
+    if task is not None and task not in TASKS:
+        raise FerError(unknown("task", task, TASKS))
+
+
+def _data_root(dataset: str, given: Path | None, store: Path, smoke: bool) -> Path:
+    if given is not None:
+        return given.absolute()
+    if dataset != SYNTHETIC:
+        raise FerError(f"dataset '{dataset}' is not rendered here: say where it is, --data-root.")
+    subjects = SMOKE_SUBJECTS if smoke else SUBJECTS
+    return store.absolute() / "datasets" / f"{SYNTHETIC}-s{subjects}-seed0"
+
+
+def _weights(named: Sequence[str]) -> dict[str, str]:
+    """Read NAME=FILE pairs."""
+    found = {}
+    for pair in named:
+        name, equals, file = pair.partition("=")
+        if not equals:
+            raise FerError(
+                f"--weights is '{pair}'; it must be NAME=FILE, as in vgg16=vgg_face.pth."
+            )
+        if name not in BACKBONES:
+            raise FerError(f"--weights: {unknown('backbone', name, BACKBONES)}")
+        if not os.path.isfile(file):
+            raise FerError(f"--weights: file {file} does not exist.")
+        found[name] = os.path.abspath(file)
+    return found

@@ -1,0 +1,116 @@
+"""Load a space file, draw configs from it, and refuse one that cannot be searched."""
+
+import hashlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+
+from fer_core.config import Config
+from fer_core.errors import ConfigError, unknown
+
+CHECK_DRAWS = 50
+
+
+@dataclass(frozen=True)
+class Space:
+    """The function `space(trial) -> Config` of a file."""
+
+    path: Path
+    function: Callable[[optuna.Trial], object]
+
+    def draw(self, trial: optuna.Trial) -> Config:
+        """Let the space choose a config.
+
+        Raises: ConfigError of one line, whatever the space raised.
+        """
+        try:
+            config = self.function(trial)
+        except ConfigError as error:
+            raise ConfigError(f"{self.path}: {error}") from error
+        except Exception as error:  # the space is the user's code: anything may come
+            raise ConfigError(f"{self.path}: {describe(error)}") from error
+        if not isinstance(config, Config):
+            raise ConfigError(
+                f"{self.path}: space(trial) gave a {type(config).__name__}; it must give a Config."
+            )
+        return config
+
+
+def load(path: Path) -> Space:
+    """Load a space file.
+
+    Raises: ConfigError where it is missing, does not load, or has no function `space`.
+    """
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else Path("spaces")
+        there = [str(p) for p in folder.glob("*.py") if not p.name.startswith("_")]
+        raise ConfigError(unknown("space", path, there))
+    spec = importlib.util.spec_from_file_location(f"space_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is no Python file; a space is one, see spaces/smoke.py.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the space is the user's code: anything may come
+        raise ConfigError(f"{path}: {describe(error)}") from error
+    function = getattr(module, "space", None)
+    if not callable(function):
+        raise ConfigError(f"{path} has no function space(trial); see spaces/smoke.py.")
+    return Space(path, function)
+
+
+def sampler(seed: int, index: int) -> optuna.samplers.BaseSampler:
+    """Give the sampler of the draw `index` (0, 1, ...) of a study.
+
+    Each draw has a sampler seeded by its own index, so that a resumed study, which has lost the
+    state of a generator that ran along, draws as the uninterrupted one would have.
+    """
+    digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
+    return optuna.samplers.TPESampler(seed=int.from_bytes(digest[:4]))
+
+
+def draws(space: Space, *, seed: int, count: int) -> Iterator[tuple[optuna.Trial, Config]]:
+    """Draw without results: the first ten are the configs that a study of this seed starts with.
+
+    Each draw has a throwaway study of its own, so that Optuna compares no ranges between them.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for index in range(count):
+        trial = optuna.create_study(sampler=sampler(seed, index)).ask()
+        yield trial, space.draw(trial)
+
+
+def check(space: Space, *, draws_count: int = CHECK_DRAWS, seed: int = 0) -> tuple[Config, ...]:
+    """Draw a few dozen configs, all of which must be valid, and give them.
+
+    Raises: ConfigError where a draw is invalid or a parameter has two ranges.
+    """
+    ranges: dict[str, BaseDistribution] = {}
+    configs = []
+    for trial, config in draws(space, seed=seed, count=draws_count):
+        for name, distribution in trial.distributions.items():
+            first = ranges.setdefault(name, distribution)
+            if first != distribution:
+                raise ConfigError(
+                    f"{space.path}: parameter '{name}' has two ranges, {_said(first)} and "
+                    f"{_said(distribution)}; a name has one: call them by two names."
+                )
+        configs.append(config)
+    return tuple(configs)
+
+
+def describe(error: BaseException) -> str:
+    """Say an exception in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def _said(distribution: BaseDistribution) -> str:
+    values: Any = distribution
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return str(list(distribution.choices))
+    return f"{values.low} to {values.high}" + (" (log)" if values.log else "")

@@ -1,0 +1,91 @@
+"""A study's folder, and the spaces and parts that tests of the search are about."""
+
+import textwrap
+
+import pytest
+
+from fer_core.config import Config, StreamConfig
+from search import space as spaces
+from search.study.folder import Folder, Record
+from search.study.journal import Journal, file_storage
+from search.study.parts import Part
+
+CONFIG = Config(
+    stream=StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3)
+)
+AT = "2026-01-15T10:00:00.000+00:00"
+SPACE = """
+    from fer_core.config import Config, OptimizerConfig, StreamConfig
+
+
+    def space(trial):
+        stream = StreamConfig(backbone="c3d", weights="random", blocks=5, freeze_depth=0)
+        lr = trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+        return Config(stream=stream, optimizer=OptimizerConfig(lr=lr))
+    """
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "studies" / "toy-synthetic-000000"
+    path.mkdir(parents=True)
+    return Folder(path)
+
+
+@pytest.fixture
+def journal(folder):
+    return Journal(folder, file_storage(folder), seed=0)
+
+
+@pytest.fixture
+def write_space(tmp_path):
+    def write(text):
+        path = tmp_path / "spaces" / "toy.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def space(write_space):
+    return spaces.load(write_space(SPACE))
+
+
+@pytest.fixture
+def make_part():
+    def make(number, state="complete", uars=(0.5, 0.7), config=CONFIG, **values):
+        ended = {"started_at": AT, "finished_at": AT, "val_war": 0.6, "val_macro_f1": 0.6}
+        config_json = config.to_json() if config else None
+        return Part(
+            number=number, state=state, fold_uars=uars, config_json=config_json, **ended | values
+        )
+
+    return make
+
+
+@pytest.fixture
+def record(tmp_path, folder):
+    return Record(
+        study=folder.name,
+        space="spaces/toy.py",
+        dataset="synthetic",
+        data_root=str(tmp_path / "data"),
+        task="hidden",
+        trials=3,
+        seed=0,
+        store=str(tmp_path / "store"),
+        leaderboards=str(tmp_path / "boards"),
+        weights={},
+        landmarks="data",
+        smoke=True,
+        protocol={"name": "sealed20-cv5", "sealed": ["a"], "folds": [["b"], ["c"]]},
+        protocol_id="sealed20-cv5-00000000",
+        data_sha256="d",
+        split_sha256="s",
+        commit="unknown",
+        versions={"python": "3.11"},
+        arguments=[],
+        started_at=AT,
+    )

@@ -1,0 +1,79 @@
+"""The real command, killed and interrupted: slow, since each start brings up a Ray."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from search.study.folder import Folder
+from search.study.journal import Journal, file_storage
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+
+TRIALS, KILLS = 60, 10
+
+
+def command(where, *arguments):
+    return [
+        *(sys.executable, "-m", "search.run", "--address", "local", "-q"),
+        *("--studies", str(where / "studies"), *arguments),
+    ]
+
+
+def begin(where, trials):
+    new = ["--space", "spaces/smoke.py", "--smoke", "--trials", str(trials)]
+    folders = ["--store", str(where / "store"), "--leaderboards", str(where / "boards")]
+    return subprocess.Popen(command(where, *new, *folders), start_new_session=True)
+
+
+def go_on(where):
+    return subprocess.Popen(command(where, "--resume", study(where)), start_new_session=True)
+
+
+def study(where):
+    return next((where / "studies").glob("*/study.json")).parent.name
+
+
+def wait_for_parts(where, count, seconds=120):
+    until = time.monotonic() + seconds
+    while len(list((where / "studies").glob("*/parts/*.json"))) < count:
+        assert time.monotonic() < until, "no trial finished in time"
+        time.sleep(0.1)
+
+
+def test_a_study_killed_ten_times_loses_nothing_and_counts_nothing_twice(tmp_path):
+    moments = random.Random(0)
+    driver = begin(tmp_path, TRIALS)
+    wait_for_parts(tmp_path, 1)
+    for _ in range(KILLS):
+        time.sleep(moments.uniform(0, 6))
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+        driver = go_on(tmp_path)
+
+    assert driver.wait() == 0
+
+    board = pd.read_parquet(tmp_path / "boards" / "synthetic")
+    folder = Folder(tmp_path / "studies" / study(tmp_path))
+    finished = Journal(folder, file_storage(folder), seed=0).finished_numbers()
+    assert len(board) == TRIALS
+    assert sorted(board["trial"]) == finished
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupted_study_ends_with_130_and_goes_on(tmp_path, name):
+    driver = begin(tmp_path, TRIALS)
+    wait_for_parts(tmp_path, 3)
+
+    os.killpg(driver.pid, getattr(signal, name))
+
+    assert driver.wait(timeout=60) == 130
+    board = pd.read_parquet(tmp_path / "boards" / "synthetic")
+    assert 3 <= len(board) < TRIALS
+    assert go_on(tmp_path).wait() == 0
+    assert len(pd.read_parquet(tmp_path / "boards" / "synthetic")) == TRIALS

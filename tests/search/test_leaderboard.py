@@ -1,0 +1,115 @@
+import json
+
+import pandas as pd
+import pytest
+
+import search
+from fer_core.errors import FerError
+from fer_core.store import write_atomically
+from search.results import leaderboard, ranking
+
+COLUMNS = """
+    dataset task protocol_id study space trial config_id source family state error
+    val_uar val_uar_std val_war val_macro_f1 folds
+    test_uar test_uar_low test_uar_high test_war test_macro_f1 test_subjects test_clips
+    train_seconds stage_seconds params peak_memory_gib device
+    config.views config.backbone config.freeze_depth config.pooling config.fc_layers
+    config.fusion_point config.recurrent_cell config.pca_dim config.frames config.optimizer
+    config.lr config_json seed commit versions data_sha256 split_sha256 started_at finished_at
+    """
+OPENED = {
+    "test_uar": 0.5,
+    "test_uar_low": 0.4,
+    "test_uar_high": 0.6,
+    "test_war": 0.5,
+    "test_macro_f1": 0.5,
+    "test_subjects": 2,
+    "test_clips": 24,
+}
+
+
+def test_the_file_has_the_columns_of_the_issue_in_their_order(folder, record, make_part):
+    file = leaderboard.write(folder, record, [make_part(0)])
+
+    assert list(pd.read_parquet(file).columns) == COLUMNS.split()
+
+
+def test_several_studies_are_read_as_one_board(folder, record, make_part, tmp_path):
+    for study in ("one", "two"):
+        part = make_part(0) if study == "one" else make_part(0, state="failed", config=None)
+        leaderboard.write(folder, record_of(record, study), [part])
+
+    board = pd.read_parquet(tmp_path / "boards" / "synthetic")
+
+    assert sorted(board["study"]) == ["one", "two"]
+    assert str(board["started_at"].dt.tz) == "UTC"
+
+
+def record_of(record, study):
+    return type(record)(**vars(record) | {"study": study})
+
+
+def test_an_opened_trial_has_its_test_columns_and_the_others_have_none(folder, record, make_part):
+    write_atomically(folder.opened(1), json.dumps(OPENED).encode())
+
+    file = leaderboard.write(folder, record, [make_part(0), make_part(1)])
+
+    closed, opened = pd.read_parquet(file)[list(OPENED)].to_dict("records")
+    assert opened == OPENED
+    assert pd.isna(list(closed.values())).all()
+
+
+def test_a_failed_trial_has_its_reason_and_no_score(folder, record, make_part):
+    part = make_part(0, state="failed", error="clip a is truncated.")
+
+    (row,) = pd.read_parquet(leaderboard.write(folder, record, [part])).to_dict("records")
+
+    assert (row["state"], row["error"], row["folds"]) == ("failed", "clip a is truncated.", 2)
+    assert pd.isna([row["val_uar"], row["val_war"], row["val_macro_f1"]]).all()
+
+
+def test_writing_again_replaces_the_file_and_leaves_nothing_beside_it(folder, record, make_part):
+    for count in (1, 2, 3):
+        file = leaderboard.write(folder, record, [make_part(n) for n in range(count)])
+
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert len(pd.read_parquet(file)) == 3
+
+
+def test_complete_trials_come_first_by_score_then_pruned_then_failed(folder, record, make_part):
+    parts = [
+        make_part(0, state="failed", uars=()),
+        make_part(1, state="pruned", uars=(0.9,)),
+        make_part(2, uars=(0.4, 0.4)),
+        make_part(3, uars=(0.8, 0.8)),
+        make_part(4, uars=(0.8, 0.8)),
+    ]
+    leaderboard.write(folder, record, parts)
+
+    ranked = search.read_leaderboard("synthetic", record.leaderboards)
+
+    assert list(ranked["trial"]) == [3, 4, 2, 1, 0]
+
+
+def test_the_printed_table_says_what_became_of_each_trial(folder, record, make_part):
+    parts = [make_part(0), make_part(1, state="failed", config=None)]
+    file = leaderboard.write(folder, record, parts)
+
+    shown = ranking.table(ranking.rank(pd.read_parquet(file)))
+
+    assert list(shown.columns[3].cells) == ["0.600 ± 0.141", ""]
+    assert list(shown.columns[4].cells) == ["", "failed"]
+
+
+def test_an_unknown_dataset_has_no_leaderboard_and_the_nearest_is_suggested(
+    folder, record, make_part
+):
+    leaderboard.write(folder, record, [make_part(0)])
+
+    with pytest.raises(FerError, match="did you mean 'synthetic'"):
+        search.read_leaderboard("synthetik", record.leaderboards)
+
+
+def test_before_the_first_study_there_is_no_leaderboard(tmp_path):
+    with pytest.raises(FerError, match="holds none yet"):
+        search.read_leaderboard("synthetic", tmp_path)

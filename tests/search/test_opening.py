@@ -1,0 +1,20 @@
+from dataclasses import replace
+
+from fer_core.config import RecurrentConfig
+from search.cluster.opening import winners
+
+
+def test_the_best_complete_trial_of_each_family_wins_and_of_equals_the_first(make_part):
+    from conftest import CONFIG  # the config of `make_part`
+
+    gru = replace(CONFIG, recurrent=RecurrentConfig(cell="gru", hidden=8))
+    parts = [
+        make_part(0, uars=(0.5, 0.5)),
+        make_part(1, uars=(0.7, 0.7)),
+        make_part(2, uars=(0.7, 0.7)),
+        make_part(3, uars=(0.9,), state="pruned"),
+        make_part(4, uars=(0.3, 0.3), config=gru),
+        make_part(5, state="failed", config=None),
+    ]
+
+    assert [part.number for part in winners(parts)] == [1, 4]

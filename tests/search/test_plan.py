@@ -1,0 +1,84 @@
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search import plan, settings
+
+ROOT = Path(__file__).parents[2]
+TWO_DEPTHS = """
+    from fer_core.config import Config, RecurrentConfig, StreamConfig
+
+
+    def space(trial):
+        depth = trial.suggest_categorical("depth", [0, 2, 3])
+        stream = StreamConfig(
+            backbone="dlib_resnet",
+            weights="package",
+            blocks=3,
+            freeze_depth=depth,
+            pooling=trial.suggest_categorical("pooling", ["avg", "max"]),
+        )
+        return Config(stream=stream, recurrent=RecurrentConfig(cell="gru", hidden=8))
+    """
+
+
+@pytest.fixture
+def planned(write_space, tmp_path):
+    from search import space
+
+    path = write_space(TWO_DEPTHS)
+    chosen = settings.resolve(
+        space=path,
+        dataset="synthetic",
+        data_root=None,
+        task=None,
+        trials=20,
+        seed=0,
+        store=tmp_path / "store",
+        studies=tmp_path / "studies",
+        leaderboards=tmp_path / "boards",
+        weights=[],
+        smoke=True,
+    )
+    return plan.make(space.load(path), chosen)
+
+
+def test_trials_that_differ_right_of_the_freeze_point_share_a_prefix(planned):
+    assert [prefix.freeze_depth for prefix in planned.features] == [2, 3]
+    assert planned.backbone_images == 2 * 120 * 5  # prefixes x clips of ten subjects x frames
+
+
+def test_a_window_is_decoded_once_for_all_trials(planned):
+    assert len(planned.views) == 1
+    assert planned.frames_to_decode == 120 * 5
+
+
+def test_every_trial_is_counted_by_its_family(planned):
+    assert planned.families == {"cnn+gru": 20}
+
+
+def test_a_plan_is_json_and_text(planned):
+    assert json.loads(json.dumps(dataclasses.asdict(planned)))["trials"] == 20
+    assert "20 cnn+gru" in plan.text(planned)
+
+
+def test_a_dry_run_starts_nothing_and_imports_neither_ray_nor_torch(tmp_path):
+    code = (
+        "import sys\n"
+        "from search.run import app\n"
+        "app(['--space', 'spaces/smoke.py', '--dry-run', '--json', "
+        f"'--store', '{tmp_path}/store', '--studies', '{tmp_path}/studies'], "
+        "standalone_mode=False)\n"
+        "print({'ray', 'torch'} & set(sys.modules), file=sys.stderr)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["trials"] == 24
+    assert done.stderr.strip() == "set()"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,89 @@
+import pytest
+
+from fer_core.errors import ConfigError
+from search import space as spaces
+
+C3D = 'StreamConfig(backbone="c3d", weights="random", blocks=5, freeze_depth=0)'
+IMPORTS = "from fer_core.config import Config, OptimizerConfig, StreamConfig\n"
+
+
+def refusal(path, **options):
+    with pytest.raises(ConfigError) as caught:
+        spaces.check(spaces.load(path), **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_missing_space_file_lists_those_there_are_and_suggests_the_nearest(write_space):
+    path = write_space("")
+
+    said = refusal(path.with_name("tay.py"))
+
+    assert f"did you mean '{path}'" in said
+
+
+def test_a_space_that_does_not_load_is_told_in_one_line(write_space):
+    said = refusal(write_space("import no_such_module"))
+
+    assert said.endswith("toy.py: ModuleNotFoundError: No module named 'no_such_module'")
+
+
+def test_a_file_without_a_function_space_is_no_space(write_space):
+    assert "has no function space(trial)" in refusal(write_space("x = 1"))
+
+
+def test_a_space_that_raises_is_told_in_one_line(write_space):
+    said = refusal(write_space("def space(trial):\n    raise KeyError('width')"))
+
+    assert said.endswith("toy.py: KeyError: 'width'")
+
+
+def test_a_space_that_gives_no_config_is_refused(write_space):
+    assert "gave a int" in refusal(write_space("def space(trial):\n    return 1"))
+
+
+def test_a_config_out_of_range_names_the_space_and_the_field(write_space):
+    space = f"{IMPORTS}def space(trial):\n    return Config(stream={C3D}, pca_dim=0)"
+
+    said = refusal(write_space(space))
+
+    assert "toy.py: pca_dim is 0" in said
+
+
+@pytest.mark.parametrize(
+    ("suggestion", "ranges"),
+    [
+        ("trial.suggest_int('x', 1, 4 if big else 2)", ("1 to 2", "1 to 4")),
+        ("trial.suggest_float('x', 0.1, 0.2, log=big)", ("0.1 to 0.2", "0.1 to 0.2 (log)")),
+        ("trial.suggest_categorical('x', ['a', 'b'] if big else ['a'])", ("['a']", "['a', 'b']")),
+    ],
+)
+def test_a_name_with_two_ranges_is_refused_and_both_are_named(write_space, suggestion, ranges):
+    body = f"big = trial.suggest_categorical('big', [False, True]); {suggestion}"
+    path = write_space(f"{IMPORTS}def space(trial):\n    {body}; return Config(stream={C3D})")
+
+    said = refusal(path)
+
+    assert "parameter 'x' has two ranges" in said
+    assert all(text in said for text in ranges)
+
+
+def test_the_same_seed_draws_the_same_configs(space):
+    first, second, other = (
+        [config for _, config in spaces.draws(space, seed=seed, count=4)] for seed in (1, 1, 2)
+    )
+
+    assert first == second
+    assert first != other
+
+
+def test_a_study_starts_with_the_configs_that_the_plan_draws(space, journal, make_part):
+    planned = [config for _, config in spaces.draws(space, seed=0, count=8)]
+
+    started = []
+    for _ in planned:
+        trial = journal.ask()
+        started.append(space.draw(trial))
+        journal.finish(make_part(trial.number))
+
+    assert started == planned
