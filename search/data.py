@@ -27,7 +27,6 @@ def prepare(settings: Settings, progress: Progress, past: Record | None) -> Expe
     task = settings.task or default_task(manifest)
     split = protocol.from_json(past.protocol) if past else _split(manifest, task, settings.seed)
     protocol.check(split, manifest)
-    along = all(clip.landmarks is not None for clip in manifest.clips)
     return Experiment(
         manifest=manifest,
         protocol=split,
@@ -35,7 +34,7 @@ def prepare(settings: Settings, progress: Progress, past: Record | None) -> Expe
         seed=settings.seed,
         store=settings.store,
         weights=settings.weights,
-        landmarks="data" if along else "dlib",
+        landmarks=_landmarks(manifest, settings.landmarks),
     )
 
 
@@ -43,6 +42,16 @@ def default_task(manifest: Manifest) -> str:
     """Choose the hidden task where every clip says whether it is genuine, else emotion."""
     known = all(clip.authenticity is not None for clip in manifest.clips)
     return "hidden" if known else "emotion"
+
+
+def _landmarks(manifest: Manifest, chosen: str) -> str:
+    """Choose where the 68 points come from."""
+    without = next((clip.clip for clip in manifest.clips if clip.landmarks is None), None)
+    if chosen == "data" and without is not None:
+        raise DataError(f"clip '{without}' comes without landmarks; use --landmarks dlib.")
+    if chosen == "auto":
+        return "data" if without is None else "dlib"
+    return chosen
 
 
 def _manifest(settings: Settings, progress: Progress) -> Manifest:

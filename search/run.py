@@ -23,7 +23,17 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _INTERRUPTED = 130
 # What study.json fixes for a study that is resumed.
-_FIXED = ("space", "dataset", "data_root", "task", "seed", "store", "leaderboards", "smoke")
+_FIXED = (
+    "space",
+    "dataset",
+    "data_root",
+    "task",
+    "seed",
+    "store",
+    "leaderboards",
+    "landmarks",
+    "smoke",
+)
 
 
 @app.command()
@@ -44,6 +54,7 @@ def main(
     store: Annotated[Path, Option(help="Folder of what trials share.")] = Path("store"),
     resume: Annotated[str | None, Option(help="A study to go on with, or to extend.")] = None,
     weights: Annotated[list[str] | None, Option(metavar="NAME=FILE", help="Repeatable.")] = None,
+    landmarks: Annotated[str, Option(help="auto, data, dlib or face_alignment.")] = "auto",
     dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be done.")] = False,
     smoke: Annotated[bool, Option("--smoke", help="Small data and few trials.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,

@@ -52,8 +52,10 @@ def run(
     machines = replace(machines, address=tuner.resolved(machines.address))
     past = folder.record() if folder else None
     space = spaces.load(folder.space if folder else settings.space)
-    _check_weights(spaces.check(space, seed=settings.seed), settings)
+    drawn = spaces.check(space, seed=settings.seed)
+    _check_weights(drawn, settings)
     experiment = data.prepare(settings, progress, past)
+    _check_models(drawn, experiment)
     record, folder = _begun(settings, experiment, past, folder)
     with folder.held():
         folder.write_record(record)
@@ -151,6 +153,19 @@ def _check_weights(drawn: Sequence[Config], settings: Settings) -> None:
                 f"{settings.space} draws {backbone} with weights from a file, and none is named; "
                 f"give --weights {backbone}=FILE."
             )
+
+
+def _check_models(drawn: Sequence[Config], experiment: Experiment) -> None:
+    """Load what the trials will load, so that bad weights stop the study and not each trial."""
+    from fer_core.faces import landmarks  # these import torch, which takes seconds
+    from fer_core.features import weights_file
+    from fer_core.models import backbones
+
+    for stream in {replace(config.stream, freeze_depth=0, pooling="none") for config in drawn}:
+        file = weights_file(stream, experiment.weights)
+        backbones.build(stream, weights_file=file, seed=experiment.seed)
+    if experiment.landmarks != "data":
+        landmarks.engine(experiment.landmarks)
 
 
 def _require_success(finished: Sequence[Part], folder: Folder) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SYNTHETIC = "synthetic"  # the dataset that the project renders itself
 TRIALS, SMOKE_TRIALS = 24, 4
 SUBJECTS, SMOKE_SUBJECTS = 24, 10  # of the synthetic dataset; the protocol needs 10
+LANDMARKS = ("auto", "data", "dlib", "face_alignment")  # auto: the data's own, else dlib's
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -34,6 +35,7 @@ class Settings:
     studies: Path
     leaderboards: Path
     weights: dict[str, str]  # backbone: file
+    landmarks: str  # one of LANDMARKS
     smoke: bool
 
     @property
@@ -64,6 +66,7 @@ def resolve(
     studies: Path,
     leaderboards: Path,
     weights: Sequence[str],
+    landmarks: str,
     smoke: bool,
 ) -> Settings:
     """Check the arguments of a new study and fill in what follows from others.
@@ -72,7 +75,7 @@ def resolve(
     """
     if space is None:
         raise FerError("--space names no file; give one, for instance --space spaces/temporal.py.")
-    _check_names(dataset, task)
+    _check_names(dataset, task, landmarks)
     return Settings(
         space=space,
         dataset=dataset,
@@ -84,6 +87,7 @@ def resolve(
         studies=studies.absolute(),
         leaderboards=leaderboards.absolute(),
         weights=_weights(weights),
+        landmarks=landmarks,
         smoke=smoke,
     )
 
@@ -109,6 +113,7 @@ def resumed(record: "Record", *, studies: Path, trials: int | None) -> Settings:
         studies=studies.absolute(),
         leaderboards=Path(record.leaderboards),
         weights=record.weights,
+        landmarks=record.landmarks,
         smoke=record.smoke,
     )
 
@@ -124,13 +129,15 @@ def seconds(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def _check_names(dataset: str, task: str | None) -> None:
+def _check_names(dataset: str, task: str | None, landmarks: str) -> None:
     from fer_core.datasets import DATASETS  # NumPy takes 0.1 s, which --help has not
 
     if dataset not in DATASETS:
         raise FerError(unknown("dataset", dataset, DATASETS))
     if task is not None and task not in TASKS:
         raise FerError(unknown("task", task, TASKS))
+    if landmarks not in LANDMARKS:
+        raise FerError(unknown("landmark engine", landmarks, LANDMARKS))
 
 
 def _data_root(dataset: str, given: Path | None, store: Path, smoke: bool) -> Path:

@@ -57,7 +57,7 @@ class Dlib:
 class FaceAlignment:
     """FAN, Bulat and Tzimiropoulos 2017, https://arxiv.org/abs/1703.07332, with the S3FD detector.
 
-    Raises: DataError where its weights are not in $TORCH_HOME/hub/checkpoints.
+    Raises: WeightsError where its weights are not in $TORCH_HOME/hub/checkpoints.
     """
 
     def __init__(self, device: str) -> None:
@@ -85,7 +85,7 @@ ENGINES: Mapping[str, Callable[[str], Engine]] = {"dlib": Dlib, "face_alignment"
 def engine(name: str, *, device: str = "cpu") -> Engine:
     """Load a landmark engine; dlib stays on the CPU whatever the device.
 
-    Raises: ConfigError for an unknown name; DataError where its weights are absent.
+    Raises: ConfigError for an unknown name; WeightsError where its weights are absent.
     """
     if name not in ENGINES:
         raise ConfigError(unknown("landmark engine", name, ENGINES))

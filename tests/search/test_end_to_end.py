@@ -23,17 +23,37 @@ def run(where, *arguments):
 
 
 @pytest.mark.ray
-def test_one_command_gives_a_leaderboard_and_the_next_one_extends_the_study(tmp_path, rendered):
+def test_one_command_gives_a_leaderboard_and_resuming_extends_the_study(tmp_path, rendered):
     space = str(ROOT / "spaces" / "smoke.py")
 
     first = run(tmp_path, "--space", space, "--smoke", "--data-root", rendered, "--trials", "2")
     study = json.loads(first.stdout)["study"]
-    second = json.loads(run(tmp_path, "--resume", study, "--trials", "3").stdout)
+    extended = json.loads(run(tmp_path, "--resume", study, "--trials", "3").stdout)
 
     board = search.read_leaderboard("synthetic", tmp_path / "leaderboards")
-    assert second["counts"] == {"complete": 3, "pruned": 0, "failed": 0}
+    assert extended["counts"] == {"complete": 3, "pruned": 0, "failed": 0}
     assert sorted(board["trial"]) == [0, 1, 2]
     assert board["test_uar"].notna().any()
     assert "[1/2, best" in first.stderr
-    extended = Folder(tmp_path / "studies" / study).part(2)
-    assert extended.work["frames_decoded"] == extended.work["backbone_images"] == 0
+
+
+@pytest.mark.ray
+def test_the_same_command_again_decodes_nothing_and_draws_and_scores_the_same(tmp_path, rendered):
+    space = str(ROOT / "spaces" / "smoke.py")
+    command = ["--space", space, "--smoke", "--data-root", rendered, "--trials", "2"]
+    one_worker = ["--cpus-per-trial", str(len(os.sched_getaffinity(0)))]
+
+    studies = [
+        Folder(
+            tmp_path / "studies" / json.loads(run(tmp_path, *command, *one_worker).stdout)["study"]
+        )
+        for _ in range(2)
+    ]
+
+    for first, again in zip(
+        *([folder.part(n) for n in range(2)] for folder in studies), strict=True
+    ):
+        assert again.config_json == first.config_json
+        assert again.fold_uars == first.fold_uars
+        assert again.work["frames_decoded"] == again.work["backbone_images"] == 0
+        assert again.work["stages_made"] == 0

@@ -42,6 +42,7 @@ def planned(write_space, tmp_path):
         studies=tmp_path / "studies",
         leaderboards=tmp_path / "boards",
         weights=[],
+        landmarks="auto",
         smoke=True,
     )
     return plan.make(space.load(path), chosen)

@@ -1,18 +1,21 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from fer_core import datasets, protocol
 from search.run import app
 from search.settings import seconds
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = """
     space dataset data-root task trials time-budget seed address cpus-per-trial gpus-per-trial
-    leaderboards studies store resume weights dry-run smoke json
+    leaderboards studies store resume weights landmarks dry-run smoke json
     """
 SMOKE = ["--space", "spaces/smoke.py"]
 
@@ -25,11 +28,13 @@ def refused(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
+        before = set(tmp_path.rglob("*"))
         done = CliRunner().invoke(app, list(arguments))
         assert done.stdout == ""
         (line,) = done.stderr.splitlines()
         assert line.startswith("error: ")
-        assert not {path.name for path in tmp_path.iterdir()} & {"studies", "leaderboards"}
+        made = {path.name for path in set(tmp_path.rglob("*")) - before}
+        assert not made & {"study.json", "parts", "leaderboards"}
         return done.exit_code, line
 
     return run
@@ -43,6 +48,7 @@ def refused(monkeypatch, tmp_path):
         ([*SMOKE, "--dataset", "folder"], 2, "say where it is, --data-root"),
         ([*SMOKE, "--dataset", "foldr", "--data-root", "."], 2, "did you mean 'folder'?"),
         ([*SMOKE, "--task", "emotions"], 2, "did you mean 'emotion'?"),
+        ([*SMOKE, "--landmarks", "dlibb"], 2, "did you mean 'dlib'?"),
         ([*SMOKE, "--time-budget", "soon"], 2, "30s, 10m or 2h"),
         ([*SMOKE, "--weights", "vgg17=x"], 2, "did you mean 'vgg16'?"),
         ([*SMOKE, "--weights", "vgg16=no.pth"], 2, "file no.pth does not exist"),
@@ -77,6 +83,57 @@ def test_a_space_that_wants_weights_from_a_file_says_which_option_names_it(refus
 
     assert "give --weights vgg16=FILE" in line
     assert exit_code == 2
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A tree that an adapter reads without opening a picture: 12 subjects, two labels."""
+    for label in ("neutral", "smiling"):
+        (tmp_path / "photographs" / label).mkdir(parents=True)
+        for subject in range(12):
+            path = tmp_path / "photographs" / label / f"{subject:02d}_a.jpg"
+            path.write_text(f"{label} {subject}")
+    return tmp_path / "photographs"
+
+
+def test_vgg_face_weights_with_a_missing_tensor_stop_the_run_before_it_starts(
+    refused, photographs, tmp_path
+):
+    torch.save({"conv1_1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "face.pth")
+    arguments = ["--dataset", "folder", "--data-root", str(photographs), "--address", "local"]
+
+    exit_code, line = refused(
+        "--space", str(ROOT / "spaces" / "vgg_face.py"), "--weights", "vgg16=face.pth", *arguments
+    )
+
+    assert "face.pth does not fit vgg16" in line
+    assert "conv5_3.weight is missing" in line
+    assert exit_code == 3
+
+
+def test_a_sealed_subject_planted_in_a_training_fold_stops_the_run_before_a_trial(
+    refused, photographs, folder, record
+):
+    manifest = datasets.load("folder", photographs)
+    subjects, labels = [c.subject for c in manifest.clips], [c.emotion for c in manifest.clips]
+    split = protocol.sealed_and_folds(subjects, labels)
+    planted = replace(split, folds=((*split.folds[0], split.sealed[0]), *split.folds[1:]))
+    folder.space.write_text((ROOT / "spaces" / "smoke.py").read_text())
+    study = replace(
+        record,
+        dataset="folder",
+        data_root=str(photographs),
+        data_sha256=manifest.sha256,
+        protocol=planted.to_json(),
+        landmarks="dlib",
+    )
+    folder.write_record(study)
+
+    exit_code, line = refused("--resume", str(folder.path), "--address", "local")
+
+    assert f"subject '{split.sealed[0]}' is in sealed and in fold 0" in line
+    assert exit_code == 4
+    assert not list(folder.path.glob("parts/*"))
 
 
 def test_an_unknown_option_is_a_usage_error():

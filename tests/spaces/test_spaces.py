@@ -1,11 +1,13 @@
 """What every space promises, over all of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import FixedTrial
 
+from fer_core.models import backbones
 from search.space import load
 from spaces import smoke, temporal
 
@@ -18,7 +20,7 @@ def draws(request):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     space = load(request.param)
     trials = [study.ask() for _ in range(100)]
-    return [(trial, space(trial)) for trial in trials]
+    return [(trial, space.draw(trial)) for trial in trials]
 
 
 def test_a_hundred_draws_all_give_a_config_and_most_differ(draws):
@@ -32,6 +34,13 @@ def test_each_name_keeps_one_range(draws):
     for trial, _ in draws:
         for name, distribution in trial.distributions.items():
             assert ranges.setdefault(name, distribution) == distribution
+
+
+def test_every_stream_that_is_drawn_builds_but_those_whose_weights_the_user_supplies(draws):
+    streams = {replace(c.stream, freeze_depth=0) for _, c in draws if c.stream.weights != "file"}
+
+    for stream in streams:
+        assert len(backbones.build(stream, weights_file=None, seed=0).blocks) == stream.blocks
 
 
 def test_temporal_draws_each_of_its_families():

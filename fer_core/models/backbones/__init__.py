@@ -28,7 +28,7 @@ def build(stream: StreamConfig, *, weights_file: Path | None, seed: int) -> Back
     and leaves torch's global generator alone.
 
     Raises: ConfigError for an unknown backbone, a crop too small for its blocks, or weights
-    "file" without one; DataError for a weights file that is absent or does not fit.
+    "file" without one; WeightsError for a weights file that is absent or does not fit.
     """
     if stream.backbone not in BUILDERS:
         raise ConfigError(unknown("backbone", stream.backbone, BUILDERS))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fer_core.config import StreamConfig
-from fer_core.errors import ConfigError, DataError
+from fer_core.errors import ConfigError, WeightsError
 from fer_core.manifest import file_sha256
 from fer_core.models.backbones.backbone import Backbone, Normalise, initialise, scaled
 from fer_core.weight_files import packaged
@@ -64,7 +64,7 @@ class Residual(nn.Module):
 def build(stream: StreamConfig, _file: Path | None, generator: torch.Generator) -> Backbone:
     """Build the first blocks, with the package's weights or random ones.
 
-    Raises: ConfigError where the crop is too small; DataError where the package is missing.
+    Raises: ConfigError where the crop is too small; WeightsError where the package is missing.
     """
     crop_pixels = stream.crop_pixels or CROP_PIXELS
     _check_crop(crop_pixels, stream.blocks)
@@ -96,13 +96,13 @@ def descriptor() -> nn.Linear:
 def read_tensors(path: Path) -> dict[str, list[NDArray[np.float32]]]:
     """Read the flat parameter tensors of a dlib network, by mark, from the input on.
 
-    Raises: DataError where the file is not this network's.
+    Raises: WeightsError where the file is not this network's.
     """
     data = path.read_bytes()
     ends = {mark: [m.end() for m in re.finditer(mark.encode(), data)] for mark in MARKS}
     counts = {mark: len(found) for mark, found in ends.items()}
     if counts != MARKS:
-        raise DataError(f"weights file {path} holds {counts}; dlib's ResNet-29 has {MARKS}.")
+        raise WeightsError(f"weights file {path} holds {counts}; dlib's ResNet-29 has {MARKS}.")
     return {mark: [_tensor(data, end, HEADERS[mark]) for end in ends[mark]] for mark in MARKS}
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fer_core.config import StreamConfig
-from fer_core.errors import ConfigError, DataError
+from fer_core.errors import ConfigError, WeightsError
 from fer_core.manifest import file_sha256
 from fer_core.models.backbones.backbone import Backbone, Normalise, initialise, scaled
 from fer_core.weight_files import existing, hub_checkpoint
@@ -35,7 +35,7 @@ FULLY_CONNECTED = frozenset(  # in the files, not in the blocks
 def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -> Backbone:
     """Build the first blocks; `stream.weights` says whose weights and so which input scale.
 
-    Raises: ConfigError where weights "file" has none; DataError where a file does not fit.
+    Raises: ConfigError where weights "file" has none; WeightsError where a file does not fit.
     """
     blocks = _blocks(stream)
     crop_pixels = stream.crop_pixels or CROP_PIXELS
@@ -70,7 +70,7 @@ def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -
 def load(blocks: nn.ModuleList, path: Path, names: list[str]) -> None:
     """Copy a state dict into the convolutions, which `names` lists in order for all five blocks.
 
-    Raises: DataError that lists the tensors which are missing, unknown or of another shape.
+    Raises: WeightsError that lists the tensors which are missing, unknown or of another shape.
     """
     state = _read(path)
     expected = {
@@ -86,7 +86,7 @@ def load(blocks: nn.ModuleList, path: Path, names: list[str]) -> None:
         if name in state and tuple(state[name].shape) != shape
     ]
     if faults:
-        raise DataError(f"weights file {path} does not fit vgg16: {'; '.join(sorted(faults))}.")
+        raise WeightsError(f"weights file {path} does not fit vgg16: {'; '.join(sorted(faults))}.")
     convolutions = [module for module in blocks.modules() if isinstance(module, nn.Conv2d)]
     for name, convolution in zip(names, convolutions, strict=False):  # blocks may be cut short
         convolution.load_state_dict(
@@ -99,9 +99,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"weights file {path} cannot be read by torch.load: {reason}") from error
+        raise WeightsError(f"weights file {path} cannot be read by torch.load: {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise DataError(f"weights file {path} holds no state dict of names and tensors.")
+        raise WeightsError(f"weights file {path} holds no state dict of names and tensors.")
     return state
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_core.config import ClipConfig
-from fer_core.errors import ConfigError, DataError
+from fer_core.errors import ConfigError, DataError, WeightsError
 from fer_core.faces import landmarks, video
 from fer_core.faces.align import five_points
 
@@ -121,5 +121,5 @@ def test_an_unknown_engine_is_refused_with_those_there_are():
 def test_face_alignment_without_its_weights_names_file_and_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
-    with pytest.raises(DataError, match=r"2DFAN4-11f355bf06\.pth\.tar is not in .*checkpoints"):
+    with pytest.raises(WeightsError, match=r"2DFAN4-11f355bf06\.pth\.tar is not in .*checkpoints"):
         landmarks.engine("face_alignment")

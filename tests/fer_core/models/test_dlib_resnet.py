@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fer_core.config import StreamConfig
-from fer_core.errors import ConfigError, DataError
+from fer_core.errors import ConfigError, WeightsError
 from fer_core.manifest import file_sha256
 from fer_core.models.backbones import build, dlib_resnet
 from fer_core.weight_files import packaged
@@ -64,7 +64,7 @@ def test_a_file_of_another_network_is_refused(tmp_path):
     path = tmp_path / "other.dat"
     path.write_bytes(b"\x01\x05con_4")
 
-    with pytest.raises(DataError, match=r"other\.dat holds .*; dlib's ResNet-29 has"):
+    with pytest.raises(WeightsError, match=r"other\.dat holds .*; dlib's ResNet-29 has"):
         dlib_resnet.read_tensors(path)
 
 

@@ -3,7 +3,7 @@ import torch
 from torchvision.models import vgg16
 
 from fer_core.config import StreamConfig
-from fer_core.errors import ConfigError, DataError
+from fer_core.errors import ConfigError, WeightsError
 from fer_core.manifest import file_sha256
 from fer_core.models.backbones import build
 
@@ -93,7 +93,7 @@ def test_a_file_is_asked_for_where_there_is_none():
 def test_imagenet_weights_are_not_downloaded(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
-    with pytest.raises(DataError, match=r"vgg16-397923af\.pth is not in"):
+    with pytest.raises(WeightsError, match=r"vgg16-397923af\.pth is not in"):
         build(stream("imagenet"), weights_file=None, seed=0)
 
 
@@ -112,7 +112,7 @@ def test_a_file_that_does_not_fit_is_refused_by_tensor(
     state = {k: t for k, t in (face_state | change).items() if t is not None}
     path = saved(state, tmp_path / "face.pth")
 
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(WeightsError, match=message):
         build(stream("file", blocks), weights_file=path, seed=0)
 
 
@@ -121,12 +121,12 @@ def test_a_file_that_is_no_state_dict_is_refused(tmp_path, content):
     path = tmp_path / "face.pth"
     path.write_bytes(content)
 
-    with pytest.raises(DataError, match=r"face\.pth cannot be read"):
+    with pytest.raises(WeightsError, match=r"face\.pth cannot be read"):
         build(stream("file"), weights_file=path, seed=0)
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):
     path = saved([1, 2], tmp_path / "face.pth")
 
-    with pytest.raises(DataError, match="holds no state dict"):
+    with pytest.raises(WeightsError, match="holds no state dict"):
         build(stream("file"), weights_file=path, seed=0)
