@@ -6,7 +6,19 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from fer_core import config as configs
+
 STATES = ("complete", "pruned", "failed")
+_HEADINGS = (
+    "trial",
+    "family",
+    "backbone",
+    "frozen",
+    "pooling",
+    "PCA",
+    "val_uar±std",
+    "test_uar [95 %]",
+)
 _SHOWN = 20  # rows of the printed table
 
 
@@ -20,9 +32,9 @@ def rank(frame: pd.DataFrame) -> pd.DataFrame:
 
 def table(ranked: pd.DataFrame) -> Table:
     """Lay out the first rows for people: what was chosen, and how well it does."""
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("trial", "family", "features", "val_uar ± std", "test_uar [95 %]"):
-        shown.add_column(name)
+    shown = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for name in _HEADINGS:
+        shown.add_column(name, no_wrap=True)
     for row in ranked.head(_SHOWN).astype(object).to_dict("records"):
         said = {str(name): None if pd.isna(value) else value for name, value in row.items()}
         shown.add_row(*_cells(said))
@@ -32,14 +44,27 @@ def table(ranked: pd.DataFrame) -> Table:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    features = f"{row['config.backbone']}/{row['config.freeze_depth']} {row['config.pooling']}"
-    if row["config.pca_dim"] is not None:
-        features += f" PCA {row['config.pca_dim']:.0f}"
-    val, test = "", "" if row["state"] == "complete" else row["state"]
-    if row["val_uar"] is not None:
-        spread = row["val_uar_std"]
-        val = f"{row['val_uar']:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
-    if row["test_uar"] is not None:
-        test = f"{row['test_uar']:.3f} [{row['test_uar_low']:.3f}, {row['test_uar_high']:.3f}]"
-    known = row["config_id"] is not None
-    return (str(row["trial"]), row["family"] or "", features * known, val, test)
+    start = (str(row["trial"]), row["family"] or "")
+    return (*start, *_choices(row["config_json"]), _val(row), _test(row))
+
+
+def _choices(config_json: str | None) -> tuple[str, ...]:
+    if config_json is None:
+        return ("", "", "", "")
+    config = configs.from_json(config_json)
+    stream = config.stream
+    frozen = f"{stream.freeze_depth}/{stream.blocks}"
+    return (stream.backbone, frozen, stream.pooling, str(config.pca_dim or ""))
+
+
+def _val(row: dict[str, Any]) -> str:
+    if row["val_uar"] is None:
+        return ""
+    spread = row["val_uar_std"]
+    return f"{row['val_uar']:.3f}" + ("" if spread is None else f"±{spread:.3f}")
+
+
+def _test(row: dict[str, Any]) -> str:
+    if row["test_uar"] is None:
+        return "" if row["state"] == "complete" else str(row["state"])
+    return f"{row['test_uar']:.3f} [{row['test_uar_low']:.3f}, {row['test_uar_high']:.3f}]"

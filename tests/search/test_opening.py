@@ -1,13 +1,12 @@
 from dataclasses import replace
 
-from fer_core.config import RecurrentConfig
+from fer_core.config import RecurrentConfig, from_json
 from search.cluster.opening import winners
 
 
 def test_the_best_complete_trial_of_each_family_wins_and_of_equals_the_first(make_part):
-    from conftest import CONFIG  # the config of `make_part`
-
-    gru = replace(CONFIG, recurrent=RecurrentConfig(cell="gru", hidden=8))
+    cnn = from_json(make_part(0).config_json)
+    gru = replace(cnn, recurrent=RecurrentConfig(cell="gru", hidden=8))
     parts = [
         make_part(0, uars=(0.5, 0.5)),
         make_part(1, uars=(0.7, 0.7)),
