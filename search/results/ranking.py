@@ -3,7 +3,6 @@
 from typing import Any
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from fer_core import config as configs
@@ -32,7 +31,7 @@ def rank(frame: pd.DataFrame) -> pd.DataFrame:
 
 def table(ranked: pd.DataFrame) -> Table:
     """Lay out the first rows for people: what was chosen, and how well it does."""
-    shown = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # 80 columns hold it
     for name in _HEADINGS:
         shown.add_column(name, no_wrap=True)
     for row in ranked.head(_SHOWN).astype(object).to_dict("records"):
