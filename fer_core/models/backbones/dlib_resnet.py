@@ -152,10 +152,11 @@ def _initialise(blocks: nn.ModuleList, generator: torch.Generator) -> None:
     Hayou et al. 2021, https://arxiv.org/abs/2010.12859; the trained network has normalisations.
     """
     initialise(blocks, generator)
-    residuals = [module for module in blocks.modules() if isinstance(module, Residual)]
+    residuals = sum(count for _, count in STAGES)  # of all blocks, in use or not
     with torch.no_grad():
-        for residual in residuals:
-            residual.second.weight /= math.sqrt(len(residuals))
+        for module in blocks.modules():
+            if isinstance(module, Residual):
+                module.second.weight /= math.sqrt(residuals)
 
 
 def _check_crop(crop_pixels: int, blocks: int) -> None:

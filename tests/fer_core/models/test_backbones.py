@@ -68,6 +68,16 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others(name):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
+def test_the_random_weights_of_a_block_are_the_same_however_many_follow_it(name):
+    few = build(stream(name, blocks=2), weights_file=None, seed=0).blocks
+
+    all_of_them = build(stream(name), weights_file=None, seed=0).blocks
+
+    for a, b in zip(few.parameters(), all_of_them.parameters(), strict=False):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
 def test_building_leaves_the_global_generator_alone(name):
     before = torch.random.get_rng_state()
 
