@@ -11,7 +11,7 @@ from fer_core.experiment import Experiment
 from fer_core.store import write_atomically
 from search.cluster.progress import Progress
 from search.cluster.tuner import Share
-from search.cluster.worker import set_threads, write_arrays
+from search.cluster.worker import keep_to_share, write_arrays
 from search.space import describe
 from search.study.folder import Folder
 from search.study.parts import Part
@@ -57,7 +57,7 @@ def _open(
 ) -> float:
     from fer_core.trial import open_sealed  # imports torch: in workers only
 
-    set_threads(threads)
+    keep_to_share(threads)
     result = open_sealed(configs.from_json(config_json), experiment)
     arrays = {
         "clips": list(result.clip_names),

@@ -6,6 +6,7 @@ wrong inside a trial into a failed trial, so that the worker and the study go on
 
 import io
 import math
+import os
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import ray
 from ray import tune
 
 from fer_core import config as configs
@@ -142,18 +144,20 @@ def write_arrays(path: Any, arrays: dict[str, Any]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def set_threads(threads: int) -> None:
-    """Let torch use as many threads as the trial was given CPUs; Ray sets none."""
+def keep_to_share(threads: int) -> None:
+    """Let torch use the CPUs and GPUs that Ray gave to this worker, and no others."""
     import torch  # in workers only
 
     torch.set_num_threads(threads)
+    if not ray.get_gpu_ids():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA reads it when it is first used
 
 
 def _results(config_json: str, experiment: Experiment, threads: int) -> "Iterator[FoldResult]":
     """Begin only when the first fold is asked for, so that any error is the trial's own."""
     from fer_core.trial import cross_validate  # imports torch: in workers only
 
-    set_threads(threads)
+    keep_to_share(threads)
     yield from cross_validate(configs.from_json(config_json), experiment)
 
 
