@@ -7,9 +7,11 @@ fully connected layers. `validate` names the field, the value, and what would be
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from fer_core.errors import ConfigError, unknown
 
@@ -32,6 +34,9 @@ class ClipConfig:
     start: float = 0.5  # fraction of the clip; 50-80 % is Garcia Zapata 2018's window
     end: float = 0.8
     frames: int = 5
+
+
+ONE_FRAME = ClipConfig(start=0.0, end=1.0, frames=1)  # what is read of single photographs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,21 +117,23 @@ class Config:
         return json.dumps(_active(asdict(self)), sort_keys=True, separators=(",", ":"))
 
 
+PARTS: Mapping[str, Callable[..., Any]] = {
+    "stream": StreamConfig,
+    "clip": ClipConfig,
+    "recurrent": RecurrentConfig,
+    "head": HeadConfig,
+    "optimizer": OptimizerConfig,
+}
+
+
 def from_json(text: str) -> Config:
     """Read what `Config.to_json` wrote.
 
     Raises: ConfigError where a field is unknown, missing or out of range.
     """
     values = json.loads(text)
-    parts = {
-        "stream": StreamConfig,
-        "clip": ClipConfig,
-        "recurrent": RecurrentConfig,
-        "head": HeadConfig,
-        "optimizer": OptimizerConfig,
-    }
     try:
-        built = {k: parts[k](**v) if k in parts else v for k, v in values.items()}
+        built = {k: PARTS[k](**v) if k in PARTS else v for k, v in values.items()}
         return Config(**built)
     except TypeError as error:
         raise ConfigError(f"config {text}: {error}.") from error
@@ -154,6 +161,9 @@ def validate(config: Config) -> None:
 
     Raises: ConfigError that names the field, its value, and what would be right.
     """
+    for part in (config, *(getattr(config, name) for name in PARTS)):
+        if part is not None:
+            _check_types(part)
     _check_stream(config.stream)
     _check_clip(config.clip)
     _check_head(config.head)
@@ -167,6 +177,16 @@ def validate(config: Config) -> None:
         _require(config.pca_dim >= 1, "pca_dim", config.pca_dim, "at least 1, or None")
         right = "None unless freeze_depth == blocks: PCA reads stored features"
         _require(config.frozen, "pca_dim", config.pca_dim, right)
+
+
+def _check_types(part: Any) -> None:
+    """Hold each field to its annotation: a float is finite, a bool is no int, an int is a float."""
+    for field_, hint in get_type_hints(type(part)).items():
+        value, kinds = getattr(part, field_), get_args(hint) or (hint,)
+        allowed = {*kinds, int} if float in kinds else {*kinds}
+        finite = not isinstance(value, float) or math.isfinite(value)
+        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+        _require(type(value) in allowed and finite, field_, value, f"of type {names}")
 
 
 def _check_clip(clip: ClipConfig) -> None:

@@ -45,6 +45,8 @@ class ClusterError(FerError):
 def unknown(what: str, name: object, known: Iterable[str]) -> str:
     """Say that `name` is no `what`, suggest the nearest, and list what there is."""
     names = sorted(known)
+    if not names:
+        return f"no {what} '{name}'; there are none here."
     near = get_close_matches(str(name), names, n=1)
     suggestion = f"; did you mean '{near[0]}'?" if near else ";"
     return f"no {what} '{name}'{suggestion} there are: {', '.join(names)}."

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from fer_core.errors import DataError
 
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
@@ -37,6 +39,11 @@ class Manifest:
         return tuple(sorted({clip.subject for clip in self.clips}))
 
     @property
+    def stills(self) -> bool:
+        """Whether every clip is a single photograph, of which there is one frame to read."""
+        return all(is_image(clip.path) for clip in self.clips)
+
+    @property
     def sha256(self) -> str:
         """Hash of names, labels and contents; the same data has it on any machine."""
         rows = [
@@ -61,6 +68,11 @@ def build(
     if twice is not None:
         raise DataError(f"{root}: clip '{twice}' is there twice; each needs a name of its own.")
     return Manifest(dataset=dataset, root=root, clips=ordered, left_out=tuple(left_out))
+
+
+def is_image(path: Path) -> bool:
+    """Say whether a path is named as one still image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
 
 
 def file_sha256(path: Path) -> str:

@@ -6,6 +6,7 @@ folds whose classes are balanced as far as subjects allow (scikit-learn's Strati
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from fer_core.errors import ProtocolError
-from fer_core.manifest import Manifest
+from fer_core.manifest import Clip, Manifest
 
 SEALED_SHARE = 0.2  # of the subjects
 FOLDS = 5
@@ -69,6 +70,7 @@ def sealed_and_folds(
             f"{count} subjects are too few: {folds} folds and a sealed share of "
             f"{SEALED_SHARE:.0%} need at least {needed}."
         )
+    _check_classes(groups, classes, folds)
     sealed = _grouped_folds(groups, classes, round(1 / SEALED_SHARE), seed)[0]
     rest = ~np.isin(groups, sealed)
     parts = _grouped_folds(groups[rest], classes[rest], folds, seed)
@@ -79,7 +81,8 @@ def sealed_and_folds(
 def check(protocol: Protocol, manifest: Manifest) -> None:
     """Refuse a split that leaks; called before the first trial.
 
-    Two clips with equal content count as one recording: neither may sit on both sides.
+    Equal content under two subjects is refused wherever they sit: it is one recording, and one of
+    the two subjects is wrong.
 
     Raises: ProtocolError that names the subject or the clips.
     """
@@ -94,16 +97,29 @@ def check(protocol: Protocol, manifest: Manifest) -> None:
                     "a subject belongs to one side only."
                 )
             owner[subject] = side
-    seen: dict[str, tuple[str, str]] = {}
+    seen: dict[str, Clip] = {}
     for clip in manifest.clips:
         if clip.subject not in owner:
             raise ProtocolError(f"subject '{clip.subject}' is on no side of the split.")
-        side = owner[clip.subject]
-        other, other_side = seen.setdefault(clip.sha256, (clip.clip, side))
-        if other_side != side:
+        other = seen.setdefault(clip.sha256, clip)
+        if other.subject != clip.subject:
             raise ProtocolError(
-                f"clips '{other}' ({other_side}) and '{clip.clip}' ({side}) have equal content; "
-                "remove one of them, or give both the same subject."
+                f"clips '{other.clip}' ({owner[other.subject]}) and '{clip.clip}' "
+                f"({owner[clip.subject]}) have equal content and different subjects; remove one "
+                "of them, or give both the same subject."
+            )
+
+
+def _check_classes(groups: NDArray[np.str_], classes: NDArray[np.str_], folds: int) -> None:
+    names = sorted(set(classes))
+    if len(names) < 2:
+        raise ProtocolError(f"all clips are '{names[0]}'; a task needs two classes at least.")
+    for name in names:
+        shown_by = len(set(groups[classes == name]))
+        if shown_by < folds:
+            raise ProtocolError(
+                f"class '{name}' is shown by {shown_by} subjects; {folds} folds need {folds} at "
+                "least: leave that class out, or add subjects."
             )
 
 
@@ -111,5 +127,7 @@ def _grouped_folds(
     groups: NDArray[np.str_], classes: NDArray[np.str_], folds: int, seed: int
 ) -> tuple[tuple[str, ...], ...]:
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    splits = splitter.split(np.zeros(len(groups)), classes, groups)
+    with warnings.catch_warnings():  # a rare class is on the sides that it can be on
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        splits = list(splitter.split(np.zeros(len(groups)), classes, groups))
     return tuple(tuple(sorted({str(s) for s in groups[val]})) for _, val in splits)

@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -103,13 +103,13 @@ def _open(path: Path) -> Array:
 
 
 def _write(path: Path, fill: Any) -> str:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # not mkstemp: others read it
     try:
-        with os.fdopen(handle, "wb") as file:
+        with name.open("xb") as file:
             fill(file)
             file.flush()
             os.fsync(file.fileno())
-        digest = _sha256(Path(name))
+        digest = _sha256(name)
         os.replace(name, path)
     except BaseException:
         with suppress(FileNotFoundError):

@@ -6,17 +6,18 @@ sealed one. `open_sealed` refits it on all of them and scores the sealed subject
 
 import copy
 import hashlib
-import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fer_core import features, reduce
+from fer_core import features, memory, reduce
 from fer_core.config import Config
 from fer_core.errors import DataError
 from fer_core.evaluation.metrics import score
@@ -48,7 +49,7 @@ class FoldResult:
     losses: tuple[float, ...]  # mean training loss of each epoch
     train_seconds: float
     params: int  # of the whole model, frozen part included
-    peak_memory_gib: float
+    peak_memory_gib: float  # of the trial so far
     device: str
     weights_source: str
     work: Work  # of the trial so far
@@ -121,7 +122,8 @@ class _Bench:
     def __init__(self, config: Config, experiment: Experiment) -> None:
         self.config, self.experiment = config, experiment
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.store, self.tally = Store(experiment.store), Tally()
+        memory.reset_peak(self.device)
+        self.store, self.tally = _store(experiment.store), Tally()
         stream = config.stream
         file = features.weights_file(stream, experiment.weights)
         self.backbone = backbones.build(stream, weights_file=file, seed=experiment.seed)
@@ -154,8 +156,14 @@ class _Bench:
         self.stored = self._laid_out(arrays)
 
     def rows(self, subjects: Sequence[str]) -> Array:
-        """Give the rows of these subjects' clips."""
-        return np.flatnonzero(np.isin(self.subjects, subjects))
+        """Give the rows of these subjects' clips.
+
+        Raises: DataError where none of them can be used.
+        """
+        rows = np.flatnonzero(np.isin(self.subjects, subjects))
+        if not len(rows):
+            raise DataError(f"no clip of subjects {', '.join(subjects)} can be used.")
+        return rows
 
     def fold(self, fold: int, train: Array, val: Array) -> FoldResult:
         """Train on `train`, score on `val`."""
@@ -174,7 +182,7 @@ class _Bench:
             losses=fitted.losses,
             train_seconds=fitted.train_seconds,
             params=fitted.params,
-            peak_memory_gib=_peak_memory_gib(self.device),
+            peak_memory_gib=memory.peak_gib(self.device),
             device=_device_name(self.device),
             weights_source=self.backbone.source,
             work=self.tally.work,
@@ -251,6 +259,12 @@ class _Bench:
         return frames
 
 
+@cache
+def _store(root: Path) -> Store:
+    """Keep one store a process, which hashes each entry once."""
+    return Store(root)
+
+
 def _pooled(maps: Array, pooling: str) -> Array:
     flat = torch.from_numpy(maps.reshape(-1, *maps.shape[2:]).astype(np.float32))
     result: Array = pool(flat, pooling).numpy().reshape(*maps.shape[:2], -1)
@@ -264,10 +278,3 @@ def _seed(*parts: Any) -> int:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _peak_memory_gib(device: torch.device) -> float:
-    """Give the peak of the GPU's memory, or of this process's, since it began."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -55,7 +55,7 @@ def _landmarks(manifest: Manifest, chosen: str) -> str:
 
 
 def _manifest(settings: Settings, progress: Progress) -> Manifest:
-    if settings.dataset == SYNTHETIC:
+    if settings.dataset == SYNTHETIC and settings.renders:
         from fer_core.datasets import synthetic  # the renderer, which no other dataset needs
 
         synthetic.ensure(settings.data_root, subjects=settings.subjects, progress=progress.rendered)

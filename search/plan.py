@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-from fer_core.config import Config
+from fer_core.config import ONE_FRAME, Config
 from search import space as spaces
 from search.settings import SYNTHETIC, Settings
 from search.space import Space
@@ -51,7 +51,9 @@ def make(space: Space, settings: Settings) -> Plan:
     spaces.check(space, seed=settings.seed)
     drawn = spaces.draws(space, seed=settings.seed, count=settings.trials)
     configs = [config for _, config in drawn]
-    clips, rendered = _clips(settings)
+    clips, rendered, stills = _clips(settings)
+    if stills:
+        configs = [replace(config, clip=ONE_FRAME) for config in configs]
     views = _views(configs)
     features = _features(configs, clips)
     return Plan(
@@ -121,13 +123,14 @@ def _view(config: Config) -> tuple[str, float, float, int]:
     return config.stream.view, clip.start, clip.end, clip.frames
 
 
-def _clips(settings: Settings) -> tuple[int, bool]:
-    """Count the clips, and say whether they are there."""
+def _clips(settings: Settings) -> tuple[int, bool, bool]:
+    """Count the clips, and say whether they are there and whether they are photographs."""
     if settings.dataset == SYNTHETIC and not settings.data_root.is_dir():
-        return settings.subjects * _CLIPS_PER_SUBJECT, False
+        return settings.subjects * _CLIPS_PER_SUBJECT, False, False
     from fer_core import datasets  # only where there is something to count
 
-    return len(datasets.load(settings.dataset, settings.data_root).clips), True
+    manifest = datasets.load(settings.dataset, settings.data_root)
+    return len(manifest.clips), True, manifest.stills
 
 
 def _said(prefix: Prefix) -> str:

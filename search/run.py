@@ -17,6 +17,7 @@ from search import settings as settings_
 from search.settings import Machines, Settings
 
 if TYPE_CHECKING:
+    from search.session import Outcome
     from search.study.folder import Folder, Record
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -94,7 +95,7 @@ def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
         if source is not None and source.name == "COMMANDLINE":
             option = name.replace("_", "-")
             raise FerError(f"--{option} cannot be given with --resume: study.json fixes it.")
-    return settings_.resumed(folder.record(), studies=folder.path.parent, trials=given["trials"])
+    return settings_.resumed(folder.record(), folder=folder, trials=given["trials"])
 
 
 def _plan(chosen: Settings, as_json: bool) -> None:
@@ -117,25 +118,26 @@ def _search(
         said = f"interrupted; go on with: {_resume_command(stopped.study, chosen.studies)}"
         print(said, file=sys.stderr)
         raise typer.Exit(_INTERRUPTED) from stopped
-    _print_board(outcome.record, outcome.leaderboard, as_json)
+    _print_board(outcome, as_json)
     if verbosity:
         _print_next(outcome.record, chosen.studies)
 
 
-def _print_board(record: "Record", board: Path, as_json: bool) -> None:
+def _print_board(outcome: "Outcome", as_json: bool) -> None:
     import pandas as pd
     from rich.console import Console
 
     from search.results import ranking
 
-    ranked = ranking.rank(pd.read_parquet(board))
+    ranked = ranking.rank(pd.read_parquet(outcome.leaderboard))
     if not as_json:
         Console(highlight=False).print(ranking.table(ranked))
         return
     summary = {
-        "study": record.study,
-        "leaderboard": str(board),
+        "study": outcome.record.study,
+        "leaderboard": str(outcome.leaderboard),
         "best": json.loads(ranked.iloc[0].to_json(date_format="iso")),
+        "skipped": sorted(outcome.skipped),
         "counts": {state: int((ranked["state"] == state).sum()) for state in ranking.STATES},
     }
     print(json.dumps(summary, indent=1))

@@ -12,7 +12,7 @@ from fer_core.experiment import Experiment
 from search import data
 from search import space as spaces
 from search.cluster import tuner
-from search.cluster.opening import open_winners, winners
+from search.cluster.opening import open_winners
 from search.cluster.progress import Progress
 from search.results import leaderboard
 from search.settings import Machines, Settings
@@ -38,6 +38,7 @@ class Outcome:
 
     record: Record
     leaderboard: Path
+    skipped: frozenset[str]  # clips that could not be used
 
 
 def run(
@@ -51,7 +52,7 @@ def run(
     began = time.monotonic()
     machines = replace(machines, address=tuner.resolved(machines.address))
     past = folder.record() if folder else None
-    space = spaces.load(folder.space if folder else settings.space)
+    space = spaces.load(settings.space)
     drawn = spaces.check(space, seed=settings.seed)
     _check_weights(drawn, settings)
     experiment = data.prepare(settings, progress, past)
@@ -96,10 +97,14 @@ def _run(
         progress.say(f"on {where}, {each.concurrent} trials at a time")
         tuner.run(searcher, experiment, folder, each)
         finished = journal.finished()
-        open_winners(winners(finished), experiment, folder, each, progress)
+        open_winners(finished, experiment, folder, each, progress)
     board = leaderboard.write(folder, record, finished)
     _require_success(finished, folder)
-    return Outcome(record=record, leaderboard=board)
+    skipped = frozenset(clip for part in finished for clip in part.skipped)
+    if skipped:
+        clips = len(experiment.manifest.clips)
+        progress.say(f"{len(skipped)} of {clips} clips could not be used, see above")
+    return Outcome(record=record, leaderboard=board, skipped=skipped)
 
 
 def _begun(

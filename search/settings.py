@@ -12,7 +12,7 @@ from fer_core.errors import FerError, unknown
 from fer_core.labels import TASKS
 
 if TYPE_CHECKING:
-    from search.study.folder import Record
+    from search.study.folder import Folder, Record
 
 SYNTHETIC = "synthetic"  # the dataset that the project renders itself
 TRIALS, SMOKE_TRIALS = 24, 4
@@ -37,6 +37,12 @@ class Settings:
     weights: dict[str, str]  # backbone: file
     landmarks: str  # one of LANDMARKS
     smoke: bool
+
+    @property
+    def renders(self) -> bool:
+        """Whether the data are the search's own to render: a folder in its store, or none yet."""
+        own = _own_root(self.store, self.smoke)
+        return self.data_root == own.absolute() or not self.data_root.exists()
 
     @property
     def subjects(self) -> int:
@@ -92,8 +98,8 @@ def resolve(
     )
 
 
-def resumed(record: "Record", *, studies: Path, trials: int | None) -> Settings:
-    """Give the settings that a study began with; only its number of trials may grow.
+def resumed(record: "Record", *, folder: "Folder", trials: int | None) -> Settings:
+    """Give the settings that a study began with, its copy of the space; only trials may grow.
 
     Raises: FerError where `trials` is below what the study was to have.
     """
@@ -103,14 +109,14 @@ def resumed(record: "Record", *, studies: Path, trials: int | None) -> Settings:
             "a resumed study can only grow."
         )
     return Settings(
-        space=Path(record.space),
+        space=folder.space,
         dataset=record.dataset,
         data_root=Path(record.data_root),
         task=record.task,
         trials=trials or record.trials,
         seed=record.seed,
         store=Path(record.store),
-        studies=studies.absolute(),
+        studies=folder.path.parent.absolute(),
         leaderboards=Path(record.leaderboards),
         weights=record.weights,
         landmarks=record.landmarks,
@@ -145,8 +151,12 @@ def _data_root(dataset: str, given: Path | None, store: Path, smoke: bool) -> Pa
         return given.absolute()
     if dataset != SYNTHETIC:
         raise FerError(f"dataset '{dataset}' is not rendered here: say where it is, --data-root.")
+    return _own_root(store, smoke).absolute()
+
+
+def _own_root(store: Path, smoke: bool) -> Path:
     subjects = SMOKE_SUBJECTS if smoke else SUBJECTS
-    return store.absolute() / "datasets" / f"{SYNTHETIC}-s{subjects}-seed0"
+    return store / "datasets" / f"{SYNTHETIC}-s{subjects}-seed0"
 
 
 def _weights(named: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,9 @@ class Space:
         Raises: ConfigError of one line, whatever the space raised.
         """
         try:
-            config = self.function(trial)
+            with warnings.catch_warnings():  # Optuna warns of a name that is drawn with two ranges
+                warnings.filterwarnings("error", "Inconsistent parameter values", RuntimeWarning)
+                config = self.function(trial)
         except ConfigError as error:
             raise ConfigError(f"{self.path}: {error}") from error
         except Exception as error:  # the space is the user's code: anything may come

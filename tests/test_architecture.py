@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PRODUCT = [p for d in ("search", "fer_core", "spaces") for p in sorted((ROOT / d).rglob("*.py"))]
 LEVELS = [  # a part of fer_core imports itself and the rows above it
     {"errors"},
-    {"labels", "config", "store", "weight_files"},
+    {"labels", "config", "store", "weight_files", "memory"},
     {"manifest", "stages"},
     {"protocol", "faces", "models"},
     {"experiment", "datasets", "features", "reduce", "training", "evaluation"},

@@ -7,6 +7,7 @@ as they are.
 """
 
 import csv
+import io
 from pathlib import Path
 
 from fer_core.datasets.media import (
@@ -51,23 +52,30 @@ def _table(root: Path) -> Path | None:
 
 
 def _header(table: Path) -> list[str]:
-    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        return next(csv.reader(file), [])
+    return next(csv.reader(io.StringIO(_text(table))), [])
+
+
+def _text(table: Path) -> str:
+    try:
+        return table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{table} is not UTF-8: {error.reason} at byte {error.start}.") from error
 
 
 def _by_table(root: Path, table: Path) -> tuple[list[Clip], LeftOut]:
     clips: list[Clip] = []
     left_out: LeftOut = []
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        for row in (rows := csv.DictReader(file)):
-            place = f"{table}, line {rows.line_num}"
-            name, subject, emotion = (_cell(row, column, place) for column in COLUMNS)
-            path = root / name
-            if reason := _unusable(path):
-                left_out.append((name, reason))
-            else:
-                authenticity = _authenticity(row, place)
-                clips.append(_clip(root, path, subject, emotion, authenticity))
+    for row in (rows := csv.DictReader(io.StringIO(_text(table)))):
+        place = f"{table}, line {rows.line_num}"
+        name, subject, emotion = (_cell(row, column, place) for column in COLUMNS)
+        path = root / name
+        if not path.is_relative_to(root) or ".." in Path(name).parts:
+            raise DataError(f"{place}: '{name}' lies outside {root}; paths are seen from there.")
+        if reason := _unusable(path):
+            left_out.append((name, reason))
+        else:
+            authenticity = _authenticity(row, place)
+            clips.append(_clip(root, path, subject, emotion, authenticity))
     return clips, left_out
 
 

@@ -4,9 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fer_core.manifest import Clip
+from fer_core.manifest import IMAGE_SUFFIXES, Clip, is_image
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png"})
 VIDEO_SUFFIXES = frozenset({".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
 MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
@@ -23,26 +22,24 @@ def media_below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
 
 def holds_image(folder: Path) -> bool:
     """Say whether a folder holds an image that is not hidden."""
-    return any(
-        path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-        for path in folder.iterdir()
-    )
+    return any(is_image(path) and not path.name.startswith(".") for path in folder.iterdir())
 
 
 def without_duplicates(clips: Iterable[Clip]) -> tuple[list[Clip], LeftOut]:
     """Part clips from those of equal content.
 
-    Of copies with one label the first stays. Where the labels differ, or the subjects, nobody can
-    say which is right, so all of them go: they would teach, or test, the wrong thing.
+    Of a subject's copies with one label the first stays. Where their labels differ, nobody can say
+    which is right, so all of them go: they would teach, or test, the wrong thing. Copies under
+    several subjects stay, for `protocol.check` to refuse: there is no subject-independent split.
     """
-    alike: dict[str, list[Clip]] = defaultdict(list)
+    alike: dict[tuple[str, str], list[Clip]] = defaultdict(list)
     for clip in sorted(clips, key=lambda clip: clip.clip):
-        alike[clip.sha256].append(clip)
+        alike[clip.subject, clip.sha256].append(clip)
     kept: list[Clip] = []
     left_out: LeftOut = []
     for same in alike.values():
         first, *copies = same
-        if len({(clip.subject, clip.emotion, clip.authenticity) for clip in same}) > 1:
+        if len({(clip.emotion, clip.authenticity) for clip in same}) > 1:
             for clip in same:
                 others = ", ".join(other.clip for other in same if other is not clip)
                 left_out.append(

@@ -8,6 +8,7 @@ commercial use: https://ibug.doc.ic.ac.uk/resources/300-W/.
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -61,8 +62,7 @@ class FaceAlignment:
     """
 
     def __init__(self, device: str) -> None:
-        for name in FACE_ALIGNMENT_FILES:
-            hub_checkpoint(name)  # before the library would fetch it
+        files("face_alignment")  # before the library would fetch them
 
         import face_alignment  # here and not above: it takes seconds
 
@@ -90,6 +90,16 @@ def engine(name: str, *, device: str = "cpu") -> Engine:
     if name not in ENGINES:
         raise ConfigError(unknown("landmark engine", name, ENGINES))
     return ENGINES[name](device)
+
+
+def files(name: str) -> list[Path]:
+    """List the weights files that an engine reads.
+
+    Raises: WeightsError where one is absent.
+    """
+    if name == "dlib":
+        return [packaged(DLIB_FILE)]
+    return [hub_checkpoint(file) for file in FACE_ALIGNMENT_FILES]
 
 
 def track(images: Image, find: Engine) -> tuple[Points, int]:

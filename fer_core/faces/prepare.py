@@ -1,14 +1,15 @@
 """The first stored stage: from a clip's file to aligned face views, in one pass over its frames."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fer_core.config import ClipConfig
+from fer_core.config import ONE_FRAME, ClipConfig
 from fer_core.errors import DataError
 from fer_core.faces import landmarks, video
 from fer_core.faces.views import CROP_PIXELS, views
@@ -29,16 +30,11 @@ def shards(
     A clip that cannot be read or shows no face is left out; `meta` lists the clips that are in
     (`clips`), those that are not with the reason (`skipped`), and holds nothing else.
     """
-    window = for_stills(clip) if all(video.is_still(c.path) for c in manifest.clips) else clip
+    window = ONE_FRAME if manifest.stills else clip
     groups = [
         manifest.clips[i : i + SHARD_CLIPS] for i in range(0, len(manifest.clips), SHARD_CLIPS)
     ]
     return [_shard(group, window, view, engine, device, tally) for group in groups]
-
-
-def for_stills(clip: ClipConfig) -> ClipConfig:
-    """Give the window of a dataset of single photographs: there is one frame to read."""
-    return replace(clip, start=0.0, end=1.0, frames=1)
 
 
 def _shard(
@@ -51,10 +47,15 @@ def _shard(
         "window": asdict(window),
         "view": view,
         "pixels": CROP_PIXELS,
-        "landmarks": engine,
+        "landmarks": [engine, _engine_sha256(engine), device],
         "versions": [version("av"), version("opencv-python"), version(_PACKAGES[engine])],
     }
     return Shard("views", parts, lambda: _make(clips, window, view, engine, device, tally))
+
+
+@cache  # of 100 MB and more; a worker asks again for each trial
+def _engine_sha256(engine: str) -> tuple[str, ...]:
+    return () if engine == "data" else tuple(map(file_sha256, landmarks.files(engine)))
 
 
 def _landmarks_sha256(clip: Clip, engine: str) -> str | None:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from fer_core.config import ClipConfig
 from fer_core.errors import DataError
+from fer_core.manifest import IMAGE_SUFFIXES, is_image
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 LEAST_YIELD = 0.95  # of the frames, or seconds, that a container declares
 KEPT_BYTES = 2**30  # a longer clip is decoded twice; SASE-FE's, 350 frames of 1280x960, take 0.6
 _ENDS = {  # start of a file: (mark, what must follow its last occurrence if the file is whole)
@@ -54,14 +54,9 @@ def read(path: Path, clip: ClipConfig) -> Frames:
         return _read_folder(path, clip)
     if not path.is_file():
         raise DataError(f"{path} does not exist.")
-    if is_still(path):
+    if is_image(path):
         return _gather(path, window(1, clip), {0: _read_image(path)}, total=1, decoded=1)
     return _read_video(path, clip)
-
-
-def is_still(path: Path) -> bool:
-    """Say whether a path is named as one still image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
 
 
 def window(total: int, clip: ClipConfig) -> tuple[int, ...]:
@@ -76,9 +71,11 @@ def window(total: int, clip: ClipConfig) -> tuple[int, ...]:
 
 
 def _read_folder(path: Path, clip: ClipConfig) -> Frames:
-    files = sorted((file for file in path.iterdir() if is_still(file)), key=_number)
+    files = sorted((file for file in path.iterdir() if is_image(file)), key=_number)
     if not files:
-        raise DataError(f"folder {path} holds no image; known are {', '.join(IMAGE_SUFFIXES)}.")
+        raise DataError(
+            f"folder {path} holds no image; known are {', '.join(sorted(IMAGE_SUFFIXES))}."
+        )
     indices = window(len(files), clip)
     images = {i: _read_image(files[i]) for i in set(indices)}
     return _gather(path, indices, images, total=len(files), decoded=len(images))

@@ -1,7 +1,11 @@
-"""Open the winners on the sealed subjects: in parallel, and each at most once, ever."""
+"""Open the winners on the sealed subjects: in parallel, and one of each family, ever.
+
+A study that is extended may find a better trial of a family; it stays sealed, since a second look
+would choose by the sealed subjects.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import ray
@@ -18,19 +22,19 @@ from search.study.parts import Part
 
 
 def open_winners(
-    winners: Sequence[Part],
+    finished: Sequence[Part],
     experiment: Experiment,
     folder: Folder,
     each: Share,
     progress: Progress,
 ) -> None:
-    """Refit and score the winners that were not opened before; their results go to files."""
+    """Refit and score the best trial of each family that was not opened before."""
     shared = ray.put(experiment)
     task: Any = ray.remote(_open).options(num_cpus=each.cpus, num_gpus=each.gpus)
     waiting: dict[Any, Part] = {}
-    for part in winners:
-        if not folder.opened(part.number).exists():
-            waiting[task.remote(shared, folder, part.number, part.config_json, each.threads)] = part
+    opened = {part.number for part in finished if folder.opened(part.number).exists()}
+    for part in winners(finished, opened):
+        waiting[task.remote(shared, folder, part.number, part.config_json, each.threads)] = part
     if waiting:
         progress.say(f"opening {len(waiting)} winners on the sealed subjects, once")
     while waiting:
@@ -43,13 +47,22 @@ def open_winners(
         progress.say(f"opened trial {part.number}: {said}")
 
 
-def winners(finished: Sequence[Part]) -> list[Part]:
-    """Choose the best complete trial of each family by val_uar; of equals, the first."""
+def winners(finished: Sequence[Part], opened: Set[int]) -> list[Part]:
+    """Choose the best complete trial of each family by val_uar; of equals, the first.
+
+    A family of which a trial was opened has had its winner.
+    """
     best: dict[str, Part] = {}
     for part in sorted(finished, key=lambda part: (-(part.val_uar or 0.0), part.number)):
-        if part.state == "complete" and part.config_json is not None:
-            best.setdefault(configs.from_json(part.config_json).family, part)
-    return sorted(best.values(), key=lambda part: part.number)
+        if part.state == "complete":
+            best.setdefault(_family(part), part)
+    had = {_family(part) for part in finished if part.number in opened}
+    chosen = [part for family, part in best.items() if family not in had]
+    return sorted(chosen, key=lambda part: part.number)
+
+
+def _family(part: Part) -> str:
+    return configs.from_json(part.config_json).family if part.config_json else ""
 
 
 def _open(

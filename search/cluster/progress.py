@@ -66,7 +66,7 @@ class Progress:
 
     def finished(self, part: Part) -> None:
         """Say how a trial ended."""
-        self._parts[part.number] = part
+        self._parts = self._parts | {part.number: part}  # anew: the screen's thread reads it
         for clip, reason in part.skipped.items():
             if clip not in self._skipped:
                 self._skipped.add(clip)

@@ -149,6 +149,7 @@ def keep_to_share(threads: int) -> None:
     import torch  # in workers only
 
     torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic = True
     if not ray.get_gpu_ids():
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA reads it when it is first used
 

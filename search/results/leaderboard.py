@@ -125,7 +125,7 @@ def row(part: Part, record: Record, opened: dict[str, Any] | None) -> Row:
         config_json=part.config_json,
         seed=record.seed,
         commit=record.commit,
-        versions=json.dumps(record.versions),
+        versions=json.dumps(record.versions | _weights(part)),
         data_sha256=record.data_sha256,
         split_sha256=record.split_sha256,
         started_at=datetime.fromisoformat(part.started_at),
@@ -137,6 +137,10 @@ def _flat(config: Config | None) -> dict[str, Any]:
     if config is None:
         return _none("config__")
     return {name.replace(".", "__"): value for name, value in configs.flat(config).items()}
+
+
+def _weights(part: Part) -> dict[str, str]:
+    return {"weights": part.weights_source} if part.weights_source else {}
 
 
 def _none(prefix: str) -> dict[str, None]:

@@ -22,10 +22,16 @@ _SHOWN = 20  # rows of the printed table
 
 
 def rank(frame: pd.DataFrame) -> pd.DataFrame:
-    """Order rows: complete trials by val_uar, the best first, then pruned ones, then failed."""
+    """Order rows: complete trials by val_uar, the best first, then pruned ones, then failed.
+
+    Scores of two tasks, or of two splits, do not compare: each has its own ranking, one after the
+    other.
+    """
     keyed = frame.assign(_order=frame["state"].map({s: i for i, s in enumerate(STATES)}))
-    by = ["_order", "val_uar", "study", "trial"]
-    ranked = keyed.sort_values(by, ascending=[True, False, True, True], na_position="last")
+    by = ["task", "protocol_id", "_order", "val_uar", "study", "trial"]
+    ranked = keyed.sort_values(
+        by, ascending=[True, True, True, False, True, True], na_position="last"
+    )
     return ranked.drop(columns="_order").reset_index(drop=True)
 
 
@@ -53,7 +59,9 @@ def _choices(config_json: str | None) -> tuple[str, ...]:
     config = configs.from_json(config_json)
     stream = config.stream
     frozen = f"{stream.freeze_depth}/{stream.blocks}"
-    return (stream.backbone, frozen, stream.pooling, str(config.pca_dim or ""))
+    package = stream.weights == "package" or stream.backbone == "c3d"
+    backbone = stream.backbone if package else f"{stream.backbone} {stream.weights}"
+    return (backbone, frozen, stream.pooling, str(config.pca_dim or ""))
 
 
 def _val(row: dict[str, Any]) -> str:

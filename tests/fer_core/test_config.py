@@ -72,6 +72,8 @@ def test_a_misspelt_backbone_is_answered_with_the_nearest():
         ({"stream": replace(STREAM, freeze_depth=5)}, "stream.freeze_depth is 5"),
         ({"stream": replace(STREAM, width=0.5)}, "stream.width is 0.5; it must be 1 unless"),
         ({"stream": replace(STREAM, freeze_depth=2), "pca_dim": 9}, "pca_dim is 9"),
+        ({"pca_dim": 25.3}, "pca_dim is 25.3; it must be of type int or None"),
+        ({"optimizer": OptimizerConfig(lr=float("nan"))}, "lr is nan; it must be of type float"),
         ({"recurrent": RecurrentConfig(cell="gru", hidden=0)}, "recurrent.hidden is 0"),
     ],
 )

@@ -15,7 +15,7 @@ from search.study.journal import Journal, file_storage
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
-TRIALS, KILLS = 60, 10
+TRIALS, KILLS = 150, 10
 
 
 def command(where, *arguments):
@@ -39,9 +39,13 @@ def study(where):
     return next((where / "studies").glob("*/study.json")).parent.name
 
 
+def count_parts(where):
+    return len(list((where / "studies").glob("*/parts/*.json")))
+
+
 def wait_for_parts(where, count, seconds=120):
     until = time.monotonic() + seconds
-    while len(list((where / "studies").glob("*/parts/*.json"))) < count:
+    while count_parts(where) < count:
         assert time.monotonic() < until, "no trial finished in time"
         time.sleep(0.1)
 
@@ -49,9 +53,10 @@ def wait_for_parts(where, count, seconds=120):
 def test_a_study_killed_ten_times_loses_nothing_and_counts_nothing_twice(tmp_path):
     moments = random.Random(0)
     driver = begin(tmp_path, TRIALS)
-    wait_for_parts(tmp_path, 1)
     for _ in range(KILLS):
-        time.sleep(moments.uniform(0, 6))
+        wait_for_parts(tmp_path, count_parts(tmp_path) + 1)
+        time.sleep(moments.uniform(0, 2))
+        assert driver.poll() is None, "the study ended before it could be killed"
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
         driver = go_on(tmp_path)

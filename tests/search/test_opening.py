@@ -16,4 +16,10 @@ def test_the_best_complete_trial_of_each_family_wins_and_of_equals_the_first(mak
         make_part(5, state="failed", config=None),
     ]
 
-    assert [part.number for part in winners(parts)] == [1, 4]
+    assert [part.number for part in winners(parts, opened=set())] == [1, 4]
+
+
+def test_a_family_of_which_a_trial_was_opened_stays_sealed_however_good_the_next(make_part):
+    parts = [make_part(0, uars=(0.5, 0.5)), make_part(1, uars=(0.9, 0.9))]
+
+    assert winners(parts, opened={0}) == []

@@ -10,6 +10,10 @@ every single frame has one and the same distribution in both: no still can tell 
 - acted: U and D run to and fro between 0 and 1. The onset is jerky, with bursts and holds, and now
   one half of the face leads, now the other.
 
+Stills that are alike put a bound on what can differ: how long a clip is at its apex is, on average,
+the sum over its frames of the chance to be at the apex, and so equal in both classes. It is the
+time spent at each intensity on the way there that differs, in one run or in bursts and holds.
+
 A process that runs at a constant speed and is reflected at 0 and 1 stays uniform, because its
 unfolded phase, drawn uniformly from one period, is so modulo that period whatever is added to it.
 The classes differ in speed alone, zero or not; every number is drawn in both. That deliberate

@@ -19,7 +19,7 @@ class Backbone:
     crop_pixels: int  # side of the square that `preprocess` reads
     preprocess: nn.Module  # without parameters
     weights_sha256: str  # of the weights file, or what made random weights; part of stage keys
-    source: str  # "package", "file:NAME", "imagenet" or "random"; printed in the row
+    source: str  # what the row says: "package", "random", or a file's name and hash
 
 
 class Normalise(nn.Module):

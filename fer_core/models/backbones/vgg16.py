@@ -58,12 +58,13 @@ def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -
         path = hub_checkpoint(IMAGENET_FILE) if file is None else existing(file)
         source, names = "imagenet", _torchvision_names()
     load(blocks, path, names)
+    digest = file_sha256(path)
     return Backbone(
         blocks=blocks,
         crop_pixels=crop_pixels,
         preprocess=Normalise(mean, std),
-        weights_sha256=file_sha256(path),
-        source=source,
+        weights_sha256=digest,
+        source=f"{source}, sha256 {digest[:12]}",
     )
 
 

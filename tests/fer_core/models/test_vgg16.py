@@ -62,7 +62,8 @@ def test_the_maps_are_torchvisions_bit_for_bit(
             maps = block(maps)
     assert torch.equal(maps, expected)
     assert backbone.weights_sha256 == file_sha256(path)
-    assert backbone.source == {"file": "file:vgg.pth", "imagenet": "imagenet"}[weights]
+    name = {"file": "file:vgg.pth", "imagenet": "imagenet"}[weights]
+    assert backbone.source == f"{name}, sha256 {file_sha256(path)[:12]}"
 
 
 def test_fewer_blocks_read_the_same_file(face_state, tmp_path):
