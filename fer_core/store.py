@@ -48,13 +48,16 @@ class Store:
         path = self._path(stage, key)
         try:
             sidecar = json.loads(path.with_suffix(".json").read_text())
+            meta = sidecar["meta"]
+            if sidecar["meta_sha256"] != _meta_sha256(meta):
+                return None
             if path not in self._trusted and _sha256(path) != sidecar["sha256"]:
                 return None
             array = _open(path)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
         self._trusted.add(path)
-        return Entry(array, sidecar["meta"])
+        return Entry(array, meta)
 
     def put(self, stage: str, key: str, array: Array, meta: Mapping[str, Any]) -> Entry:
         """Write an entry so that a kill at any moment leaves the old state or the new."""
@@ -68,6 +71,7 @@ class Store:
             "dtype": str(array.dtype),
             "sha256": digest,
             "meta": dict(meta),
+            "meta_sha256": _meta_sha256(dict(meta)),
         }
         text = json.dumps(sidecar).encode()
         _write(path.with_suffix(".json"), lambda file: file.write(text))
@@ -121,6 +125,10 @@ def _write(path: Path, fill: Any) -> str:
     finally:
         os.close(folder)
     return digest
+
+
+def _meta_sha256(meta: Any) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -1,17 +1,21 @@
 """From a dataset's name to what all trials share: the clips, their labels, and the split."""
 
+from typing import TYPE_CHECKING
+
 from fer_core import datasets, protocol
 from fer_core.errors import DataError
 from fer_core.experiment import Experiment
 from fer_core.labels import label
 from fer_core.manifest import Manifest
 from fer_core.protocol import Protocol
-from search.cluster.progress import Progress
 from search.settings import SYNTHETIC, Settings
-from search.study.folder import Record
+
+if TYPE_CHECKING:
+    from search.cluster.progress import Progress
+    from search.study.folder import Record
 
 
-def prepare(settings: Settings, progress: Progress, past: Record | None) -> Experiment:
+def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> Experiment:
     """Load the data and split them, or check that they still are what the study began with.
 
     Raises: DataError where they cannot be used, have changed, or the split leaks.
@@ -19,6 +23,8 @@ def prepare(settings: Settings, progress: Progress, past: Record | None) -> Expe
     manifest = _manifest(settings, progress)
     for path, reason in manifest.left_out:
         progress.say(f"left out {path}: {reason}")
+    if manifest.left_out:
+        progress.say(f"{len(manifest.left_out)} left out, {len(manifest.clips)} clips are in")
     if past is not None and manifest.sha256 != past.data_sha256:
         raise DataError(
             f"the clips below {settings.data_root} have changed since study {past.study} began; "
@@ -38,6 +44,15 @@ def prepare(settings: Settings, progress: Progress, past: Record | None) -> Expe
     )
 
 
+def check_split(manifest: Manifest, settings: Settings) -> None:
+    """Refuse, before anything starts, data that a new study could not split.
+
+    Raises: DataError, of which ProtocolError is one.
+    """
+    task = settings.task or default_task(manifest)
+    protocol.check(_split(manifest, task, settings.seed), manifest)
+
+
 def default_task(manifest: Manifest) -> str:
     """Choose the hidden task where every clip says whether it is genuine, else emotion."""
     known = all(clip.authenticity is not None for clip in manifest.clips)
@@ -54,7 +69,7 @@ def _landmarks(manifest: Manifest, chosen: str) -> str:
     return chosen
 
 
-def _manifest(settings: Settings, progress: Progress) -> Manifest:
+def _manifest(settings: Settings, progress: "Progress") -> Manifest:
     if settings.dataset == SYNTHETIC and settings.renders:
         from fer_core.datasets import synthetic  # the renderer, which no other dataset needs
 

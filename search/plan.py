@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from fer_core.config import ONE_FRAME, Config
+from search import data
 from search import space as spaces
-from search.settings import SYNTHETIC, Settings
+from search.settings import SYNTHETIC, Settings, weights_named
 from search.space import Space
 
 _CLIPS_PER_SUBJECT = 12  # of the synthetic dataset: 6 emotions, genuine and acted
@@ -48,7 +49,7 @@ def make(space: Space, settings: Settings) -> Plan:
 
     From the eleventh trial on a study draws by its results, so that these counts are a forecast.
     """
-    spaces.check(space, seed=settings.seed)
+    weights_named(spaces.check(space, seed=settings.seed), settings)
     drawn = spaces.draws(space, seed=settings.seed, count=settings.trials)
     configs = [config for _, config in drawn]
     clips, rendered, stills = _clips(settings)
@@ -130,6 +131,7 @@ def _clips(settings: Settings) -> tuple[int, bool, bool]:
     from fer_core import datasets  # only where there is something to count
 
     manifest = datasets.load(settings.dataset, settings.data_root)
+    data.check_split(manifest, settings)
     return len(manifest.clips), True, manifest.stills
 
 

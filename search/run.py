@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _INTERRUPTED = 130
+_MOST = 2**32 - 1  # NumPy's largest seed
+_PIPED_COLUMNS = 100  # where no terminal says its width
+_MOST_TRIALS = 1_000_000
 # What study.json fixes for a study that is resumed.
 _FIXED = (
     "space",
@@ -44,9 +47,13 @@ def main(
     dataset: Annotated[str, Option(help="A dataset's name.")] = settings_.SYNTHETIC,
     data_root: Annotated[Path | None, Option(help="Where the dataset lies.")] = None,
     task: Annotated[str | None, Option(help="emotion, authenticity or hidden.")] = None,
-    trials: Annotated[int | None, Option(min=1, help="24; with --smoke, 4.")] = None,
+    trials: Annotated[
+        int | None, Option(min=1, max=_MOST_TRIALS, help="24; with --smoke, 4.")
+    ] = None,
     time_budget: Annotated[str | None, Option(help="30s, 10m, 2h; then no trial starts.")] = None,
-    seed: Annotated[int, Option(help="Of the split, the draws and the training.")] = 0,
+    seed: Annotated[
+        int, Option(min=0, max=_MOST, help="Of the split, the draws and the training.")
+    ] = 0,
     address: Annotated[str, Option(help="Ray: auto, local, or HOST[:PORT].")] = "auto",
     cpus_per_trial: Annotated[float, Option(min=0.01, help="CPUs of a trial.")] = 1.0,
     gpus_per_trial: Annotated[float | None, Option(min=0, help="1 where there are any.")] = None,
@@ -64,11 +71,11 @@ def main(
 ) -> None:
     """Search for the best facial-expression model of a dataset, and print the leaderboard."""
     with _errors_said():
-        limit = settings_.seconds(time_budget) if time_budget else None
+        limit = settings_.seconds(time_budget) if time_budget is not None else None
         machines = Machines(
             address=address, cpus=cpus_per_trial, gpus=gpus_per_trial, seconds=limit
         )
-        folder = _found(resume, studies) if resume else None
+        folder = _found(resume, studies) if resume is not None else None
         chosen = _settings(context, folder)
         if dry_run:
             _plan(chosen, as_json)
@@ -131,7 +138,9 @@ def _print_board(outcome: "Outcome", as_json: bool) -> None:
 
     ranked = ranking.rank(pd.read_parquet(outcome.leaderboard))
     if not as_json:
-        Console(highlight=False).print(ranking.table(ranked))
+        console = Console(highlight=False)
+        width = None if console.is_terminal else _PIPED_COLUMNS
+        console.print(ranking.table(ranked), width=width, crop=False)
         return
     summary = {
         "study": outcome.record.study,
@@ -158,12 +167,16 @@ def _resume_command(study: str, studies: Path) -> str:
 @contextmanager
 def _errors_said() -> Iterator[None]:
     """Turn what the user caused into one line and an exit code; all else keeps its traceback."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _interrupt)
     try:
         yield
     except FerError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from error
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or 'no file'}", file=sys.stderr)
+        raise typer.Exit(FerError.exit_code) from error
     except KeyboardInterrupt as interrupt:
         print("interrupted before the first trial; nothing is lost.", file=sys.stderr)
         raise typer.Exit(_INTERRUPTED) from interrupt

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer_core.config import Config
-from fer_core.errors import FerError, NoTrialSucceededError
+from fer_core.errors import NoTrialSucceededError
 from fer_core.experiment import Experiment
 from search import data
 from search import space as spaces
@@ -15,7 +15,7 @@ from search.cluster import tuner
 from search.cluster.opening import open_winners
 from search.cluster.progress import Progress
 from search.results import leaderboard
-from search.settings import Machines, Settings
+from search.settings import Machines, Settings, weights_named
 from search.study import folder as folders
 from search.study import parts
 from search.study.folder import Folder, Record
@@ -54,7 +54,7 @@ def run(
     past = folder.record() if folder else None
     space = spaces.load(settings.space)
     drawn = spaces.check(space, seed=settings.seed)
-    _check_weights(drawn, settings)
+    weights_named(drawn, settings)
     experiment = data.prepare(settings, progress, past)
     _check_models(drawn, experiment)
     record, folder = _begun(settings, experiment, past, folder)
@@ -79,6 +79,8 @@ def _run(
     journal = _journal(folder, record)
     journal.reconcile()
     progress.say(f"study {record.study}")
+    for number in journal.lost_numbers():
+        progress.say(f"the part of trial {number} is gone or damaged: another takes its place")
     progress.begin(record.trials, journal.finished())
 
     def on_finish(part: Part) -> None:
@@ -150,16 +152,6 @@ def _journal(folder: Folder, record: Record) -> Journal:
     return Journal(folder, file_storage(folder), seed=record.seed)
 
 
-def _check_weights(drawn: Sequence[Config], settings: Settings) -> None:
-    for config in drawn:
-        backbone = config.stream.backbone
-        if config.stream.weights == "file" and backbone not in settings.weights:
-            raise FerError(
-                f"{settings.space} draws {backbone} with weights from a file, and none is named; "
-                f"give --weights {backbone}=FILE."
-            )
-
-
 def _check_models(drawn: Sequence[Config], experiment: Experiment) -> None:
     """Load what the trials will load, so that bad weights stop the study and not each trial."""
     from fer_core.faces import landmarks  # these import torch, which takes seconds
@@ -176,7 +168,12 @@ def _check_models(drawn: Sequence[Config], experiment: Experiment) -> None:
 def _require_success(finished: Sequence[Part], folder: Folder) -> None:
     if any(part.state == "complete" for part in finished):
         return
-    first = next((part.error for part in finished if part.error), "its time was up")
+    if not finished:
+        raise NoTrialSucceededError(
+            f"the time budget was up before a trial of {folder.name} had ended; "
+            f"go on with --resume {folder.name}."
+        )
+    first = next((part.error for part in finished if part.error), "no reason is known")
     raise NoTrialSucceededError(
         f"none of the {len(finished)} trials of {folder.name} succeeded; the first: {first}; "
         f"see {folder.path / 'failures'}."

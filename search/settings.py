@@ -2,12 +2,12 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_core.config import BACKBONES
+from fer_core.config import BACKBONES, Config
 from fer_core.errors import FerError, unknown
 from fer_core.labels import TASKS
 
@@ -124,13 +124,27 @@ def resumed(record: "Record", *, folder: "Folder", trials: int | None) -> Settin
     )
 
 
+def weights_named(drawn: Iterable[Config], settings: Settings) -> None:
+    """Refuse a space that draws weights from a file where the user named none.
+
+    Raises: FerError that names the option.
+    """
+    for config in drawn:
+        backbone = config.stream.backbone
+        if config.stream.weights == "file" and backbone not in settings.weights:
+            raise FerError(
+                f"{settings.space} draws {backbone} with weights from a file, and none is named; "
+                f"give --weights {backbone}=FILE."
+            )
+
+
 def seconds(text: str) -> float:
     """Read a time such as 30s, 10m or 2h.
 
     Raises: FerError where it is none.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
-    if match is None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text, re.ASCII)
+    if match is None or not float(match[1]):
         raise FerError(f"--time-budget is '{text}'; it must be a time such as 30s, 10m or 2h.")
     return float(match[1]) * _SECONDS[match[2]]
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import importlib.util
+import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,17 @@ class Space:
         Raises: ConfigError of one line, whatever the space raised.
         """
         try:
-            with warnings.catch_warnings():  # Optuna warns of a name that is drawn with two ranges
+            with redirect_stdout(sys.stderr), warnings.catch_warnings():
+                # Of a name that one draw gives two ranges Optuna only warns.
                 warnings.filterwarnings("error", "Inconsistent parameter values", RuntimeWarning)
                 config = self.function(trial)
         except ConfigError as error:
             raise ConfigError(f"{self.path}: {error}") from error
-        except Exception as error:  # the space is the user's code: anything may come
+        except RuntimeWarning as warning:
+            raise ConfigError(
+                f"{self.path}: a name has two ranges in one draw, and a name has one: {warning}"
+            ) from warning
+        except (Exception, SystemExit) as error:  # the user's code: anything may come
             raise ConfigError(f"{self.path}: {describe(error)}") from error
         if not isinstance(config, Config):
             raise ConfigError(
@@ -58,8 +65,9 @@ def load(path: Path) -> Space:
         raise ConfigError(f"{path} is no Python file; a space is one, see spaces/smoke.py.")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # the space is the user's code: anything may come
+        with redirect_stdout(sys.stderr):  # stdout is for data
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # the user's code: anything may come
         raise ConfigError(f"{path}: {describe(error)}") from error
     function = getattr(module, "space", None)
     if not callable(function):

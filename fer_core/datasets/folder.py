@@ -8,12 +8,13 @@ as they are.
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 from fer_core.datasets.media import (
     MEDIA_SUFFIXES,
     LeftOut,
-    holds_image,
+    fault,
     without_duplicates,
 )
 from fer_core.errors import DataError, unknown
@@ -44,7 +45,9 @@ def _table(root: Path) -> Path | None:
         if missing:
             raise DataError(f"{named} has no column {', '.join(missing)}; see README, Datasets.")
         return named
-    tables = [p for p in sorted(root.glob("*.csv")) if set(COLUMNS) <= set(_header(p))]
+    tables = [
+        p for p in sorted(root.glob("*.csv")) if p.is_file() and set(COLUMNS) <= set(_header(p))
+    ]
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise DataError(f"{root} has several tables of labels, {names}; name one manifest.csv.")
@@ -65,18 +68,27 @@ def _text(table: Path) -> str:
 def _by_table(root: Path, table: Path) -> tuple[list[Clip], LeftOut]:
     clips: list[Clip] = []
     left_out: LeftOut = []
-    for row in (rows := csv.DictReader(io.StringIO(_text(table)))):
-        place = f"{table}, line {rows.line_num}"
+    for line, row in _rows(table):
+        place = f"{table}, line {line}"
         name, subject, emotion = (_cell(row, column, place) for column in COLUMNS)
         path = root / name
         if not path.is_relative_to(root) or ".." in Path(name).parts:
             raise DataError(f"{place}: '{name}' lies outside {root}; paths are seen from there.")
-        if reason := _unusable(path):
+        if reason := fault(path):
             left_out.append((name, reason))
         else:
             authenticity = _authenticity(row, place)
             clips.append(_clip(root, path, subject, emotion, authenticity))
     return clips, left_out
+
+
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
+    rows = csv.DictReader(io.StringIO(_text(table)), skipinitialspace=True)
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise DataError(f"{table}, line {rows.line_num}: {error}.") from error
 
 
 def _by_place(root: Path) -> tuple[list[Clip], LeftOut]:
@@ -87,10 +99,11 @@ def _by_place(root: Path) -> tuple[list[Clip], LeftOut]:
             if path.suffix.lower() not in MEDIA_SUFFIXES or path.name.startswith("."):
                 continue
             subject, underscore, _ = path.stem.partition("_")
-            if subject and underscore:
+            unnamed = "its name does not begin with a subject and an underscore"
+            reason = fault(path) if subject and underscore else unnamed
+            if reason is None:
                 clips.append(_clip(root, path, subject, label.name, None))
             else:
-                reason = "its name does not begin with a subject and an underscore"
                 left_out.append((path.relative_to(root).as_posix(), reason))
     return clips, left_out
 
@@ -104,13 +117,6 @@ def _clip(root: Path, path: Path, subject: str, emotion: str, authenticity: str 
         path=path,
         sha256=file_sha256(path),
     )
-
-
-def _unusable(path: Path) -> str | None:
-    if not path.exists():
-        return "it is in the table, but not in the folder"
-    usable = holds_image(path) if path.is_dir() else path.suffix.lower() in MEDIA_SUFFIXES
-    return None if usable else "it is neither an image, a video nor a folder of images"
 
 
 def _cell(row: dict[str, str | None], column: str, place: str) -> str:

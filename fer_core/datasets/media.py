@@ -25,6 +25,19 @@ def holds_image(folder: Path) -> bool:
     return any(is_image(path) and not path.name.startswith(".") for path in folder.iterdir())
 
 
+def fault(path: Path) -> str | None:
+    """Say why a file or folder cannot be a clip; None where it can be read and holds something."""
+    try:
+        if path.is_dir():
+            return None if holds_image(path) else "it is a folder without images"
+        if path.suffix.lower() not in MEDIA_SUFFIXES:
+            return "it is neither an image, a video nor a folder of images"
+        with path.open("rb") as file:
+            return None if file.read(1) else "it is empty"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+
+
 def without_duplicates(clips: Iterable[Clip]) -> tuple[list[Clip], LeftOut]:
     """Part clips from those of equal content.
 

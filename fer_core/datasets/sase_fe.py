@@ -9,7 +9,7 @@ Test parts name neither subject nor authenticity and are left out. In the distri
 
 from pathlib import Path
 
-from fer_core.datasets.media import VIDEO_SUFFIXES, LeftOut, media_below, without_duplicates
+from fer_core.datasets.media import VIDEO_SUFFIXES, LeftOut, fault, media_below, without_duplicates
 from fer_core.labels import Authenticity
 from fer_core.manifest import Clip, Manifest, build, file_sha256
 
@@ -46,6 +46,8 @@ def manifest(root: Path) -> Manifest:
             left_out.append((name, f"its name is none of {', '.join(CLIPS)}"))
         elif path.parent == root:
             left_out.append((name, "it lies in no subject's folder"))
+        elif reason := fault(path):
+            left_out.append((name, reason))
         else:
             clips.append(_clip(path, name, *labels))
     kept, duplicates = without_duplicates(clips)

@@ -11,6 +11,7 @@ there are only genuine ones, with fear in place of contempt.
 import json
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -124,16 +125,25 @@ def _render(
     pool = ProcessPoolExecutor(
         min(workers, record.subjects), mp_context=get_context("spawn"), initializer=_one_thread
     )
-    with pool:
+    try:
         jobs = [pool.submit(_render_subject, folder, record, number) for number in numbers]
         for done, job in enumerate(as_completed(jobs), start=1):
             job.result()
             if progress is not None:
                 progress(done, record.subjects)
+    finally:
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:  # all are idle, or nobody waits for what they do
+            process.terminate()
 
 
 def _one_thread() -> None:
-    """Keep to one core; the variable counts where numpy is not yet loaded."""
+    """Keep to one core, and leave Ctrl-C to the parent, which ends its workers.
+
+    The variable counts where numpy is not yet loaded.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import cv2
 

@@ -172,12 +172,20 @@ def read(dataset: str, leaderboards: Path) -> pd.DataFrame:
         if not there:
             raise FerError(f"no leaderboard of '{dataset}': {leaderboards} holds none yet.")
         raise FerError(unknown("leaderboard of", dataset, there))
-    return pd.read_parquet(leaderboards / dataset)
+    try:
+        return pd.read_parquet(leaderboards / dataset)
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise FerError(f"the leaderboard {leaderboards / dataset} is damaged: {reason}") from error
 
 
 def _opened(folder: Folder, number: int) -> dict[str, Any] | None:
     file = folder.opened(number)
-    return json.loads(file.read_text()) if file.exists() else None
+    try:
+        scores: dict[str, Any] = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return scores
 
 
 def _column(name: str) -> str:

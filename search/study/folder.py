@@ -78,17 +78,21 @@ class Folder:
         return self.path / "opened" / f"{number}.json"
 
     def part(self, number: int) -> Part | None:
-        """Read the part of a trial; None where it wrote none."""
+        """Read the part of a trial; None where it wrote none, or one that was damaged since."""
         try:
             return parts.from_json(self._part(number).read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
 
     def write_part(self, part: Part) -> None:
         write_atomically(self._part(part.number), part.to_json().encode())
 
     def record(self) -> Record:
-        return Record(**json.loads((self.path / "study.json").read_text()))
+        file = self.path / "study.json"
+        try:
+            return Record(**json.loads(file.read_text()))
+        except (ValueError, TypeError) as error:
+            raise FerError(f"{file} is damaged, or of another version: {error}.") from error
 
     def write_record(self, record: Record) -> None:
         text = json.dumps(asdict(record), indent=1)
@@ -107,7 +111,27 @@ class Folder:
                 raise FerError(f"study {self.name} is being run by another process.") from error
             # A driver that was killed while it wrote leaves Optuna's lock, which nobody holds now.
             self.journal.with_name(self.journal.name + ".lock").unlink(missing_ok=True)
+            self._mend_journal()
             yield
+
+    def _mend_journal(self) -> None:
+        """Cut a last line that a full disk or a power cut left torn, before Optuna appends to it.
+
+        Raises: FerError where the journal is gone or damaged, of which parts alone tell no order.
+        """
+        if not self.journal.exists():
+            if any(self.path.glob("parts/*.json")):
+                raise FerError(f"{self.journal} is gone; without it a study cannot go on.")
+            return
+        content = self.journal.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                json.loads(line)
+            except ValueError as error:
+                raise FerError(f"{self.journal}, line {number} is damaged: {error}.") from error
+        if whole != content:
+            write_atomically(self.journal, whole)
 
     def _part(self, number: int) -> Path:
         return self.path / "parts" / f"{number}.json"

@@ -72,10 +72,18 @@ class Journal:
 
     def finished(self) -> list[Part]:
         """Give the parts of all trials that count as finished, in order of their numbers."""
-        found = (self.folder.part(number) for number in self.finished_numbers())
+        found = (self.folder.part(number) for number in self._settled())
         return [part for part in found if part is not None]
 
     def finished_numbers(self) -> list[int]:
+        """Give the numbers of the trials that count: a trial whose part is gone does not."""
+        return [part.number for part in self.finished()]
+
+    def lost_numbers(self) -> list[int]:
+        """Give the numbers of trials that Optuna knows and whose parts are gone or damaged."""
+        return sorted(set(self._settled()) - set(self.finished_numbers()))
+
+    def _settled(self) -> list[int]:
         return [
             trial.number
             for trial in self._trials()

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 
 import numpy as np
 import pytest
@@ -54,6 +55,32 @@ def test_a_truncated_file_makes_an_entry_absent(store, suffix):
     path.write_bytes(path.read_bytes()[:-5])
 
     assert Store(store.root).get("views", "k") is None
+
+
+@pytest.mark.parametrize("sidecar", ["null", "[]", "{}", '{"sha256": 1}', "?"])
+def test_a_sidecar_that_says_nothing_makes_an_entry_absent(store, sidecar):
+    store.put("views", "k", ARRAY, {})
+    (store.root / "views" / "k.json").write_text(sidecar)
+
+    assert Store(store.root).get("views", "k") is None
+
+
+def test_an_altered_meta_makes_an_entry_absent(store):
+    store.put("views", "k", ARRAY, {"clips": ["a"]})
+    path = store.root / "views" / "k.json"
+    path.write_text(path.read_text().replace('"a"', '"b"'))
+
+    assert Store(store.root).get("views", "k") is None
+
+
+def test_others_may_read_what_is_written(store):
+    umask = os.umask(0o022)
+    try:
+        store.put("views", "k", ARRAY, {})
+    finally:
+        os.umask(umask)
+
+    assert (store.root / "views" / "k.npy").stat().st_mode & 0o777 == 0o644
 
 
 def test_an_array_whose_sidecar_was_never_written_is_not_trusted(store):

@@ -9,6 +9,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
+from fer_core.errors import FerError
 from search.study.folder import Folder
 from search.study.journal import RETRIES, Journal, file_storage
 
@@ -41,6 +42,38 @@ def test_a_trial_that_did_not_complete_is_told_as_what_it_is(journal, make_part,
 
     assert states(journal) == [told]
     assert journal.finished_numbers() == [number]
+
+
+def test_a_trial_whose_part_was_damaged_does_not_count(journal, make_part):
+    for _ in range(2):
+        journal.finish(make_part(journal.ask().number))
+    (journal.folder.path / "parts" / "1.json").write_text('{"number": 1')
+
+    assert journal.finished_numbers() == [0]
+    assert journal.lost_numbers() == [1]
+
+
+def test_a_torn_last_line_of_the_journal_is_cut_and_the_study_goes_on(journal, make_part):
+    journal.finish(make_part(journal.ask().number))
+    journal.ask()
+    content = journal.folder.journal.read_bytes()
+    journal.folder.journal.write_bytes(content[:-20])
+
+    with journal.folder.held():
+        again = reopened(journal)
+        again.reconcile()
+
+    assert again.finished_numbers() == [0]
+
+
+@pytest.mark.parametrize(("damage", "said"), [(b"no json\n", "line 1 is damaged"), (None, "gone")])
+def test_a_journal_that_cannot_be_mended_is_named(journal, make_part, damage, said):
+    journal.finish(make_part(journal.ask().number))
+    file = journal.folder.journal
+    file.unlink() if damage is None else file.write_bytes(damage)
+
+    with pytest.raises(FerError, match=said), journal.folder.held():
+        pass
 
 
 def test_a_running_trial_with_a_part_is_told_from_it(journal, make_part):

@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -134,6 +135,40 @@ def test_a_sealed_subject_planted_in_a_training_fold_stops_the_run_before_a_tria
     assert f"subject '{split.sealed[0]}' is in sealed and in fold 0" in line
     assert exit_code == 4
     assert not list(folder.path.glob("parts/*"))
+
+
+def test_a_training_recording_planted_among_the_sealed_stops_the_run_before_a_trial(
+    refused, photographs
+):
+    planted = photographs / "smiling" / "03_planted.jpg"
+    planted.write_bytes((photographs / "smiling" / "05_a.jpg").read_bytes())
+    arguments = ["--dataset", "folder", "--data-root", str(photographs)]
+
+    for option in ("--smoke", "--dry-run"):
+        exit_code, line = refused(*SMOKE, *arguments, option)
+
+        assert "smiling/03_planted.jpg" in line
+        assert "equal content and different subjects" in line
+        assert exit_code == 4
+
+
+def test_one_class_is_no_task(refused, photographs):
+    shutil.rmtree(photographs / "neutral")
+
+    exit_code, line = refused(*SMOKE, "--dataset", "folder", "--data-root", str(photographs))
+
+    assert "all clips are 'smiling'; a task needs two classes" in line
+    assert exit_code == 4
+
+
+def test_a_folder_that_cannot_be_made_is_named(refused, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    exit_code, line = refused(*SMOKE, "--store", "file", "--address", "local")
+
+    assert "Not a directory" in line
+    assert "file" in line
+    assert exit_code == 2
 
 
 def test_an_unknown_option_is_a_usage_error():

@@ -68,6 +68,31 @@ def test_a_name_with_two_ranges_is_refused_and_both_are_named(write_space, sugge
     assert all(text in said for text in ranges)
 
 
+def test_a_name_with_two_ranges_in_one_draw_is_refused_too(write_space):
+    body = "trial.suggest_int('x', 1, 2); trial.suggest_int('x', 1, 5)"
+    path = write_space(f"{IMPORTS}def space(trial):\n    {body}; return Config(stream={C3D})")
+
+    said = refusal(path)
+
+    assert "two ranges in one draw" in said
+    assert '"x"' in said
+
+
+@pytest.mark.parametrize("body", ["raise SystemExit(0)", "import sys; sys.exit()"])
+def test_a_space_that_exits_does_not_end_the_search_in_silence(write_space, body):
+    assert "SystemExit" in refusal(write_space(f"{IMPORTS}def space(trial):\n    {body}"))
+
+
+def test_what_a_space_prints_stays_out_of_the_data(write_space, capsys):
+    path = write_space(
+        f"{IMPORTS}print('a')\ndef space(trial):\n    print('b'); return Config(stream={C3D})"
+    )
+
+    spaces.check(spaces.load(path))
+
+    assert capsys.readouterr().out == ""
+
+
 def test_the_same_seed_draws_the_same_configs(space):
     first, second, other = (
         [config for _, config in spaces.draws(space, seed=seed, count=4)] for seed in (1, 1, 2)

@@ -7,6 +7,7 @@ torchvision's ImageNet file. The fully connected layers in them are left out.
 """
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,14 @@ def load(blocks: nn.ModuleList, path: Path, names: list[str]) -> None:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"weights file {path} cannot be read by torch.load: {reason}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error below says what is wrong
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise WeightsError(
+            f"weights file {path} cannot be read as tensors alone; give a state dict that "
+            "torch.save wrote (.pth)."
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise WeightsError(f"weights file {path} holds no state dict of names and tensors.")
     return state
