@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer import Option
+from typer.exceptions import TyperException
 
 from fer_core.errors import FerError
 from search import settings as settings_
@@ -186,5 +187,14 @@ def _interrupt(number: int, frame: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def command() -> int:
+    """Run the command line: 0, or the exit code of what was wrong, said in one line."""
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except TyperException as error:
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        return FerError.exit_code
+
+
 if __name__ == "__main__":
-    app()
+    sys.exit(command())

@@ -171,8 +171,19 @@ def test_a_folder_that_cannot_be_made_is_named(refused, tmp_path):
     assert exit_code == 2
 
 
-def test_an_unknown_option_is_a_usage_error():
-    assert CliRunner().invoke(app, ["--spce", "x"]).exit_code == 2
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [("--spce x", "--space"), ("--trials 0", "'--trials'"), ("--seed -1", "'--seed'")],
+)
+def test_a_usage_error_is_one_line_too(arguments, said):
+    command = [sys.executable, "-m", "search.run", *arguments.split()]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize("text", ["30s", "0.5m"])
