@@ -2,7 +2,7 @@
 
 Fixed:    aligned faces; dlib's face ResNet-29, frozen; the frames of a clip vote.
 Searched: how deep the network is cut, pooling, PCA, FC layers and their width, the optimiser.
-Cost:     see README, measured there.
+Cost:     0.5-5 s a trial on one CPU core (204 photographs, 5 folds).
 """
 
 from optuna import Trial

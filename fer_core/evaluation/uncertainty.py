@@ -16,7 +16,7 @@ def uar_interval(
     """Bootstrap the UAR over subjects: percentile interval at 95 %.
 
     Subjects, not clips, are drawn with replacement, since clips of one subject are alike
-    (Efron & Tibshirani 1993, chapter 8: resample the independent units).
+    (Efron and Tibshirani 1993, chapter 8, https://doi.org/10.1201/9780429246593).
     """
     groups = np.asarray(subjects)
     rows = [np.flatnonzero(groups == subject) for subject in sorted(set(subjects))]

@@ -25,5 +25,8 @@ def build(parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> optim.
 
 
 def cosine(optimizer: optim.Optimizer, steps: int) -> LambdaLR:
-    """Lower the rate along half a cosine to zero (Loshchilov & Hutter 2017, without restarts)."""
+    """Lower the rate along half a cosine to zero, without restarts.
+
+    Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.
+    """
     return LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * min(1, step / steps))))
