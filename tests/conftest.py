@@ -20,9 +20,14 @@ def rendered(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def london():
-    """102 adults, neutral and smiling; see materials.md."""
-    root = SHARED / "london480"
-    if not root.is_dir():
-        pytest.skip("the photographs of ../shared/data are not here")
-    return root
+def shared_data():
+    """Openly licensed faces, videos and weights; see materials.md."""
+    if not SHARED.is_dir():
+        pytest.skip("the openly licensed faces of ../shared/data are not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def london(shared_data):
+    """102 adults, neutral and smiling."""
+    return shared_data / "london480"

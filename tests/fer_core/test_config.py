@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_core.config import (
-    BACKBONES,
     CELLS,
     ClipConfig,
     Config,
@@ -94,14 +93,3 @@ def test_every_flat_column_is_a_single_value():
     values = flat(CONFIG).values()
 
     assert all(v is None or isinstance(v, str | int | float) for v in values)
-
-
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_backbone_can_be_built_from_random_weights(backbone):
-    depth = 0 if backbone == "c3d" else BACKBONES[backbone]
-
-    Config(
-        stream=StreamConfig(
-            backbone=backbone, weights="random", blocks=5, freeze_depth=min(depth, 5)
-        )
-    )
