@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -86,5 +85,5 @@ def _extract(
 
 def weights_file(stream: StreamConfig, weights: Mapping[str, str]) -> Path | None:
     """Look up the file that the user named for a backbone."""
-    name: Any = weights.get(stream.backbone)
+    name = weights.get(stream.backbone)
     return Path(name) if name else None
