@@ -15,7 +15,8 @@ from typing import Any, get_args, get_type_hints
 
 from fer_core.errors import ConfigError, unknown
 
-VIEWS = ("aligned",)
+VIEWS = ("crop", "aligned", "frontal", "frontal_soft", "frontal_conditional")
+SAMPLINGS = ("window", "uniform", "stride", "last", "middle", "onset_apex")
 BACKBONES: Mapping[str, int] = {"dlib_resnet": 6, "vgg16": 5, "c3d": 5}  # name: blocks to cut at
 WEIGHTS: Mapping[str, tuple[str, ...]] = {  # backbone: where its weights may come from
     "dlib_resnet": ("package", "random"),
@@ -29,11 +30,16 @@ OPTIMIZERS = ("adam", "adamw", "sgd")
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
-    """Which frames of a clip are read: `frames` of them, evenly from `start` to `end`."""
+    """Which `frames` of a clip are read; where it has too few, frames repeat."""
 
     start: float = 0.5  # fraction of the clip; 50-80 % is Garcia Zapata 2018's window
     end: float = 0.8
     frames: int = 5
+    # window: evenly from start to end; uniform: the middles of equal parts of the clip;
+    # stride: every `stride`-th from start on; last, middle: the last ones, or those in the middle,
+    # `stride` apart; onset_apex: evenly from the onset of movement to its peak, by the landmarks.
+    sampling: str = "window"
+    stride: int = 1  # frames from one to the next
 
 
 ONE_FRAME = ClipConfig(start=0.0, end=1.0, frames=1)  # what is read of single photographs
@@ -193,6 +199,8 @@ def _check_clip(clip: ClipConfig) -> None:
     window, right = (clip.start, clip.end), "fractions with 0 <= start < end <= 1"
     _require(0 <= clip.start < clip.end <= 1, "clip.start, clip.end", window, right)
     _require(clip.frames >= 1, "clip.frames", clip.frames, "at least 1")
+    _one_of("clip.sampling", clip.sampling, SAMPLINGS)
+    _require(clip.stride >= 1, "clip.stride", clip.stride, "at least 1")
 
 
 def _check_head(head: HeadConfig) -> None:

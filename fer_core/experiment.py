@@ -20,6 +20,7 @@ class Experiment:
     store: Path
     weights: Mapping[str, str]  # backbone: weights file that the user named
     landmarks: str  # "data", "dlib" or "face_alignment"
+    surface: str | None = None  # file of the frontal views' reference surface; None: our own
 
     def label(self, clip: Clip) -> str:
         return label(self.task, clip.emotion, clip.authenticity)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fer_core.config import StreamConfig
+from fer_core.faces.present import crops
 from fer_core.faces.views import resized
 from fer_core.models.backbones import Backbone
 from fer_core.stages import Shard, Tally
@@ -44,7 +45,7 @@ def shards(
         return Shard(
             "features",
             parts | {"views": source.key},
-            lambda: (_extract(entry.array, stream, backbone, device, tally), {}),
+            lambda: (_extract(crops(entry), stream, backbone, device, tally), {}),
         )
 
     return [shard(source, entry) for source, entry in views]
@@ -55,17 +56,17 @@ def crop_pixels(stream: StreamConfig, backbone: Backbone) -> int:
     return stream.crop_pixels or backbone.crop_pixels
 
 
-def images_to_tensor(crops: Array, device: torch.device) -> Tensor:
-    """Turn crops (B, H, W, 3) uint8 into (B, 3, H, W) float32, RGB 0..255."""
-    tensor = torch.from_numpy(np.ascontiguousarray(crops)).to(device)
+def images_to_tensor(images: Array, device: torch.device) -> Tensor:
+    """Turn images (B, H, W, 3) uint8 into (B, 3, H, W) float32, RGB 0..255."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images)).to(device)
     return tensor.permute(0, 3, 1, 2).float()
 
 
 def _extract(
-    crops: Array, stream: StreamConfig, backbone: Backbone, device: torch.device, tally: Tally
+    images: Array, stream: StreamConfig, backbone: Backbone, device: torch.device, tally: Tally
 ) -> Array:
-    clips, frames = crops.shape[:2]
-    flat = resized(np.reshape(crops, (-1, *crops.shape[2:])), crop_pixels(stream, backbone))
+    clips, frames = images.shape[:2]
+    flat = resized(np.reshape(images, (-1, *images.shape[2:])), crop_pixels(stream, backbone))
     prefix = backbone.blocks[: stream.freeze_depth].to(device).eval()
     preprocess = backbone.preprocess.to(device)
     outputs: list[Array] = []

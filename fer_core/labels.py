@@ -20,6 +20,17 @@ EMOTIONS = (
     "sadness",
     "surprise",
 )
+SPELLINGS = {"angry": "anger", "happy": "happiness", "sad": "sadness"}  # of folders, in lower case
+LETTERS = {  # of file names, in KDEF and JAFFE
+    "AF": "fear",
+    "AN": "anger",
+    "DI": "disgust",
+    "FE": "fear",
+    "HA": "happiness",
+    "NE": "neutral",
+    "SA": "sadness",
+    "SU": "surprise",
+}
 
 
 def label(task: str, emotion: str, authenticity: str | None) -> str:
@@ -39,3 +50,14 @@ def label(task: str, emotion: str, authenticity: str | None) -> str:
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     """List the classes that occur, in alphabetical order, which is the order of the logits."""
     return tuple(sorted(set(labels)))
+
+
+def codes(names: str, *, start: int = 0) -> dict[str, str]:
+    """Number emotions, which stand in one text, as a dataset does."""
+    return {str(code): name for code, name in enumerate(names.split(), start)}
+
+
+def spelled(word: str) -> str | None:
+    """Read the name of an emotion in any case; None where it is none."""
+    name = SPELLINGS.get(word.lower(), word.lower())
+    return name if name in EMOTIONS else None

@@ -20,9 +20,11 @@ class Clip:
     subject: str
     emotion: str
     authenticity: str | None  # "genuine", "acted", or None where the dataset does not say
-    path: Path  # a video, one image, or a folder of numbered images
-    sha256: str  # of the file, or of the folder's names and files in order
+    path: Path  # a video, one image, a folder of numbered images, or a table of pixels
+    sha256: str  # of the file, of the folder's files with their names, or of a table's row
     landmarks: Path | None = None  # (frames, 68, 2) float32 .npy in pixels, where they come along
+    offset: int | None = None  # of its line, in bytes, where `path` is a table of pixels
+    part: str | None = None  # where the authors divided their set, e.g. train, val or test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,15 @@ class Manifest:
     dataset: str
     root: Path
     clips: tuple[Clip, ...]
-    left_out: tuple[tuple[str, str], ...] = ()  # path below the root, and the reason
+    # Paths below the root, each with
+    left_out: tuple[tuple[str, str], ...] = ()  # the reason why it cannot be the clip it should be
+    ignored: tuple[tuple[str, str], ...] = ()  # the rule of the dataset by which it is no clip
+    copies: tuple[tuple[str, str], ...] = ()  # the clip that stays in its stead
+
+    @property
+    def missing_share(self) -> float:
+        """What share of the clips that should be there cannot be used."""
+        return len(self.left_out) / (len(self.left_out) + len(self.clips))
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -41,33 +51,55 @@ class Manifest:
     @property
     def stills(self) -> bool:
         """Whether every clip is a single photograph, of which there is one frame to read."""
-        return all(is_image(clip.path) for clip in self.clips)
+        return all(clip.offset is not None or is_image(clip.path) for clip in self.clips)
 
     @property
     def sha256(self) -> str:
         """Hash of names, labels and contents; the same data has it on any machine."""
         rows = [
-            {k: v for k, v in asdict(clip).items() if k not in ("path", "landmarks")}
+            {k: v for k, v in asdict(clip).items() if k not in ("path", "landmarks", "offset")}
             for clip in self.clips
         ]
         return hashlib.sha256(json.dumps([self.dataset, rows]).encode()).hexdigest()
 
 
+Notes = Iterable[tuple[str, str]]
+
+
 def build(
-    dataset: str, root: Path, clips: Iterable[Clip], left_out: Iterable[tuple[str, str]] = ()
+    dataset: str,
+    root: Path,
+    clips: Iterable[Clip],
+    *,
+    left_out: Notes = (),
+    ignored: Notes = (),
+    copies: Notes = (),
 ) -> Manifest:
     """Order and check the clips that an adapter found.
 
     Raises: DataError where nothing was found or two clips have one name.
     """
     ordered = tuple(sorted(clips, key=lambda clip: clip.clip))
+    faults = sorted(left_out)
+    if not ordered and faults:
+        name, reason = faults[0]
+        raise DataError(
+            f"{root}: all {len(faults)} clips are left out, the first, {name}: {reason}."
+        )
     if not ordered:
         raise DataError(f"{root} holds no clip in the layout of '{dataset}'; see README, Datasets.")
     names = [clip.clip for clip in ordered]
     twice = next((a for a, b in itertools.pairwise(names) if a == b), None)
     if twice is not None:
         raise DataError(f"{root}: clip '{twice}' is there twice; each needs a name of its own.")
-    return Manifest(dataset=dataset, root=root, clips=ordered, left_out=tuple(left_out))
+    return Manifest(
+        dataset=dataset,
+        root=root,
+        clips=ordered,
+        left_out=tuple(faults),
+        ignored=tuple(sorted(ignored)),
+        copies=tuple(sorted(copies)),
+    )
 
 
 def is_image(path: Path) -> bool:
@@ -76,9 +108,10 @@ def is_image(path: Path) -> bool:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash a file, or a folder of files by their names and contents in order."""
+    """Hash a file, or a folder by the names and contents of its files that are not hidden."""
     if path.is_dir():
-        parts = [f"{p.name}:{file_sha256(p)}" for p in sorted(path.iterdir()) if p.is_file()]
+        files = [p for p in sorted(path.iterdir()) if p.is_file() and not p.name.startswith(".")]
+        parts = [f"{file.name}:{file_sha256(file)}" for file in files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

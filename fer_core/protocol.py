@@ -5,15 +5,14 @@ folds whose classes are balanced as far as subjects allow (scikit-learn's Strati
 """
 
 import hashlib
+import itertools
 import json
+import re
 import warnings
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from fer_core.errors import ProtocolError
 from fer_core.manifest import Clip, Manifest
@@ -29,28 +28,32 @@ class Protocol:
     name: str
     sealed: tuple[str, ...]
     folds: tuple[tuple[str, ...], ...]  # val subjects of each fold; the other folds train
+    train: tuple[str, ...] = ()  # subjects that train in every fold and never choose
 
     @property
     def development(self) -> tuple[str, ...]:
         """The subjects that train and choose: all that are not sealed."""
-        return tuple(sorted(subject for fold in self.folds for subject in fold))
+        choosing = (subject for fold in self.folds for subject in fold)
+        return tuple(sorted((*choosing, *self.train)))
 
     @property
     def split_sha256(self) -> str:
-        return hashlib.sha256(json.dumps([self.sealed, self.folds]).encode()).hexdigest()
+        sides = [self.sealed, self.folds, self.train]
+        return hashlib.sha256(json.dumps(sides).encode()).hexdigest()
 
     @property
     def protocol_id(self) -> str:
         return f"{self.name}-{self.split_sha256[:8]}"
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "sealed": self.sealed, "folds": self.folds}
+        return asdict(self)
 
 
 def from_json(values: dict[str, Any]) -> Protocol:
     """Read what `Protocol.to_json` gave."""
     folds = tuple(tuple(fold) for fold in values["folds"])
-    return Protocol(name=values["name"], sealed=tuple(values["sealed"]), folds=folds)
+    sealed, train = tuple(values["sealed"]), tuple(values["train"])
+    return Protocol(name=values["name"], sealed=sealed, folds=folds, train=train)
 
 
 def sealed_and_folds(
@@ -62,7 +65,7 @@ def sealed_and_folds(
 
     Raises: ProtocolError where there are too few subjects to split.
     """
-    groups, classes = np.asarray(subjects), np.asarray(labels)
+    shown = list(zip(subjects, labels, strict=True))
     count = len(set(subjects))
     needed = folds + round(1 / SEALED_SHARE)
     if count < needed:
@@ -70,12 +73,51 @@ def sealed_and_folds(
             f"{count} subjects are too few: {folds} folds and a sealed share of "
             f"{SEALED_SHARE:.0%} need at least {needed}."
         )
-    _check_classes(groups, classes, folds)
-    sealed = _grouped_folds(groups, classes, round(1 / SEALED_SHARE), seed)[0]
-    rest = ~np.isin(groups, sealed)
-    parts = _grouped_folds(groups[rest], classes[rest], folds, seed)
+    _check_classes(shown, folds)
+    sealed = _grouped_folds(shown, round(1 / SEALED_SHARE), seed)[0]
+    rest = [pair for pair in shown if pair[0] not in set(sealed)]
+    parts = _grouped_folds(rest, folds, seed)
     name = f"sealed{round(100 * SEALED_SHARE)}-cv{folds}"
     return Protocol(name=name, sealed=sealed, folds=parts)
+
+
+def in_blocks(manifest: Manifest, *, folds: int) -> Protocol:
+    """Make folds of neighbours: of 80 subjects in 10 folds the first eight are the first fold."""
+    people = _enough(manifest, folds)
+    edges = [i * len(people) // folds for i in range(folds + 1)]
+    parts = tuple(tuple(people[a:b]) for a, b in itertools.pairwise(edges))
+    return Protocol(name=f"{folds}fold", sealed=(), folds=parts)
+
+
+def in_turn(manifest: Manifest, *, folds: int) -> Protocol:
+    """Deal subjects out to folds: subject i, in ascending order, goes to fold i mod `folds`."""
+    people = _enough(manifest, folds)
+    return Protocol(name=f"{folds}fold", sealed=(), folds=_dealt(people, folds))
+
+
+def leave_one_out(manifest: Manifest) -> Protocol:
+    """Make each subject a fold."""
+    folds = tuple((subject,) for subject in _ascending(manifest.subjects))
+    return Protocol(name="loso", sealed=(), folds=folds)
+
+
+def official(manifest: Manifest, *, parts: int = 5, folds: int = 5) -> Protocol:
+    """Follow the authors' division: their test part is sealed, their val part chooses.
+
+    Where they give no val part, their train part is dealt out into `parts` of equal class shares,
+    of which the first `folds` choose in turn.
+    """
+    sealed = tuple(clip.subject for clip in manifest.clips if clip.part == "test")
+    choosing = tuple(clip.subject for clip in manifest.clips if clip.part == "val")
+    train = [clip for clip in manifest.clips if clip.part == "train"]
+    if not sealed or not train:
+        raise ProtocolError(f"{manifest.root} does not hold both the train and the test part.")
+    train.sort(key=lambda clip: (clip.emotion, clip.clip))
+    dealt = _dealt([clip.subject for clip in train], parts)
+    made = (choosing,) if choosing else dealt[:folds]
+    rest = dealt if choosing else dealt[folds:]
+    always = tuple(sorted(subject for part in rest for subject in part))
+    return Protocol(name="official", sealed=sealed, folds=made, train=always)
 
 
 def check(protocol: Protocol, manifest: Manifest) -> None:
@@ -86,7 +128,7 @@ def check(protocol: Protocol, manifest: Manifest) -> None:
 
     Raises: ProtocolError that names the subject or the clips.
     """
-    sides = {"sealed": protocol.sealed}
+    sides = {"sealed": protocol.sealed, "train": protocol.train}
     sides |= {f"fold {i}": fold for i, fold in enumerate(protocol.folds)}
     owner: dict[str, str] = {}
     for side, subjects in sides.items():
@@ -110,24 +152,48 @@ def check(protocol: Protocol, manifest: Manifest) -> None:
             )
 
 
-def _check_classes(groups: NDArray[np.str_], classes: NDArray[np.str_], folds: int) -> None:
-    names = sorted(set(classes))
-    if len(names) < 2:
-        raise ProtocolError(f"all clips are '{names[0]}'; a task needs two classes at least.")
-    for name in names:
-        shown_by = len(set(groups[classes == name]))
-        if shown_by < folds:
+def _ascending(subjects: Sequence[str]) -> list[str]:
+    """Order by the numbers in the names, so that 10 comes after 9."""
+
+    def parts(name: str) -> list[str | int]:
+        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+    return sorted(subjects, key=parts)
+
+
+def _enough(manifest: Manifest, folds: int) -> list[str]:
+    people = _ascending(manifest.subjects)
+    if len(people) < folds:
+        raise ProtocolError(f"{len(people)} subjects are too few for the protocol's {folds} folds.")
+    return people
+
+
+def _dealt(subjects: Sequence[str], folds: int) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(subjects[i::folds]) for i in range(folds))
+
+
+def _check_classes(shown: Sequence[tuple[str, str]], folds: int) -> None:
+    people = defaultdict(set)
+    for subject, name in shown:
+        people[name].add(subject)
+    if len(people) < 2:
+        raise ProtocolError(f"all clips are '{shown[0][1]}'; a task needs two classes at least.")
+    for name, subjects in sorted(people.items()):
+        if len(subjects) < folds:
             raise ProtocolError(
-                f"class '{name}' is shown by {shown_by} subjects; {folds} folds need {folds} at "
-                "least: leave that class out, or add subjects."
+                f"class '{name}' is shown by {len(subjects)} subjects; {folds} folds need {folds} "
+                "at least: leave that class out, or add subjects."
             )
 
 
 def _grouped_folds(
-    groups: NDArray[np.str_], classes: NDArray[np.str_], folds: int, seed: int
+    shown: Sequence[tuple[str, str]], folds: int, seed: int
 ) -> tuple[tuple[str, ...], ...]:
+    from sklearn.model_selection import StratifiedGroupKFold  # 1 s, for those who split only
+
+    subjects, labels = zip(*shown, strict=True)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():  # a rare class is on the sides that it can be on
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        splits = list(splitter.split(np.zeros(len(groups)), classes, groups))
-    return tuple(tuple(sorted({str(s) for s in groups[val]})) for _, val in splits)
+        splits = list(splitter.split(subjects, labels, subjects))
+    return tuple(tuple(sorted({subjects[row] for row in val})) for _, val in splits)

@@ -5,10 +5,12 @@ workers that wait for the same stage share its work instead of standing by.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
+from fer_core.processes import spread
 from fer_core.store import Array, Entry, Store, key_of
 
 _POLL_SECONDS = 0.05
@@ -64,6 +66,17 @@ def gather(store: Store, shards: Sequence[Shard], tally: Tally) -> list[Entry]:
             time.sleep(_POLL_SECONDS)
     tally.add(stage_seconds=time.perf_counter() - started)
     return [found[i] for i in range(len(shards))]
+
+
+def make(store: Store, shards: Sequence[Shard], workers: int) -> Iterator[tuple[int, int]]:
+    """Make missing shards in several processes; yield how many of how many missing are made."""
+    missing = [shard for shard in shards if store.get(shard.stage, shard.key) is None]
+    for done in spread(partial(_ensure, store), missing, workers):
+        yield done, len(missing)
+
+
+def _ensure(store: Store, shard: Shard) -> None:
+    gather(store, [shard], Tally())
 
 
 def _get_or_make(store: Store, shard: Shard, key: str, tally: Tally) -> Entry | None:

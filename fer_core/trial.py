@@ -18,18 +18,19 @@ import torch
 from torch import Tensor
 
 from fer_core import features, memory, reduce
-from fer_core.config import Config
+from fer_core.config import ONE_FRAME, Config
 from fer_core.errors import DataError
 from fer_core.evaluation.metrics import score
 from fer_core.evaluation.uncertainty import uar_interval
 from fer_core.evaluation.voting import vote
 from fer_core.experiment import Experiment
-from fer_core.faces import prepare
+from fer_core.faces import prepare, present
+from fer_core.faces.surface import load
 from fer_core.faces.views import resized
 from fer_core.models import backbones
 from fer_core.models.network import Network, feature_dim
 from fer_core.models.pooling import pool
-from fer_core.stages import Tally, Work, gather
+from fer_core.stages import Shard, Tally, Work, gather
 from fer_core.store import Array, Store
 from fer_core.training import loop
 
@@ -127,14 +128,7 @@ class _Bench:
         stream = config.stream
         file = features.weights_file(stream, experiment.weights)
         self.backbone = backbones.build(stream, weights_file=file, seed=experiment.seed)
-        views = prepare.shards(
-            experiment.manifest,
-            config.clip,
-            stream.view,
-            experiment.landmarks,
-            self.device.type,
-            self.tally,
-        )
+        views = self._views()
         entries = gather(self.store, views, self.tally)
         self.clips = tuple(clip for entry in entries for clip in entry.meta["clips"])
         self.skipped = {k: v for entry in entries for k, v in entry.meta["skipped"].items()}
@@ -147,13 +141,25 @@ class _Bench:
         index = {name: i for i, name in enumerate(experiment.classes)}
         self.labels = np.array([index[experiment.label(clip)] for clip in kept], np.int64)
         shards = list(zip(views, entries, strict=True))
-        arrays = [entry.array for entry in entries]
         self.lineage: list[str] = [shard.key for shard in views]
         if stream.freeze_depth:
             stored = features.shards(shards, stream, self.backbone, self.device, self.tally)
             arrays = [entry.array for entry in gather(self.store, stored, self.tally)]
             self.lineage = [shard.key for shard in stored]
+        else:
+            arrays = [present.crops(entry) for entry in entries]
         self.stored = self._laid_out(arrays)
+
+    def _views(self) -> list[Shard]:
+        """Name the shards of the views, and make the faces that they are made of."""
+        experiment, config, device = self.experiment, self.config, self.device.type
+        manifest = experiment.manifest
+        faces = prepare.shards(manifest, experiment.landmarks, device, self.tally)
+        entries = gather(self.store, faces, self.tally)
+        window = ONE_FRAME if manifest.stills else config.clip
+        surface = load(Path(experiment.surface)) if experiment.surface else None
+        made = list(zip(faces, entries, strict=True))
+        return present.shards(made, window, config.stream.view, surface, device)
 
     def rows(self, subjects: Sequence[str]) -> Array:
         """Give the rows of these subjects' clips.

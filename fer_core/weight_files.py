@@ -3,8 +3,6 @@
 import importlib.util
 from pathlib import Path
 
-import torch
-
 from fer_core.errors import WeightsError
 
 
@@ -29,6 +27,8 @@ def hub_checkpoint(name: str) -> Path:
 
     Raises: WeightsError where it is absent: it is never fetched.
     """
+    import torch  # here and not above: it takes half a gigabyte of memory
+
     return existing(Path(torch.hub.get_dir()) / "checkpoints" / name)
 
 

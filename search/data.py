@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 from fer_core import datasets, protocol
 from fer_core.errors import DataError
 from fer_core.experiment import Experiment
+from fer_core.faces.landmarks import best_engine
 from fer_core.labels import label
 from fer_core.manifest import Manifest
 from fer_core.protocol import Protocol
-from search.settings import SYNTHETIC, Settings
+from search.settings import SEALED, SYNTHETIC, Settings
 
 if TYPE_CHECKING:
     from search.cluster.progress import Progress
@@ -31,7 +32,7 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
             "start a new study."
         )
     task = settings.task or default_task(manifest)
-    split = protocol.from_json(past.protocol) if past else _split(manifest, task, settings.seed)
+    split = protocol.from_json(past.protocol) if past else _split(manifest, task, settings)
     protocol.check(split, manifest)
     return Experiment(
         manifest=manifest,
@@ -40,7 +41,8 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
         seed=settings.seed,
         store=settings.store,
         weights=settings.weights,
-        landmarks=_landmarks(manifest, settings.landmarks),
+        landmarks=landmarks_of(manifest, settings.landmarks),
+        surface=str(settings.surface) if settings.surface else None,
     )
 
 
@@ -50,7 +52,7 @@ def check_split(manifest: Manifest, settings: Settings) -> None:
     Raises: DataError, of which ProtocolError is one.
     """
     task = settings.task or default_task(manifest)
-    protocol.check(_split(manifest, task, settings.seed), manifest)
+    protocol.check(_split(manifest, task, settings), manifest)
 
 
 def default_task(manifest: Manifest) -> str:
@@ -59,13 +61,16 @@ def default_task(manifest: Manifest) -> str:
     return "hidden" if known else "emotion"
 
 
-def _landmarks(manifest: Manifest, chosen: str) -> str:
-    """Choose where the 68 points come from."""
+def landmarks_of(manifest: Manifest, chosen: str) -> str:
+    """Choose where the 68 points come from.
+
+    Raises: DataError where the data's are asked for and a clip has none.
+    """
     without = next((clip.clip for clip in manifest.clips if clip.landmarks is None), None)
     if chosen == "data" and without is not None:
         raise DataError(f"clip '{without}' comes without landmarks; use --landmarks dlib.")
     if chosen == "auto":
-        return "data" if without is None else "dlib"
+        return "data" if without is None else best_engine()
     return chosen
 
 
@@ -77,7 +82,17 @@ def _manifest(settings: Settings, progress: "Progress") -> Manifest:
     return datasets.load(settings.dataset, settings.data_root)
 
 
-def _split(manifest: Manifest, task: str, seed: int) -> Protocol:
+def split(manifest: Manifest, task: str, seed: int) -> Protocol:
+    """Seal a share of the subjects, and make folds of the others.
+
+    Raises: ProtocolError where there are too few.
+    """
     labels = [label(task, clip.emotion, clip.authenticity) for clip in manifest.clips]
     subjects = [clip.subject for clip in manifest.clips]
     return protocol.sealed_and_folds(subjects, labels, seed=seed)
+
+
+def _split(manifest: Manifest, task: str, settings: Settings) -> Protocol:
+    if settings.protocol == SEALED:
+        return split(manifest, task, settings.seed)
+    return datasets.DATASETS[settings.dataset].protocols[settings.protocol].split(manifest)

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
-from fer_core.config import ONE_FRAME, Config
+from fer_core.config import ONE_FRAME, ClipConfig, Config
 from search import data
 from search import space as spaces
 from search.settings import SYNTHETIC, Settings, weights_named
@@ -18,9 +18,7 @@ class Prefix:
     """What trials share: frames of a window, and a backbone up to where it is frozen."""
 
     view: str
-    start: float
-    end: float
-    frames: int
+    clip: ClipConfig
     backbone: str | None = None  # None: the views alone, for trials that train the whole backbone
     weights: str | None = None
     freeze_depth: int = 0
@@ -38,7 +36,7 @@ class Plan:
     families: dict[str, int]  # family: trials
     clips: int
     rendered: bool
-    frames_to_decode: int
+    view_images: int
     backbone_images: int
     views: tuple[Prefix, ...]
     features: tuple[Prefix, ...]
@@ -62,7 +60,7 @@ def make(space: Space, settings: Settings) -> Plan:
         families=dict(sorted(Counter(config.family for config in configs).items())),
         clips=clips,
         rendered=rendered,
-        frames_to_decode=sum(clips * prefix.frames for prefix in views),
+        view_images=sum(clips * prefix.clip.frames for prefix in views),
         backbone_images=sum(prefix.backbone_images for prefix in features),
         views=views,
         features=features,
@@ -76,8 +74,9 @@ def text(plan: Plan) -> str:
     lines = [
         f"trials    {plan.trials}: {families}",
         f"clips     {plan.clips}{there}",
-        f"decode    {plan.frames_to_decode:,} frames at most, for {len(plan.views)} windows",
-        *(f"  {p.view} {p.start:.0%}-{p.end:.0%}, {p.frames} frames" for p in plan.views),
+        "faces     every frame is decoded and searched once, for all trials and studies",
+        f"views     {plan.view_images:,} images at most, for {len(plan.views)} kinds",
+        *(f"  {prefix.view} {_window(prefix.clip)}" for prefix in plan.views),
         f"backbones {plan.backbone_images:,} images at most, for {len(plan.features)} prefixes",
         *(f"  {_said(prefix)}" for prefix in plan.features),
         "The store's content is not counted. Nothing was started.",
@@ -86,11 +85,8 @@ def text(plan: Plan) -> str:
 
 
 def _views(configs: Sequence[Config]) -> tuple[Prefix, ...]:
-    counts = Counter(_view(config) for config in configs)
-    return tuple(
-        Prefix(view=v, start=start, end=end, frames=frames, trials=trials)
-        for (v, start, end, frames), trials in sorted(counts.items())
-    )
+    counts = Counter(Prefix(view=c.stream.view, clip=c.clip) for c in configs)
+    return _counted(counts)
 
 
 def _features(configs: Sequence[Config], clips: int) -> tuple[Prefix, ...]:
@@ -100,28 +96,26 @@ def _features(configs: Sequence[Config], clips: int) -> tuple[Prefix, ...]:
         stream = config.stream
         if stream.freeze_depth == 0:
             continue
-        view, start, end, frames = _view(config)
         counts[
             Prefix(
-                view=view,
-                start=start,
-                end=end,
-                frames=frames,
+                view=stream.view,
+                clip=config.clip,
                 backbone=stream.backbone,
                 weights=stream.weights,
                 freeze_depth=stream.freeze_depth,
                 width=stream.width,
                 crop_pixels=stream.crop_pixels,
-                backbone_images=clips * frames,
+                backbone_images=clips * config.clip.frames,
             )
         ] += 1
-    found = [Prefix(**asdict(prefix) | {"trials": n}) for prefix, n in counts.items()]
-    return tuple(sorted(found, key=lambda p: (str(p.backbone), p.freeze_depth, p.start, p.end)))
+    return _counted(counts)
 
 
-def _view(config: Config) -> tuple[str, float, float, int]:
-    clip = config.clip
-    return config.stream.view, clip.start, clip.end, clip.frames
+def _counted(counts: Counter[Prefix]) -> tuple[Prefix, ...]:
+    found = [replace(prefix, trials=trials) for prefix, trials in counts.items()]
+    return tuple(
+        sorted(found, key=lambda p: (str(p.backbone), p.freeze_depth, p.view, astuple(p.clip)))
+    )
 
 
 def _clips(settings: Settings) -> tuple[int, bool, bool]:
@@ -136,6 +130,17 @@ def _clips(settings: Settings) -> tuple[int, bool, bool]:
 
 
 def _said(prefix: Prefix) -> str:
-    window = f"{prefix.start:.0%}-{prefix.end:.0%}, {prefix.frames} frames"
     layers = f"{prefix.backbone} ({prefix.weights}) frozen to block {prefix.freeze_depth}"
+    window = f"{prefix.view} {_window(prefix.clip)}"
     return f"{layers}, {window}: {prefix.backbone_images:,} images for {prefix.trials} trials"
+
+
+def _window(clip: ClipConfig) -> str:
+    match clip.sampling:
+        case "window":
+            where = f"{clip.start:.0%}-{clip.end:.0%}"
+        case "stride":
+            where = f"every {clip.stride}. from {clip.start:.0%} on"
+        case _:
+            where = clip.sampling
+    return f"{where}, {clip.frames} frames"

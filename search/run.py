@@ -1,19 +1,16 @@
 """`python -m search.run`: the command line, and nothing else."""
 
 import json
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
-from typer.exceptions import TyperException
 
 from fer_core.errors import FerError
+from search import command
 from search import settings as settings_
 from search.settings import Machines, Settings
 
@@ -23,10 +20,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-_INTERRUPTED = 130
+_NOTHING_LOST = "interrupted before the first trial; nothing is lost."
 _MOST = 2**32 - 1  # NumPy's largest seed
-_PIPED_COLUMNS = 100  # where no terminal says its width
 _MOST_TRIALS = 1_000_000
+_TRIALS = "24; with --smoke, 4."
+_PROTOCOL = "sealed, or one that the dataset has published."
+_MISSING = "Share of the clips that the study can do without."
 # What study.json fixes for a study that is resumed.
 _FIXED = (
     "space",
@@ -37,6 +36,9 @@ _FIXED = (
     "store",
     "leaderboards",
     "landmarks",
+    "protocol",
+    "surface",
+    "max_missing",
     "smoke",
 )
 
@@ -48,13 +50,9 @@ def main(
     dataset: Annotated[str, Option(help="A dataset's name.")] = settings_.SYNTHETIC,
     data_root: Annotated[Path | None, Option(help="Where the dataset lies.")] = None,
     task: Annotated[str | None, Option(help="emotion, authenticity or hidden.")] = None,
-    trials: Annotated[
-        int | None, Option(min=1, max=_MOST_TRIALS, help="24; with --smoke, 4.")
-    ] = None,
+    trials: Annotated[int | None, Option(min=1, max=_MOST_TRIALS, help=_TRIALS)] = None,
     time_budget: Annotated[str | None, Option(help="30s, 10m, 2h; then no trial starts.")] = None,
-    seed: Annotated[
-        int, Option(min=0, max=_MOST, help="Of the split, the draws and the training.")
-    ] = 0,
+    seed: Annotated[int, Option(min=0, max=_MOST, help="Of split, draws and training.")] = 0,
     address: Annotated[str, Option(help="Ray: auto, local, or HOST[:PORT].")] = "auto",
     cpus_per_trial: Annotated[float, Option(min=0.01, help="CPUs of a trial.")] = 1.0,
     gpus_per_trial: Annotated[float | None, Option(min=0, help="1 where there are any.")] = None,
@@ -64,6 +62,9 @@ def main(
     resume: Annotated[str | None, Option(help="A study to go on with, or to extend.")] = None,
     weights: Annotated[list[str] | None, Option(metavar="NAME=FILE", help="Repeatable.")] = None,
     landmarks: Annotated[str, Option(help="auto, data, dlib or face_alignment.")] = "auto",
+    protocol: Annotated[str, Option(help=_PROTOCOL)] = settings_.SEALED,
+    surface: Annotated[Path | None, Option(help="Of frontal views: .npz or .obj.")] = None,
+    max_missing: Annotated[float, Option(min=0, max=1, help=_MISSING)] = settings_.MAX_MISSING,
     dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be done.")] = False,
     smoke: Annotated[bool, Option("--smoke", help="Small data and few trials.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
@@ -71,7 +72,7 @@ def main(
     quiet: Annotated[bool, Option("-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """Search for the best facial-expression model of a dataset, and print the leaderboard."""
-    with _errors_said():
+    with command.errors_said(_NOTHING_LOST):
         limit = settings_.seconds(time_budget) if time_budget is not None else None
         machines = Machines(
             address=address, cpus=cpus_per_trial, gpus=gpus_per_trial, seconds=limit
@@ -94,6 +95,8 @@ def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
     """Resolve the options, or those of the study that is resumed."""
     given = context.params
     if folder is None:
+        if given["space"] is None:
+            raise FerError("--space names no file; give one, such as --space spaces/temporal.py.")
         names = (*_FIXED, "trials", "studies")
         return settings_.resolve(
             **{name: given[name] for name in names}, weights=given["weights"] or []
@@ -125,7 +128,7 @@ def _search(
     except session.InterruptedStudyError as stopped:
         said = f"interrupted; go on with: {_resume_command(stopped.study, chosen.studies)}"
         print(said, file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from stopped
+        raise typer.Exit(command.INTERRUPTED) from stopped
     _print_board(outcome, as_json)
     if verbosity:
         _print_next(outcome.record, chosen.studies)
@@ -133,15 +136,12 @@ def _search(
 
 def _print_board(outcome: "Outcome", as_json: bool) -> None:
     import pandas as pd
-    from rich.console import Console
 
     from search.results import ranking
 
     ranked = ranking.rank(pd.read_parquet(outcome.leaderboard))
     if not as_json:
-        console = Console(highlight=False)
-        width = None if console.is_terminal else _PIPED_COLUMNS
-        console.print(ranking.table(ranked), width=width, crop=False)
+        command.show(ranking.table(ranked))
         return
     summary = {
         "study": outcome.record.study,
@@ -165,36 +165,5 @@ def _resume_command(study: str, studies: Path) -> str:
     return f"python -m search.run --resume {study}{there}"
 
 
-@contextmanager
-def _errors_said() -> Iterator[None]:
-    """Turn what the user caused into one line and an exit code; all else keeps its traceback."""
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, _interrupt)
-    try:
-        yield
-    except FerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from error
-    except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename or 'no file'}", file=sys.stderr)
-        raise typer.Exit(FerError.exit_code) from error
-    except KeyboardInterrupt as interrupt:
-        print("interrupted before the first trial; nothing is lost.", file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from interrupt
-
-
-def _interrupt(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def command() -> int:
-    """Run the command line: 0, or the exit code of what was wrong, said in one line."""
-    try:
-        return int(app(standalone_mode=False) or 0)
-    except TyperException as error:
-        print(f"error: {error.format_message()}", file=sys.stderr)
-        return FerError.exit_code
-
-
 if __name__ == "__main__":
-    sys.exit(command())
+    sys.exit(command.run(app))

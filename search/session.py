@@ -1,5 +1,6 @@
 """A study from its settings to its leaderboard: new, resumed, or interrupted."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from fer_core.config import Config
 from fer_core.errors import NoTrialSucceededError
 from fer_core.experiment import Experiment
-from search import data
+from search import data, preparing
 from search import space as spaces
 from search.cluster import tuner
 from search.cluster.opening import open_winners
@@ -57,6 +58,7 @@ def run(
     weights_named(drawn, settings)
     experiment = data.prepare(settings, progress, past)
     _check_models(drawn, experiment)
+    _prepare_faces(experiment, settings.max_missing, progress)
     record, folder = _begun(settings, experiment, past, folder)
     with folder.held():
         folder.write_record(record)
@@ -128,6 +130,8 @@ def _begun(
         leaderboards=str(settings.leaderboards),
         weights=settings.weights,
         landmarks=experiment.landmarks,
+        surface=experiment.surface,
+        max_missing=settings.max_missing,
         smoke=settings.smoke,
         protocol=experiment.protocol.to_json(),
         protocol_id=experiment.protocol.protocol_id,
@@ -154,7 +158,7 @@ def _journal(folder: Folder, record: Record) -> Journal:
 
 def _check_models(drawn: Sequence[Config], experiment: Experiment) -> None:
     """Load what the trials will load, so that bad weights stop the study and not each trial."""
-    from fer_core.faces import landmarks  # these import torch, which takes seconds
+    from fer_core.faces import landmarks, surface  # these import torch, which takes seconds
     from fer_core.features import weights_file
     from fer_core.models import backbones
 
@@ -163,6 +167,25 @@ def _check_models(drawn: Sequence[Config], experiment: Experiment) -> None:
         backbones.build(stream, weights_file=file, seed=experiment.seed)
     if experiment.landmarks != "data":
         landmarks.engine(experiment.landmarks)
+    if experiment.surface:
+        surface.load(Path(experiment.surface))
+
+
+def _prepare_faces(experiment: Experiment, max_missing: float, progress: Progress) -> None:
+    """Find all faces before a trial needs one.
+
+    Raises: DataError where too many clips show none or cannot be read.
+    """
+    prepared = preparing.faces(
+        experiment.manifest,
+        engine=experiment.landmarks,
+        store=experiment.store,
+        workers=os.cpu_count() or 1,
+        progress=progress.prepared,
+    )
+    preparing.check_missing(experiment.manifest, prepared.skipped, max_missing)
+    for clip, note in prepared.notes.items():
+        progress.say(f"{clip}: {note}")
 
 
 def _require_success(finished: Sequence[Part], folder: Folder) -> None:

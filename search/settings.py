@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from search.study.folder import Folder, Record
 
 SYNTHETIC = "synthetic"  # the dataset that the project renders itself
+SEALED = "sealed"  # the project's own protocol: a sealed share of the subjects, folds of the rest
 TRIALS, SMOKE_TRIALS = 24, 4
 SUBJECTS, SMOKE_SUBJECTS = 24, 10  # of the synthetic dataset; the protocol needs 10
-LANDMARKS = ("auto", "data", "dlib", "face_alignment")  # auto: the data's own, else dlib's
+LANDMARKS = (
+    "auto",
+    "data",
+    "dlib",
+    "face_alignment",
+)  # auto: the data's, else the best that is here
+MAX_MISSING = 0.05  # share of the clips that a study can do without
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -36,6 +43,9 @@ class Settings:
     leaderboards: Path
     weights: dict[str, str]  # backbone: file
     landmarks: str  # one of LANDMARKS
+    protocol: str  # "sealed", or one that the dataset has published
+    surface: Path | None  # of the frontal views; None: our own
+    max_missing: float  # share of the clips that the study can do without
     smoke: bool
 
     @property
@@ -62,7 +72,7 @@ class Machines:
 
 def resolve(
     *,
-    space: Path | None,
+    space: Path,
     dataset: str,
     data_root: Path | None,
     task: str | None,
@@ -73,15 +83,16 @@ def resolve(
     leaderboards: Path,
     weights: Sequence[str],
     landmarks: str,
+    protocol: str,
+    surface: Path | None,
+    max_missing: float,
     smoke: bool,
 ) -> Settings:
     """Check the arguments of a new study and fill in what follows from others.
 
     Raises: FerError that names the option.
     """
-    if space is None:
-        raise FerError("--space names no file; give one, for instance --space spaces/temporal.py.")
-    _check_names(dataset, task, landmarks)
+    check_names(dataset, task, landmarks, protocol)
     return Settings(
         space=space,
         dataset=dataset,
@@ -94,6 +105,9 @@ def resolve(
         leaderboards=leaderboards.absolute(),
         weights=_weights(weights),
         landmarks=landmarks,
+        protocol=protocol,
+        surface=_existing(surface) if surface else None,
+        max_missing=max_missing,
         smoke=smoke,
     )
 
@@ -120,6 +134,9 @@ def resumed(record: "Record", *, folder: "Folder", trials: int | None) -> Settin
         leaderboards=Path(record.leaderboards),
         weights=record.weights,
         landmarks=record.landmarks,
+        protocol=record.protocol["name"],
+        surface=Path(record.surface) if record.surface else None,
+        max_missing=record.max_missing,
         smoke=record.smoke,
     )
 
@@ -149,7 +166,11 @@ def seconds(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def _check_names(dataset: str, task: str | None, landmarks: str) -> None:
+def check_names(dataset: str, task: str | None, landmarks: str, protocol: str = SEALED) -> None:
+    """Refuse a name that nothing has.
+
+    Raises: FerError that names those there are.
+    """
     from fer_core.datasets import DATASETS  # NumPy takes 0.1 s, which --help has not
 
     if dataset not in DATASETS:
@@ -158,6 +179,9 @@ def _check_names(dataset: str, task: str | None, landmarks: str) -> None:
         raise FerError(unknown("task", task, TASKS))
     if landmarks not in LANDMARKS:
         raise FerError(unknown("landmark engine", landmarks, LANDMARKS))
+    known = (SEALED, *DATASETS[dataset].protocols)
+    if protocol not in known:
+        raise FerError(unknown(f"protocol of {dataset}", protocol, known))
 
 
 def _data_root(dataset: str, given: Path | None, store: Path, smoke: bool) -> Path:
@@ -171,6 +195,12 @@ def _data_root(dataset: str, given: Path | None, store: Path, smoke: bool) -> Pa
 def _own_root(store: Path, smoke: bool) -> Path:
     subjects = SMOKE_SUBJECTS if smoke else SUBJECTS
     return store / "datasets" / f"{SYNTHETIC}-s{subjects}-seed0"
+
+
+def _existing(surface: Path) -> Path:
+    if not surface.is_file():
+        raise FerError(f"--surface: file {surface} does not exist.")
+    return surface.absolute()
 
 
 def _weights(named: Sequence[str]) -> dict[str, str]:

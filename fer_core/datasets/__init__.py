@@ -1,9 +1,22 @@
-"""The datasets that can be read: for each a function from its folder to a manifest."""
+"""The datasets that can be read: for each a reader of its folder, its totals and its protocols."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from fer_core.datasets import folder, oulu_casia, sase_fe
+from fer_core.datasets import (
+    affectnet,
+    ck_plus,
+    dfew,
+    fer2013,
+    ferplus,
+    folder,
+    jaffe,
+    kdef,
+    mmi,
+    oulu_casia,
+    raf_db,
+    sase_fe,
+)
+from fer_core.datasets.dataset import Dataset
 from fer_core.errors import DataError, unknown
 from fer_core.manifest import Manifest
 
@@ -14,11 +27,22 @@ def _synthetic(root: Path) -> Manifest:
     return synthetic.manifest(root)
 
 
-DATASETS: dict[str, Callable[[Path], Manifest]] = {
-    "folder": folder.manifest,
-    "oulu_casia": oulu_casia.manifest,
-    "sase_fe": sase_fe.manifest,
-    "synthetic": _synthetic,
+DATASETS: dict[str, Dataset] = {
+    "affectnet": affectnet.DATASET,
+    "ck_plus": ck_plus.DATASET,
+    "dfew": dfew.DATASET,
+    "fer2013": fer2013.DATASET,
+    "ferplus": ferplus.DATASET,
+    "folder": folder.DATASET,
+    "jaffe": jaffe.DATASET,
+    "kdef": kdef.FRONTAL,
+    "kdef_all": kdef.ALL,
+    "mmi": mmi.DATASET,
+    **oulu_casia.DATASETS,
+    "raf_db": raf_db.ORIGINAL,
+    "raf_db_aligned": raf_db.ALIGNED,
+    "sase_fe": sase_fe.DATASET,
+    "synthetic": Dataset(manifest=_synthetic),
 }
 
 
@@ -31,6 +55,9 @@ def load(name: str, root: Path) -> Manifest:
         raise DataError(unknown("dataset", name, DATASETS))
     if not root.is_dir():
         raise DataError(f"{root} is not a folder; give the one that holds the dataset '{name}'.")
-    if not any(root.iterdir()):
-        raise DataError(f"{root} is empty; give the folder that holds the dataset '{name}'.")
-    return DATASETS[name](root)
+    try:
+        if not any(root.iterdir()):
+            raise DataError(f"{root} is empty; give the folder that holds the dataset '{name}'.")
+        return DATASETS[name].manifest(root)
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error

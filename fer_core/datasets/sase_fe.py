@@ -2,16 +2,21 @@
 
 Kulkarni et al., 2018, https://arxiv.org/abs/1707.04061; on request from the iCV lab, Tartu. Reads
 `<any folders>/<subject>/<name>.MP4` with the names below in any case, which covers the full set
-(FakeTrue_DB/<subject>) and the challenge's training part (Train/<subject>). The challenge's Val and
-Test parts name neither subject nor authenticity and are left out. In the distributed set 8/H2N2A,
-8/H2N2C and 8/H2N2D are one and the same file; such clips are left out too.
+(FakeTrue_DB/<subject>) and the challenge's training part (Train/<subject>). Its Val and Test parts,
+`31_ANGER.mp4`, name neither subject nor authenticity and are no part of the task. In the
+distributed set 8/H2N2A, 8/H2N2C and 8/H2N2D are one and the same file; such clips are left out.
 """
 
+import re
+from functools import partial
 from pathlib import Path
 
-from fer_core.datasets.media import VIDEO_SUFFIXES, LeftOut, fault, media_below, without_duplicates
+from fer_core.datasets.dataset import Dataset, Published, Totals
+from fer_core.datasets.media import VIDEO_SUFFIXES, Faulty, Ignored, Labels, Verdict, by_place
+from fer_core.errors import ProtocolError
 from fer_core.labels import Authenticity
-from fer_core.manifest import Clip, Manifest, build, file_sha256
+from fer_core.manifest import Manifest
+from fer_core.protocol import Protocol, in_blocks
 
 # N2x: from neutral to x, felt. y2N2x: x acted while watching what elicits y.
 CLIPS: dict[str, tuple[str, Authenticity]] = {
@@ -35,31 +40,58 @@ BY_LOWER_NAME = {
 }
 
 
+UNNAMED = re.compile(r"\d+_(ANGER|CONTENTMENT|DISGUST|HAPPINESS|SADNESS|SURPRISE)")
+# The challenge names the subjects of its training part only; that 41 to 45 are its validation and
+# 46 to 50 its test is assumed from their order.
+TRAIN, VAL, TEST = range(1, 41), range(41, 46), range(46, 51)
+
+
 def manifest(root: Path) -> Manifest:
     """Read the folder of SASE-FE."""
-    clips: list[Clip] = []
-    left_out: LeftOut = []
-    for path in media_below(root, VIDEO_SUFFIXES):
-        name = path.relative_to(root).as_posix()
-        labels = BY_LOWER_NAME.get(path.stem.lower())
-        if labels is None:
-            left_out.append((name, f"its name is none of {', '.join(CLIPS)}"))
-        elif path.parent == root:
-            left_out.append((name, "it lies in no subject's folder"))
-        elif reason := fault(path):
-            left_out.append((name, reason))
-        else:
-            clips.append(_clip(path, name, *labels))
-    kept, duplicates = without_duplicates(clips)
-    return build("sase_fe", root, kept, sorted(left_out + duplicates))
+    return by_place("sase_fe", root, partial(_judge, root))
 
 
-def _clip(path: Path, name: str, emotion: str, authenticity: Authenticity) -> Clip:
-    return Clip(
-        clip=name,
-        subject=path.parent.name,
-        emotion=emotion,
-        authenticity=authenticity,
-        path=path,
-        sha256=file_sha256(path),
-    )
+def _judge(root: Path, path: Path) -> Verdict | None:
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        return None
+    if UNNAMED.fullmatch(path.stem.upper()):
+        return Ignored("the challenge names neither its subject nor whether it is genuine")
+    labels = BY_LOWER_NAME.get(path.stem.lower())
+    if labels is None:
+        return Faulty(f"its name is none of {', '.join(CLIPS)}")
+    if path.parent == root:
+        return Faulty("it lies in no subject's folder")
+    return Labels(subject=path.parent.name, emotion=labels[0], authenticity=labels[1])
+
+
+def _challenge(manifest: Manifest) -> Protocol:
+    """Divide the full set as the challenge did."""
+    train, val, test = (tuple(str(n) for n in part) for part in (TRAIN, VAL, TEST))
+    if others := set(manifest.subjects) ^ {*train, *val, *test}:
+        raise ProtocolError(
+            "the challenge divides subjects 1 to 50, and this copy lacks, or has besides: "
+            f"{', '.join(sorted(others))}."
+        )
+    return Protocol(name="challenge", sealed=test, folds=(val,), train=train)
+
+
+def _totals(source: str, subjects: int) -> Totals:
+    classes = {emotion: 2 * subjects for emotion, _ in CLIPS.values()}
+    return Totals(source=source, clips=12 * subjects, subjects=subjects, classes=classes)
+
+
+DATASET = Dataset(
+    manifest=manifest,
+    totals=(_totals("Kulkarni et al. 2018", 50), _totals("the challenge's training part", 40)),
+    protocols={
+        "10fold": Published(
+            about="ten folds of five subjects in ascending order",
+            split=partial(in_blocks, folds=10),
+        ),
+        "challenge": Published(
+            about="ChaLearn's real and fake expressions, ICCV 2017: 40 subjects train, 5 choose, 5 "
+            "are sealed; taken as 1-40, 41-45 and 46-50, since it names those of train only",
+            split=_challenge,
+        ),
+    },
+)

@@ -11,14 +11,12 @@ there are only genuine ones, with fear in place of contempt.
 import json
 import os
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -27,6 +25,7 @@ import typer
 from fer_core.datasets import oulu_casia, sase_fe
 from fer_core.errors import DataError, FerError, unknown
 from fer_core.manifest import Clip, Manifest
+from fer_core.processes import spread
 
 Layout = Literal["oulu_casia", "sase_fe"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -121,33 +120,10 @@ def main(
 def _render(
     folder: Path, record: Record, workers: int, progress: Callable[[int, int], None] | None
 ) -> None:
-    numbers = range(1, record.subjects + 1)
-    pool = ProcessPoolExecutor(
-        min(workers, record.subjects), mp_context=get_context("spawn"), initializer=_one_thread
-    )
-    try:
-        jobs = [pool.submit(_render_subject, folder, record, number) for number in numbers]
-        for done, job in enumerate(as_completed(jobs), start=1):
-            job.result()
-            if progress is not None:
-                progress(done, record.subjects)
-    finally:
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:  # all are idle, or nobody waits for what they do
-            process.terminate()
-
-
-def _one_thread() -> None:
-    """Keep to one core, and leave Ctrl-C to the parent, which ends its workers.
-
-    The variable counts where numpy is not yet loaded.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    import cv2
-
-    cv2.setNumThreads(1)
+    subjects = range(1, record.subjects + 1)
+    for done in spread(partial(_render_subject, folder, record), subjects, workers):
+        if progress is not None:
+            progress(done, record.subjects)
 
 
 def _render_subject(folder: Path, record: Record, subject: int) -> None:

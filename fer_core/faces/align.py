@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from fer_core.errors import DataError
 
+CROP_PIXELS = 224  # side of a view; VGG-16's input, Simonyan and Zisserman 2015, section 2.1
+
 # Where the centres of the left and right eye in the image, the nose tip and the corners of the
 # mouth stand, (x, y) as fractions of the crop's side. They are those of dlib's mean face
 # (get_face_chip_details, image_transforms/interpolation.h) with dlib's margin of 1/4 of the face
@@ -21,6 +23,7 @@ _MEAN_FACE = np.array(
 )
 TEMPLATE: NDArray[np.float64] = (_MEAN_FACE + MARGIN) / (1 + 2 * MARGIN)
 
+Image = NDArray[np.uint8]
 Points = NDArray[np.floating]
 
 

@@ -1,4 +1,4 @@
-"""68 facial landmarks, found in single images and followed through a clip.
+"""68 facial landmarks: engines that find faces in an image, and the one that matters among them.
 
 The points are numbered as in Multi-PIE and iBUG 300-W: jaw 0-16, brows 17-26, nose 27-35, eyes
 36-47, mouth 48-67. dlib's 68-point predictor was trained on iBUG 300-W, whose terms exclude
@@ -6,27 +6,38 @@ commercial use: https://ibug.doc.ic.ac.uk/resources/300-W/.
 """
 
 import math
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.errors import ConfigError, DataError, unknown
+from fer_core.errors import ConfigError, WeightsError, unknown
 from fer_core.weight_files import hub_checkpoint, packaged
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.float32]
-Engine = Callable[[Image], Points | None]  # RGB (H, W, 3) to (68, 2) in pixels, None: no face
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 DETECT_PIXELS = 480  # short side at which faces are looked for first
 UPSAMPLE_BELOW_PIXELS = 400  # short side; dlib's detector sees no face under 80 pixels
+FOLLOWED_PIXELS = 120  # side to which a face is brought to be looked for where it was last seen
+FOLLOWED_REACH = 0.6  # how far around that place, as a share of its side
 DLIB_FILE = "shape_predictor_68_face_landmarks.dat"
 FACE_ALIGNMENT_FILES = ("2DFAN4-11f355bf06.pth.tar", "s3fd-619a316812.pth")  # version 1.5.0
+
+
+class Engine(Protocol):
+    """What finds faces, and the points of one."""
+
+    def boxes(self, image: Image) -> list[Box]:
+        """Find all faces of an RGB image (H, W, 3)."""
+
+    def points(self, image: Image, box: Box) -> Points:
+        """Find the points (68, 2), in pixels, of the face in a box."""
 
 
 class Dlib:
@@ -42,17 +53,17 @@ class Dlib:
         self._detect = dlib.get_frontal_face_detector()
         self._predict = dlib.shape_predictor(str(packaged(DLIB_FILE)))
 
-    def __call__(self, image: Image) -> Points | None:
+    def boxes(self, image: Image) -> list[Box]:
         for factor, upsample in _attempts(min(image.shape[:2])):
-            small = image if factor == 1 else _shrunk(image, factor)
-            found = self._detect(small, upsample)
-            boxes = [(r.left(), r.top(), r.right(), r.bottom()) for r in found]
-            if boxes:
-                face = boxes[main_face(boxes, small.shape)]
-                box = self._rectangle(*(round(side / factor) for side in face))
-                parts = self._predict(image, box).parts()
-                return np.array([(p.x, p.y) for p in parts], np.float32)
-        return None
+            found = self._detect(image if factor == 1 else _shrunk(image, factor), upsample)
+            if found:
+                sides = ((r.left(), r.top(), r.right(), r.bottom()) for r in found)
+                return [_scaled(box, 1 / factor) for box in sides]
+        return []
+
+    def points(self, image: Image, box: Box) -> Points:
+        parts = self._predict(image, self._rectangle(*map(round, box))).parts()
+        return np.array([(p.x, p.y) for p in parts], np.float32)
 
 
 class FaceAlignment:
@@ -69,27 +80,77 @@ class FaceAlignment:
         kind = face_alignment.LandmarksType.TWO_D
         self._net: Any = face_alignment.FaceAlignment(kind, device=device, compile=False)
 
-    def __call__(self, image: Image) -> Points | None:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "No faces were detected")  # None says so
-            found = self._net.get_landmarks_from_image(image)
-        if not found:
-            return None
-        boxes = [(*points.min(axis=0), *points.max(axis=0)) for points in found]
-        return np.asarray(found[main_face(boxes, image.shape)], np.float32)
+    def boxes(self, image: Image) -> list[Box]:
+        found = self._net.face_detector.detect_from_image(image.copy())
+        return [(float(b[0]), float(b[1]), float(b[2]), float(b[3])) for b in found]
+
+    def points(self, image: Image, box: Box) -> Points:
+        found = self._net.get_landmarks_from_image(image, detected_faces=[np.array(box)])
+        return np.asarray(found[0], np.float32)
 
 
 ENGINES: Mapping[str, Callable[[str], Engine]] = {"dlib": Dlib, "face_alignment": FaceAlignment}
 
 
-def engine(name: str, *, device: str = "cpu") -> Engine:
+@dataclass(frozen=True)
+class Face:
+    """The face that was looked for in an image."""
+
+    points: Points  # (68, 2) in pixels
+    others: int  # faces that were seen beside it
+
+
+class Finder:
+    """Finds the face that matters: the one that is followed, else the largest central one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __call__(self, image: Image) -> Points | None:
+        """Give the points (68, 2) of the largest central face of an image (H, W, 3), or None."""
+        face = self.search(image)
+        return face.points if face else None
+
+    def search(self, image: Image, last: Points | None = None) -> Face | None:
+        """Look where a face was `last` seen, (68, 2), and only then in the whole image."""
+        boxes = self._near(image, last) if last is not None else []
+        boxes = boxes or self._engine.boxes(image)
+        if not boxes:
+            return None
+        chosen = main_face(boxes, image.shape) if last is None else _closest(boxes, last)
+        return Face(self._engine.points(image, boxes[chosen]), others=len(boxes) - 1)
+
+    def _near(self, image: Image, last: Points) -> list[Box]:
+        """Search the surroundings of a face alone: a fraction of the image, and so of the time."""
+        low, high = last.min(axis=0), last.max(axis=0)
+        side = max(1.0, float((high - low).max()))
+        left, top = (max(0, int(corner - FOLLOWED_REACH * side)) for corner in low)
+        right, bottom = (max(0, int(corner + FOLLOWED_REACH * side)) for corner in high)
+        part = image[top:bottom, left:right]
+        if not part.size:
+            return []
+        factor = min(1.0, FOLLOWED_PIXELS / side)
+        found = self._engine.boxes(_shrunk(part, factor) if factor < 1 else part)
+        return [_shifted(_scaled(box, 1 / factor), left, top) for box in found]
+
+
+def engine(name: str, *, device: str = "cpu") -> Finder:
     """Load a landmark engine; dlib stays on the CPU whatever the device.
 
     Raises: ConfigError for an unknown name; WeightsError where its weights are absent.
     """
     if name not in ENGINES:
         raise ConfigError(unknown("landmark engine", name, ENGINES))
-    return ENGINES[name](device)
+    return Finder(ENGINES[name](device))
+
+
+def best_engine() -> str:
+    """Name the most accurate engine whose weights are here: FAN's are the user's to supply."""
+    try:
+        files("face_alignment")
+    except WeightsError:
+        return "dlib"
+    return "face_alignment"
 
 
 def files(name: str) -> list[Path]:
@@ -100,27 +161,6 @@ def files(name: str) -> list[Path]:
     if name == "dlib":
         return [packaged(DLIB_FILE)]
     return [hub_checkpoint(file) for file in FACE_ALIGNMENT_FILES]
-
-
-def track(images: Image, find: Engine) -> tuple[Points, int]:
-    """Find the points (T, 68, 2) of frames (T, H, W, 3), and in how many frames a face was found.
-
-    A frame without a face borrows from the nearest ones with a face before and after it, by
-    linear interpolation. A frame equal to the one before it is not searched again.
-
-    Raises: DataError where no frame shows a face.
-    """
-    found: dict[int, Points] = {}
-    for i, image in enumerate(images):
-        repeats = i > 0 and np.array_equal(image, images[i - 1])
-        points = found.get(i - 1) if repeats else find(image)
-        if points is not None:
-            found[i] = points
-    if not found:
-        raise DataError(f"no face found in {len(images)} frames.")
-    known = np.stack(list(found.values())).reshape(len(found), -1)
-    filled = [np.interp(range(len(images)), list(found), column) for column in known.T]
-    return np.stack(filled, axis=1).reshape(-1, 68, 2).astype(np.float32), len(found)
 
 
 def main_face(boxes: list[Box], shape: tuple[int, ...]) -> int:
@@ -137,6 +177,23 @@ def main_face(boxes: list[Box], shape: tuple[int, ...]) -> int:
         return (right - left) * (bottom - top) * (1 - off / math.hypot(width, height))
 
     return max(range(len(boxes)), key=lambda i: weight(boxes[i]))
+
+
+def _closest(boxes: Sequence[Box], last: Points) -> int:
+    """Choose the box whose centre is nearest to a face's points (68, 2): its position."""
+    x, y = (last.min(axis=0) + last.max(axis=0)) / 2
+    off = [math.hypot((b[0] + b[2]) / 2 - x, (b[1] + b[3]) / 2 - y) for b in boxes]
+    return off.index(min(off))
+
+
+def _scaled(box: Box, factor: float) -> Box:
+    left, top, right, bottom = box
+    return left * factor, top * factor, right * factor, bottom * factor
+
+
+def _shifted(box: Box, x: float, y: float) -> Box:
+    left, top, right, bottom = box
+    return left + x, top + y, right + x, bottom + y
 
 
 def _attempts(short_side: int) -> list[tuple[float, int]]:

@@ -3,8 +3,11 @@
 Hand-authored, symmetric by construction and taken from no data set's annotations. Widths and
 heights follow the adult means of Farkas, Anthropometry of the Head and Face (1994), rounded and
 from memory: eyes 90 mm from outer to outer and 36 mm from inner to inner corner, nasion to
-subnasale 50 mm, subnasale to chin 70 mm, mouth 52 mm. Depths are set by eye, to look like a head
-from the side.
+subnasale 50 mm, subnasale to chin 70 mm, mouth 52 mm. Depths along the midline follow those of
+Arnett et al. 1999, https://doi.org/10.1016/S0889-5406(99)70234-9, likewise, where the head is held
+naturally: the tip of the nose stands 16 mm before subnasale, the upper lip 3 and the lower 1 mm;
+behind it are the glabella by 8 mm, the crease of the chin by 6 and its point by 3 mm. Other depths
+are set by eye, to look like a head from the side.
 
 Axes: x to the right of the picture, y down, z towards the camera. Unit: the distance between the
 outer corners of the eyes. Origin: halfway between them. Landmarks are in iBUG's order. The person's
@@ -30,31 +33,31 @@ RIGHT_LANDMARKS: dict[int, Point] = {
     6: (-0.390, 1.16, -0.02),
     7: (-0.210, 1.25, 0.12),
     8: (0.000, 1.28, 0.18),
-    17: (-0.680, -0.14, -0.13),  # brow, from outside in
-    18: (-0.580, -0.24, 0.01),
-    19: (-0.440, -0.28, 0.11),
-    20: (-0.290, -0.265, 0.17),
-    21: (-0.150, -0.22, 0.20),
-    27: (0.000, -0.06, 0.20),  # bridge of the nose, downwards
-    28: (0.000, 0.07, 0.28),
-    29: (0.000, 0.20, 0.38),
-    30: (0.000, 0.33, 0.48),
-    31: (-0.150, 0.455, 0.27),  # base of the nose
-    32: (-0.078, 0.48, 0.32),
-    33: (0.000, 0.495, 0.35),
+    17: (-0.680, -0.14, -0.09),  # brow, from outside in
+    18: (-0.580, -0.24, 0.04),
+    19: (-0.440, -0.28, 0.14),
+    20: (-0.290, -0.265, 0.20),
+    21: (-0.150, -0.22, 0.235),
+    27: (0.000, -0.06, 0.215),  # bridge of the nose, downwards
+    28: (0.000, 0.07, 0.305),
+    29: (0.000, 0.20, 0.41),
+    30: (0.000, 0.33, 0.515),
+    31: (-0.150, 0.455, 0.255),  # base of the nose
+    32: (-0.078, 0.48, 0.315),
+    33: (0.000, 0.495, 0.335),
     36: (-0.500, 0.000, 0.00),  # eye: outer corner, upper lid, inner corner, lower lid
     37: (-0.415, -0.060, 0.07),
     38: (-0.300, -0.058, 0.09),
     39: (-0.200, 0.010, 0.08),
     40: (-0.300, 0.040, 0.08),
     41: (-0.415, 0.042, 0.06),
-    48: (-0.290, 0.755, 0.19),  # outer lip
+    48: (-0.290, 0.755, 0.18),  # outer lip
     49: (-0.185, 0.685, 0.29),
     50: (-0.075, 0.650, 0.36),
-    51: (0.000, 0.668, 0.37),
-    57: (0.000, 0.850, 0.35),
-    58: (-0.085, 0.845, 0.34),
-    59: (-0.190, 0.815, 0.28),
+    51: (0.000, 0.668, 0.372),
+    57: (0.000, 0.850, 0.345),
+    58: (-0.085, 0.845, 0.32),
+    59: (-0.190, 0.815, 0.265),
     60: (-0.240, 0.755, 0.21),  # inner lip
     61: (-0.085, 0.738, 0.31),
     62: (0.000, 0.745, 0.33),
@@ -62,17 +65,17 @@ RIGHT_LANDMARKS: dict[int, Point] = {
     67: (-0.085, 0.744, 0.31),
 }
 MIDLINE_POINTS: dict[str, Point] = {
-    "glabella": (0.0, -0.20, 0.22),
-    "forehead": (0.0, -0.50, 0.22),
-    "forehead_top": (0.0, -0.80, 0.11),
+    "glabella": (0.0, -0.20, 0.245),
+    "forehead": (0.0, -0.50, 0.24),
+    "forehead_top": (0.0, -0.80, 0.12),
     "crown": (0.0, -1.18, -0.30),
-    "philtrum": (0.0, 0.58, 0.34),
-    "stomion": (0.0, 0.748, 0.33),
-    "chin_crease": (0.0, 0.95, 0.29),
-    "pogonion": (0.0, 1.12, 0.33),
+    "philtrum": (0.0, 0.58, 0.333),
+    "stomion": (0.0, 0.748, 0.325),
+    "chin_crease": (0.0, 0.95, 0.265),
+    "pogonion": (0.0, 1.12, 0.30),
 }
 RIGHT_POINTS: dict[str, Point] = {
-    "forehead_side": (-0.36, -0.52, 0.13),
+    "forehead_side": (-0.36, -0.52, 0.145),
     "forehead_high": (-0.36, -0.82, 0.01),
     "temple": (-0.66, -0.46, -0.20),
     "temple_low": (-0.70, 0.00, -0.19),
@@ -82,8 +85,8 @@ RIGHT_POINTS: dict[str, Point] = {
     "arc_top": (-0.38, -1.09, -0.38),
     "eyeball": (-0.35, -0.01, 0.11),
     "socket": (-0.20, -0.10, 0.10),
-    "bridge": (-0.10, 0.06, 0.18),
-    "nose_side": (-0.11, 0.25, 0.26),
+    "bridge": (-0.10, 0.06, 0.19),
+    "nose_side": (-0.11, 0.25, 0.27),
     "nose_wing": (-0.150, 0.38, 0.30),
     "infraorbital": (-0.25, 0.22, 0.17),
     "cheekbone": (-0.46, 0.24, 0.12),
@@ -166,15 +169,13 @@ def interpolation(where: Array) -> Array:
     `weights @ points()[controls(), 2]` is the height there; with the points of another face of the
     same scheme, `weights @ its_points[controls()]` is where its surface lies.
     """
-    affine = np.column_stack([np.ones(len(where)), where])
-    basis = _radial(where, points()[controls(), :2])
-    solved: Array = np.column_stack([basis, affine]) @ _system()
+    solved: Array = _terms(where) @ _system()
     return solved
 
 
 def height(where: Array) -> Array:
     """Height z (N,) of the mean surface at frontal places (N, 2); sound within the face only."""
-    surface: Array = interpolation(where) @ points()[controls(), 2]
+    surface: Array = _terms(where) @ (_system() @ points()[controls(), 2])
     return surface
 
 
@@ -194,6 +195,12 @@ def _system() -> Array:
     kernel = _radial(centres, centres)
     system = np.block([[kernel, affine], [affine.T, np.zeros((3, 3))]])
     return np.linalg.inv(system)[:, : len(centres)]
+
+
+def _terms(where: Array) -> Array:
+    """What the spline sums at places (N, 2): a bump a control point, and a plane."""
+    bumps = _radial(where, points()[controls(), :2])
+    return np.column_stack([bumps, np.ones(len(where)), where])
 
 
 def _radial(a: Array, b: Array) -> Array:

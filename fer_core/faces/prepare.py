@@ -1,61 +1,79 @@
-"""The first stored stage: from a clip's file to aligned face views, in one pass over its frames."""
+"""The first stored stage, `faces`: each clip decoded once, its face followed and cut out."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from functools import cache
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fer_core.config import ONE_FRAME, ClipConfig
 from fer_core.errors import DataError
 from fer_core.faces import landmarks, video
-from fer_core.faces.views import CROP_PIXELS, views
+from fer_core.faces.follow import (
+    FOUND,
+    INTERPOLATED,
+    LEFT_OUT,
+    LONGEST_GAP,
+    Seen,
+    cut,
+    follow,
+    follow_given,
+)
+from fer_core.faces.tracks import FRAME, packed
 from fer_core.manifest import Clip, Manifest, file_sha256
 from fer_core.stages import Shard, Tally
 from fer_core.store import Array
 
-SHARD_CLIPS = 32
+SHARD_CLIPS, SHARD_STILLS = 8, 64  # on average
+LEAST_FOUND = 0.5  # of a clip's frames; with fewer it is left out
 _PACKAGES = {"data": "numpy", "dlib": "dlib-bin", "face_alignment": "face-alignment"}
-_CODE = 1  # raise it when the same input gives another result
+_CODE = 2  # raise it when the same input gives another result
 
 
-def shards(
-    manifest: Manifest, clip: ClipConfig, view: str, engine: str, device: str, tally: Tally
-) -> list[Shard]:
-    """Name the shards of the stage `views`: (clips, T, 224, 224, 3) uint8 RGB, memory-mapped.
+def shards(manifest: Manifest, engine: str, device: str, tally: Tally) -> list[Shard]:
+    """Name the shards of the stage `faces`, which `tracks.Faces` reads.
 
-    A clip that cannot be read or shows no face is left out; `meta` lists the clips that are in
-    (`clips`), those that are not with the reason (`skipped`), and holds nothing else.
+    A clip that cannot be read or shows too few faces is left out, with its reason.
     """
-    window = ONE_FRAME if manifest.stills else clip
-    groups = [
-        manifest.clips[i : i + SHARD_CLIPS] for i in range(0, len(manifest.clips), SHARD_CLIPS)
-    ]
-    return [_shard(group, window, view, engine, device, tally) for group in groups]
+    groups = _groups(manifest.clips, SHARD_STILLS if manifest.stills else SHARD_CLIPS)
+    return [_shard(group, engine, device, tally) for group in groups]
 
 
-def _shard(
-    clips: Sequence[Clip], window: ClipConfig, view: str, engine: str, device: str, tally: Tally
-) -> Shard:
+def _groups(clips: Sequence[Clip], size: int) -> Iterator[list[Clip]]:
+    """Part clips by their names, so that a clip that is added leaves the other groups alone."""
+    group: list[Clip] = []
+    for clip in clips:
+        group.append(clip)
+        ends = hashlib.sha256(clip.clip.encode()).digest()[0] % size == 0
+        if ends or len(group) == 2 * size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _shard(clips: Sequence[Clip], engine: str, device: str, tally: Tally) -> Shard:
     points = [_landmarks_sha256(clip, engine) for clip in clips]
     parts = {
         "code": _CODE,
         "clips": [[clip.clip, clip.sha256, p] for clip, p in zip(clips, points, strict=True)],
-        "window": asdict(window),
-        "view": view,
-        "pixels": CROP_PIXELS,
-        "landmarks": [engine, _engine_sha256(engine), device],
+        # Not the device: points are the same on any, to a fraction of a pixel.
+        "landmarks": [engine, _engine_sha256(engine)],
         "versions": [version("av"), version("opencv-python"), version(_PACKAGES[engine])],
     }
-    return Shard("views", parts, lambda: _make(clips, window, view, engine, device, tally))
+    return Shard("faces", parts, partial(_make, clips, engine, device, tally))
 
 
 @cache  # of 100 MB and more; a worker asks again for each trial
 def _engine_sha256(engine: str) -> tuple[str, ...]:
     return () if engine == "data" else tuple(map(file_sha256, landmarks.files(engine)))
+
+
+@cache  # the same in every trial of a worker
+def _finder(engine: str, device: str) -> landmarks.Finder:
+    return landmarks.engine(engine, device=device)
 
 
 def _landmarks_sha256(clip: Clip, engine: str) -> str | None:
@@ -67,40 +85,75 @@ def _landmarks_sha256(clip: Clip, engine: str) -> str | None:
 
 
 def _make(
-    clips: Sequence[Clip], window: ClipConfig, view: str, engine: str, device: str, tally: Tally
+    clips: Sequence[Clip], engine: str, device: str, tally: Tally
 ) -> tuple[Array, dict[str, Any]]:
-    find = None if engine == "data" else landmarks.engine(engine, device=device)
-    kept: dict[str, Array] = {}
-    skipped: dict[str, str] = {}
+    rows: list[Array] = []
+    files: list[bytes] = []
+    meta: dict[str, dict[str, Any]] = {"clips": {}, "skipped": {}, "notes": {}}
     for clip in clips:
         try:
-            kept[clip.clip] = _views(clip, window, view, find, tally)
+            clip_rows, clip_files, others = _followed(clip, engine, device, tally)
         except DataError as error:
-            skipped[clip.clip] = str(error)
-    shape = (0, window.frames, CROP_PIXELS, CROP_PIXELS, 3)
-    array = np.stack(list(kept.values())) if kept else np.zeros(shape, np.uint8)
-    return array, {"clips": list(kept), "skipped": skipped}
+            meta["skipped"][clip.clip] = str(error)
+            continue
+        except OSError as error:
+            meta["skipped"][clip.clip] = f"{clip.path} cannot be read: {error.strerror}."
+            continue
+        meta["clips"][clip.clip] = (len(files), len(files) + len(clip_files))
+        rows.append(clip_rows)
+        files += clip_files
+        if note := _note(clip_rows["state"], others):
+            meta["notes"][clip.clip] = note
+    return packed(np.concatenate([np.zeros(0, FRAME), *rows]), files), meta
 
 
-def _views(
-    clip: Clip, window: ClipConfig, view: str, find: landmarks.Engine | None, tally: Tally
-) -> Array:
-    frames = video.read(clip.path, window)
-    tally.add(frames_decoded=frames.decoded)
-    if find is None:
-        points = _given_points(clip.landmarks, frames)
-    else:
-        points, _ = landmarks.track(frames.images, find)
-        tally.add(faces_searched=len(frames.images))
-    return views(frames.images, points, view=view)
-
-
-def _given_points(path: Path | None, frames: video.Frames) -> Array:
-    if path is None:
-        raise DataError("it comes without landmarks.")
-    points: Array = np.load(path, allow_pickle=False)
-    if len(points) != frames.total:
+def _followed(clip: Clip, engine: str, device: str, tally: Tally) -> tuple[Array, list[bytes], int]:
+    """Give a clip's records (T,), its JPEG files, and how many other faces it shows."""
+    rows: list[Array] = []
+    files: list[bytes] = []
+    others = 0
+    for seen in _seen(clip, engine, device):
+        row = np.zeros((), FRAME)
+        row["state"], row["points"] = seen.state, np.nan
+        jpeg = b""
+        if seen.points is not None:
+            square = cut(seen.image, seen.points)
+            row["points"], jpeg = seen.points, square.jpeg
+            row["left"], row["top"], row["scale"] = square.left, square.top, square.scale
+        rows.append(row)
+        files.append(jpeg)
+        others = max(others, seen.others)
+    tally.add(frames_decoded=len(rows), faces_searched=0 if engine == "data" else len(rows))
+    states = [int(row["state"]) for row in rows]
+    if states.count(LEFT_OUT) == len(states):
+        raise DataError(f"no face found in {len(states)} frames.")
+    if states.count(FOUND) < LEAST_FOUND * len(states):
         raise DataError(
-            f"{path} holds points of {len(points)} frames, the clip has {frames.total}."
+            f"a face was found in {states.count(FOUND)} of {len(states)} frames only; "
+            f"{LEAST_FOUND:.0%} are needed."
         )
-    return points[list(frames.indices)]
+    return np.stack(rows), files, others
+
+
+def _seen(clip: Clip, engine: str, device: str) -> Iterator[Seen]:
+    frames = video.frames(clip.path, clip.offset)
+    if engine != "data":
+        return follow(frames, _finder(engine, device))
+    if clip.landmarks is None:
+        raise DataError("it comes without landmarks.")
+    return follow_given(frames, np.load(clip.landmarks, allow_pickle=False))
+
+
+def _note(states: Array, others: int) -> str:
+    counts = Counter(states.tolist())
+    said = []
+    if others:
+        said.append(f"{others + 1} faces in a frame: the largest central one is followed")
+    if counts[INTERPOLATED]:
+        said.append(f"{counts[INTERPOLATED]} of {len(states)} frames without a face interpolated")
+    if counts[LEFT_OUT]:
+        said.append(
+            f"{counts[LEFT_OUT]} of {len(states)} frames left out: no face at an end, or for more "
+            f"than {LONGEST_GAP} frames"
+        )
+    return "; ".join(said)

@@ -20,6 +20,11 @@ from search.space import describe
 from search.study.folder import Folder
 from search.study.parts import Part
 
+_NONE_SEALED = (
+    "this protocol seals no subject: val_uar is all that it gives, and optimistic by as much as "
+    "the search chose by it"
+)
+
 
 def open_winners(
     finished: Sequence[Part],
@@ -29,6 +34,8 @@ def open_winners(
     progress: Progress,
 ) -> None:
     """Refit and score the best trial of each family that was not opened before."""
+    if not experiment.protocol.sealed:
+        return progress.say(_NONE_SEALED)
     shared = ray.put(experiment)
     task: Any = ray.remote(_open).options(num_cpus=each.cpus, num_gpus=each.gpus)
     waiting: dict[Any, Part] = {}

@@ -55,6 +55,13 @@ class Progress:
         if self._live is None and (done % 8 == 0 or done == subjects):
             self.say(self._status)
 
+    def prepared(self, done: int, shards: int) -> None:
+        """Say how far the finding of faces is; shards are about equally long."""
+        self._status = f"faces found in {done} of {shards} shards"
+        tenth = max(1, shards // 10)
+        if self._live is None and (done % tenth == 0 or done == shards):
+            self.say(self._status)
+
     def begin(self, trials: int, finished: Iterable[Part]) -> None:
         """Set the number of trials, and recall those of earlier runs."""
         self._trials, self._status = trials, ""

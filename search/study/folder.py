@@ -34,6 +34,8 @@ class Record:
     leaderboards: str
     weights: dict[str, str]
     landmarks: str
+    surface: str | None
+    max_missing: float
     smoke: bool
     protocol: dict[str, Any]
     protocol_id: str

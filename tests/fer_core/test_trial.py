@@ -167,10 +167,10 @@ def test_on_shuffled_labels_the_winner_opens_within_the_interval_of_chance(rende
 
 
 def interval_of_chance(labels, probabilities):
-    """Where 95 % of the scores lie if predictions and labels have nothing to do with each other."""
+    """Where 99 % of the scores lie if predictions and labels have nothing to do with each other."""
     rng = np.random.default_rng(0)
     chance = [score(rng.permutation(labels), probabilities).uar for _ in range(500)]
-    return np.quantile(chance, [0.025, 0.975])
+    return np.quantile(chance, [0.005, 0.995])
 
 
 def test_a_truncated_video_among_good_ones_is_left_out_and_named(experiment, tmp_path):

@@ -43,6 +43,9 @@ def planned(write_space, tmp_path):
         leaderboards=tmp_path / "boards",
         weights=[],
         landmarks="auto",
+        protocol="sealed",
+        surface=None,
+        max_missing=0.05,
         smoke=True,
     )
     return plan.make(space.load(path), chosen)
@@ -53,9 +56,9 @@ def test_trials_that_differ_right_of_the_freeze_point_share_a_prefix(planned):
     assert planned.backbone_images == 2 * 120 * 5  # prefixes x clips of ten subjects x frames
 
 
-def test_a_window_is_decoded_once_for_all_trials(planned):
+def test_a_view_of_a_window_is_made_once_for_all_trials(planned):
     assert len(planned.views) == 1
-    assert planned.frames_to_decode == 120 * 5
+    assert planned.view_images == 120 * 5
 
 
 def test_every_trial_is_counted_by_its_family(planned):

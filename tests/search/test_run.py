@@ -16,7 +16,8 @@ from search.settings import seconds
 ROOT = Path(__file__).parents[2]
 OPTIONS = """
     space dataset data-root task trials time-budget seed address cpus-per-trial gpus-per-trial
-    leaderboards studies store resume weights landmarks dry-run smoke json
+    leaderboards studies store resume weights landmarks protocol surface max-missing
+    dry-run smoke json
     """
 SMOKE = ["--space", "spaces/smoke.py"]
 
@@ -50,6 +51,8 @@ def refused(monkeypatch, tmp_path):
         ([*SMOKE, "--dataset", "foldr", "--data-root", "."], 2, "did you mean 'folder'?"),
         ([*SMOKE, "--task", "emotions"], 2, "did you mean 'emotion'?"),
         ([*SMOKE, "--landmarks", "dlibb"], 2, "did you mean 'dlib'?"),
+        ([*SMOKE, "--protocol", "10fold"], 2, "no protocol of synthetic '10fold'"),
+        ([*SMOKE, "--surface", "face.obj"], 2, "file face.obj does not exist"),
         ([*SMOKE, "--time-budget", "soon"], 2, "30s, 10m or 2h"),
         ([*SMOKE, "--weights", "vgg17=x"], 2, "did you mean 'vgg16'?"),
         ([*SMOKE, "--weights", "vgg16=no.pth"], 2, "file no.pth does not exist"),
@@ -150,6 +153,26 @@ def test_a_training_recording_planted_among_the_sealed_stops_the_run_before_a_tr
         assert "smiling/03_planted.jpg" in line
         assert "equal content and different subjects" in line
         assert exit_code == 4
+
+
+def test_more_missing_clips_than_the_study_can_do_without_stop_it_before_a_trial(
+    refused, photographs, rendered
+):
+    """The pictures are text, but for those of one subject in twelve."""
+    video = next(iter(sorted(rendered.rglob("*.MP4"))))
+    for label in ("neutral", "smiling"):
+        shutil.copy(video, photographs / label / "00_a.mp4")
+        with (photographs / label / "00_a.mp4").open("ab") as file:
+            file.write(label.encode())  # not two clips of equal content
+        (photographs / label / "00_a.jpg").unlink()
+    arguments = [*SMOKE, "--dataset", "folder", "--data-root", str(photographs)]
+
+    exit_code, line = refused(*arguments, "--max-missing", "0.9", "-q")
+
+    assert "91.7% of the clips below" in line
+    assert "--max-missing is 90.0%" in line
+    assert "neutral/01_a.jpg" in line
+    assert exit_code == 4
 
 
 def test_one_class_is_no_task(refused, photographs):

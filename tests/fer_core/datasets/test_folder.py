@@ -39,7 +39,7 @@ def test_what_a_table_names_in_vain_is_left_out_with_a_reason(tmp_path, write):
     write(tmp_path / "manifest.csv", f"path,subject,emotion\n{rows}")
 
     assert load("folder", tmp_path).left_out == (
-        ("gone.jpg", "it cannot be read: No such file or directory"),
+        ("gone.jpg", "it does not exist"),
         ("notes.txt", "it is neither an image, a video nor a folder of images"),
     )
 

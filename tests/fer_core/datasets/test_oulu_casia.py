@@ -38,7 +38,7 @@ def test_unknown_and_empty_folders_are_left_out_with_a_reason(tmp_path, write):
     left_out = dict(load("oulu_casia", tmp_path).left_out)
 
     assert left_out["VL/Strong/P001/Boredom"].startswith("its name is none of anger")
-    assert left_out["VL/Strong/P001/Fear"] == "it holds no .jpeg, .jpg or .png"
+    assert left_out["VL/Strong/P001/Fear"] == "it is a folder without images"
 
 
 def test_two_copies_of_the_set_are_not_mixed(tmp_path, write):

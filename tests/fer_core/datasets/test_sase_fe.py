@@ -49,18 +49,19 @@ def test_of_two_copies_with_one_label_the_first_stays(tmp_path, write):
     manifest = load("sase_fe", tmp_path)
 
     assert [clip.clip for clip in manifest.clips] == ["FakeTrue_DB/1/N2A.MP4"]
-    assert manifest.left_out == (("Train/1/N2A.MP4", "a copy of FakeTrue_DB/1/N2A.MP4"),)
+    assert manifest.copies == (("Train/1/N2A.MP4", "a copy of FakeTrue_DB/1/N2A.MP4"),)
+    assert manifest.missing_share == 0
 
 
 def test_what_cannot_be_labelled_is_left_out_with_a_reason(tmp_path, write):
     write(tmp_path / "Train" / "1" / "N2A.MP4")
-    write(tmp_path / "Val" / "31_ANGER.mp4")
+    write(tmp_path / "Train" / "1" / "N2X.MP4")
     write(tmp_path / "N2H.MP4")
     write(tmp_path / "Train" / "1" / "._N2A.MP4")
     write(tmp_path / "Train" / "1" / "notes.txt")
 
     reasons = dict(load("sase_fe", tmp_path).left_out)
 
-    assert reasons.keys() == {"Val/31_ANGER.mp4", "N2H.MP4"}
-    assert reasons["Val/31_ANGER.mp4"].startswith("its name is none of N2A, N2C")
+    assert reasons.keys() == {"Train/1/N2X.MP4", "N2H.MP4"}
+    assert reasons["Train/1/N2X.MP4"].startswith("its name is none of N2A, N2C")
     assert reasons["N2H.MP4"] == "it lies in no subject's folder"

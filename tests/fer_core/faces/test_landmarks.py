@@ -1,15 +1,12 @@
+import itertools
+
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fer_core.config import ClipConfig
-from fer_core.errors import ConfigError, DataError, WeightsError
+from fer_core.errors import ConfigError, WeightsError
 from fer_core.faces import landmarks, video
 from fer_core.faces.align import five_points
-
-STILL = ClipConfig(frames=1)
 
 
 @pytest.fixture(scope="module")
@@ -17,26 +14,11 @@ def dlib():
     return landmarks.engine("dlib")
 
 
-def numbered(frames):
-    """Make frames that tell their index by their level."""
-    return np.stack([np.full((4, 4, 3), i, np.uint8) for i in range(frames)])
-
-
-def finder(levels):
-    """Find points only in frames of these levels: all 68 at (level, 2 x level)."""
-
-    def find(image):
-        level = int(image[0, 0, 0])
-        return np.full((68, 2), (level, 2 * level), np.float32) if level in levels else None
-
-    return find
-
-
 @pytest.mark.parametrize(
     "name", ["stills/lisa_lisa1.jpg", "stills/zoom_15cm.jpg", "stills/zoom_60cm.jpg"]
 )
 def test_dlib_finds_the_features_of_a_face_in_their_order(shared_data, dlib, name):
-    image = video.read(shared_data / name, STILL).images[0]
+    image = next(video.frames(shared_data / name))
 
     left_eye, right_eye, nose, left_mouth, right_mouth = five_points(dlib(image))
 
@@ -50,7 +32,7 @@ def test_dlib_agrees_with_points_placed_by_hand(shared_data, dlib):
     errors = []
     for path in sorted(folder.glob("*.jpg"))[:10]:
         hand = np.loadtxt(path.with_suffix(".pts189.txt"))[:2]  # the pupils
-        eyes = five_points(dlib(video.read(path, STILL).images[0]))[:2]
+        eyes = five_points(dlib(next(video.frames(path))))[:2]
         distance = np.linalg.norm(hand[1] - hand[0])
         errors.append(np.linalg.norm(eyes - hand, axis=1).mean() / distance)
 
@@ -59,7 +41,7 @@ def test_dlib_agrees_with_points_placed_by_hand(shared_data, dlib):
 
 @pytest.mark.parametrize("factor", [0.5, 4])
 def test_dlib_finds_the_same_points_in_a_small_and_a_large_image(shared_data, dlib, factor):
-    image = video.read(shared_data / "stills" / "zoom_30cm.jpg", STILL).images[0]
+    image = next(video.frames(shared_data / "stills" / "zoom_30cm.jpg"))
     other = cv2.resize(image, None, fx=factor, fy=factor)
 
     points, scaled = dlib(image), dlib(other) / factor
@@ -78,39 +60,41 @@ def test_the_large_central_face_is_the_main_one():
     assert landmarks.main_face([corner, small, centre], (200, 200, 3)) == 2
 
 
-def test_a_real_clip_is_tracked(shared_data, dlib):
-    frames = video.read(shared_data / "video" / "1001_DFA_HAP_XX.flv", ClipConfig(frames=3))
+def test_a_face_is_found_where_it_was_last_seen_with_much_the_same_points(shared_data, dlib):
+    images = list(video.frames(shared_data / "video" / "1001_DFA_HAP_XX.flv"))[:20]
+    errors = []
 
-    points, found = landmarks.track(frames.images, dlib)
+    for before, image in itertools.pairwise(images):
+        whole, near = dlib(image), dlib.search(image, dlib(before)).points
+        errors.append(np.abs(whole - near).mean() / np.ptp(whole))
 
-    assert (points.shape, points.dtype, found) == ((3, 68, 2), np.float32, 3)
-
-
-@given(levels=st.sets(st.integers(0, 9), min_size=1))
-def test_a_frame_without_a_face_borrows_from_its_neighbours(levels):
-    points, found = landmarks.track(numbered(10), finder(levels))
-
-    expected = np.clip(np.arange(10), min(levels), max(levels))
-    assert found == len(levels)
-    np.testing.assert_allclose(points[:, 0, 0], expected, rtol=1e-6)
-    np.testing.assert_allclose(points[:, 67, 1], 2 * expected, rtol=1e-6)
+    assert np.max(errors) < 0.02
 
 
-def test_a_repeated_frame_is_searched_once():
-    searched = []
+def test_a_face_that_has_gone_from_its_place_is_looked_for_everywhere(shared_data, dlib):
+    image = next(video.frames(shared_data / "stills" / "zoom_60cm.jpg"))
+    points = dlib(image)
 
-    def find(image):
-        searched.append(image)
-        return np.zeros((68, 2), np.float32)
+    found = dlib.search(image, points + 5000)  # outside the image
+    again = dlib.search(image, points / 50)  # in a corner of it
 
-    _, found = landmarks.track(np.zeros((5, 4, 4, 3), np.uint8), find)
-
-    assert (len(searched), found) == (1, 5)
+    np.testing.assert_array_equal(found.points, points)
+    np.testing.assert_array_equal(again.points, points)
 
 
-def test_a_clip_without_any_face_is_refused():
-    with pytest.raises(DataError, match="no face found in 10 frames"):
-        landmarks.track(numbered(10), finder(set()))
+def test_of_two_faces_the_followed_one_is_kept_and_the_other_counted(shared_data, dlib):
+    face = next(video.frames(shared_data / "stills" / "zoom_60cm.jpg"))
+    small = cv2.resize(face, None, fx=0.8, fy=0.8)
+    pair = np.zeros((face.shape[0], face.shape[1] + small.shape[1], 3), np.uint8)
+    pair[:, : face.shape[1]] = face
+    pair[: small.shape[0], face.shape[1] :] = small
+    right = dlib(small) + np.float32([face.shape[1], 0])
+
+    main, followed = dlib.search(pair), dlib.search(pair, right)
+
+    assert main.others == 1
+    assert main.points[:, 0].max() < face.shape[1]
+    assert followed.points[:, 0].min() > face.shape[1]
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are():
@@ -123,3 +107,15 @@ def test_face_alignment_without_its_weights_names_file_and_folder(tmp_path, monk
 
     with pytest.raises(WeightsError, match=r"2DFAN4-11f355bf06\.pth\.tar is not in .*checkpoints"):
         landmarks.engine("face_alignment")
+
+
+def test_without_the_weights_of_face_alignment_dlib_is_the_best_engine(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    before = landmarks.best_engine()
+
+    checkpoints = tmp_path / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    for file in landmarks.FACE_ALIGNMENT_FILES:
+        (checkpoints / file).touch()
+
+    assert (before, landmarks.best_engine()) == ("dlib", "face_alignment")

@@ -4,15 +4,9 @@ import av
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fer_core.config import ClipConfig
 from fer_core.errors import DataError
 from fer_core.faces import video
-
-CLIP = ClipConfig(start=0.5, end=0.8, frames=5)
-WHOLE = ClipConfig(start=0.0, end=1.0, frames=3)
 
 
 def write_video(path, *, frames=60, options=None, quarter_turns=0):
@@ -43,76 +37,33 @@ def exif_orientation(jpeg, orientation):
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
 
 
-windows = st.builds(
-    lambda ends, frames: ClipConfig(start=min(ends), end=max(ends), frames=frames),
-    st.tuples(st.floats(0, 1), st.floats(0, 1)),
-    st.integers(1, 64),
-)
-
-
-@given(total=st.integers(1, 10_000), clip=windows)
-def test_a_window_gives_as_many_indices_as_asked_in_range_and_never_falling(total, clip):
-    indices = video.window(total, clip)
-
-    assert len(indices) == clip.frames
-    assert set(indices) <= set(range(total))
-    assert list(indices) == sorted(indices)
-
-
-@given(total=st.integers(1, 1000), frames=st.integers(2, 64))
-def test_a_whole_window_holds_the_first_and_the_last_frame(total, frames):
-    indices = video.window(total, ClipConfig(start=0.0, end=1.0, frames=frames))
-
-    assert (indices[0], indices[-1]) == (0, total - 1)
-
-
-def test_a_window_of_one_frame_takes_its_middle():
-    assert video.window(101, ClipConfig(start=0.5, end=0.8, frames=1)) == (65,)
-
-
-def test_a_clip_shorter_than_its_window_repeats_frames():
-    assert video.window(2, WHOLE) == (0, 1, 1)
-
-
 @pytest.mark.parametrize(
     ("name", "total"),
     [("1001_DFA_ANG_XX.flv", 67), ("1001_DFA_HAP_XX.flv", 56), ("WolfgangLanger_Pexels.mp4", 472)],
 )
 def test_a_real_clip_yields_its_frames(shared_data, name, total):
-    frames = video.read(shared_data / "video" / name, CLIP)
+    images = list(video.frames(shared_data / "video" / name))
 
-    assert (frames.total, frames.decoded) == (total, total)
-    assert frames.indices == video.window(total, CLIP)
-    assert frames.images.shape == (5, 360, 640 if total == 472 else 480, 3)
-    assert frames.images.dtype == np.uint8
-
-
-@pytest.mark.parametrize("kept_bytes", [video.KEPT_BYTES, 10 * 64 * 48])
-def test_the_picked_frames_are_those_of_the_window(tmp_path, monkeypatch, kept_bytes):
-    monkeypatch.setattr(video, "KEPT_BYTES", kept_bytes)
-    path = write_video(tmp_path / "clip.mp4")
-
-    frames = video.read(path, CLIP)
-
-    levels = frames.images[:, :, 32:].mean(axis=(1, 2, 3))
-    np.testing.assert_allclose(levels, 3 * np.array(frames.indices), atol=6)
+    assert len(images) == total
+    assert {image.shape for image in images} == {(360, 640 if total == 472 else 480, 3)}
+    assert {image.dtype for image in images} == {np.dtype(np.uint8)}
 
 
-def test_a_long_clip_is_decoded_twice_instead_of_being_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "KEPT_BYTES", 10 * 64 * 48)
-    path = write_video(tmp_path / "clip.mp4")
+def test_frames_come_in_order_and_one_at_a_time(tmp_path):
+    frames = video.frames(write_video(tmp_path / "clip.mp4"))
 
-    frames = video.read(path, CLIP)
+    levels = [next(frames)[:, 32:].mean() for _ in range(60)]
 
-    assert (frames.total, frames.decoded) == (60, 120)
+    np.testing.assert_allclose(levels, 3 * np.arange(60), atol=6)
+    assert next(frames, None) is None
 
 
 def test_a_video_is_turned_as_the_camera_was_held(tmp_path):
-    upright = video.read(write_video(tmp_path / "upright.mp4"), WHOLE)
+    upright = next(video.frames(write_video(tmp_path / "upright.mp4")))
 
-    turned = video.read(write_video(tmp_path / "turned.mp4", quarter_turns=1), WHOLE)
+    turned = next(video.frames(write_video(tmp_path / "turned.mp4", quarter_turns=1)))
 
-    np.testing.assert_array_equal(turned.images[0], np.rot90(upright.images[0]))
+    np.testing.assert_array_equal(turned, np.rot90(upright))
 
 
 @pytest.mark.parametrize("share", [0.9, 0.5])
@@ -129,14 +80,14 @@ def test_a_video_cut_short_is_refused_by_name(tmp_path, name, options, share):
     path = cut(write_video(tmp_path / name, options=options), share)
 
     with pytest.raises(DataError, match=name):
-        video.read(path, CLIP)
+        list(video.frames(path))
 
 
 def test_a_video_cut_within_a_packet_is_refused_though_nearly_all_of_it_decodes(tmp_path):
     path = cut(write_video(tmp_path / "clip.mp4", options={"movflags": "faststart"}), 0.98)
 
     with pytest.raises(DataError, match="damaged or cut short at frame"):
-        video.read(path, CLIP)
+        list(video.frames(path))
 
 
 @pytest.mark.parametrize("name", ["1001_DFA_ANG_XX.flv", "WolfgangLanger_Pexels.mp4"])
@@ -145,7 +96,7 @@ def test_a_real_clip_cut_short_is_refused(shared_data, tmp_path, name):
     path.write_bytes((shared_data / "video" / name).read_bytes())
 
     with pytest.raises(DataError, match=name):
-        video.read(cut(path, 0.7), CLIP)
+        list(video.frames(cut(path, 0.7)))
 
 
 @pytest.mark.parametrize("text", ["", "not a film\n" * 50])
@@ -154,7 +105,7 @@ def test_a_text_file_named_as_a_video_is_refused(tmp_path, text):
     path.write_text(text)
 
     with pytest.raises(DataError, match=r"text\.mp4 cannot be decoded"):
-        video.read(path, CLIP)
+        list(video.frames(path))
 
 
 def test_a_file_with_sound_only_is_refused(tmp_path):
@@ -166,12 +117,12 @@ def test_a_file_with_sound_only_is_refused(tmp_path):
         container.mux(stream.encode(sound))
 
     with pytest.raises(DataError, match="no video stream"):
-        video.read(path, CLIP)
+        list(video.frames(path))
 
 
 def test_an_absent_file_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"absent\.mp4 does not exist"):
-        video.read(tmp_path / "absent.mp4", CLIP)
+        list(video.frames(tmp_path / "absent.mp4"))
 
 
 @pytest.mark.parametrize(
@@ -179,19 +130,18 @@ def test_an_absent_file_is_refused(tmp_path):
     [((6, 8), np.uint8), ((6, 8, 3), np.uint8), ((6, 8, 4), np.uint8), ((6, 8, 3), np.uint16)],
     ids=["grey", "rgb", "rgba", "16 bit"],
 )
-def test_a_still_of_any_depth_becomes_8_bit_rgb_repeated(tmp_path, shape, dtype):
+def test_a_still_of_any_depth_becomes_8_bit_rgb(tmp_path, shape, dtype):
     path = tmp_path / "still.png"
     stored = np.full(shape, np.iinfo(dtype).max, dtype)
     if len(shape) == 3:
         stored[..., 0] = 0  # blue, as OpenCV orders
     cv2.imwrite(path, stored)
 
-    frames = video.read(path, CLIP)
+    (image,) = video.frames(path)
 
     expected = [255, 255, 0 if len(shape) == 3 else 255]
-    assert (frames.images == np.array(expected, np.uint8)).all()
-    assert frames.images.shape == (5, 6, 8, 3)
-    assert (frames.images.dtype, frames.total, frames.decoded) == (np.uint8, 1, 1)
+    assert (image == np.array(expected, np.uint8)).all()
+    assert (image.shape, image.dtype) == ((6, 8, 3), np.uint8)
 
 
 def test_a_still_is_turned_as_its_exif_says(tmp_path):
@@ -200,10 +150,10 @@ def test_a_still_is_turned_as_its_exif_says(tmp_path):
     path = tmp_path / "still.jpg"
     path.write_bytes(exif_orientation(cv2.imencode(".jpg", image)[1].tobytes(), 6))
 
-    frames = video.read(path, CLIP)
+    (turned,) = video.frames(path)
 
-    assert frames.images.shape[1:3] == (32, 16)
-    assert frames.images[0, :12].min() > 200  # turned clockwise: white on top
+    assert turned.shape[:2] == (32, 16)
+    assert turned[:12].min() > 200  # turned clockwise: white on top
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
@@ -212,7 +162,7 @@ def test_an_image_cut_short_is_refused(tmp_path, suffix):
     cv2.imwrite(path, np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
 
     with pytest.raises(DataError, match="cut short"):
-        video.read(cut(path, 0.6), CLIP)
+        list(video.frames(cut(path, 0.6)))
 
 
 @pytest.mark.parametrize("content", [b"", b"text"])
@@ -221,28 +171,48 @@ def test_a_text_file_named_as_an_image_is_refused(tmp_path, content):
     path.write_bytes(content)
 
     with pytest.raises(DataError, match="cannot be decoded"):
-        video.read(path, CLIP)
+        list(video.frames(path))
 
 
 def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
     for i in range(12):
         cv2.imwrite(tmp_path / f"{i}.png", np.full((6, 8), i, np.uint8))
     (tmp_path / "notes.txt").write_text("not a frame")
+    (tmp_path / "._3.png").write_text("macOS leaves such files behind")
 
-    frames = video.read(tmp_path, WHOLE)
+    images = list(video.frames(tmp_path))
 
-    assert frames.images[:, 0, 0, 0].tolist() == [0, 6, 11]
-    assert (frames.total, frames.decoded) == (12, 3)
+    assert [image[0, 0, 0] for image in images] == list(range(12))
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no image"):
-        video.read(tmp_path, CLIP)
+        list(video.frames(tmp_path))
 
 
-def test_a_folder_of_images_of_two_sizes_is_refused(tmp_path):
-    cv2.imwrite(tmp_path / "0.png", np.zeros((6, 8), np.uint8))
-    cv2.imwrite(tmp_path / "1.png", np.zeros((8, 6), np.uint8))
+def test_a_row_of_a_table_of_pixels_is_a_grey_picture(tmp_path):
+    table = tmp_path / "fer2013.csv"
+    levels = np.arange(48 * 48) % 256
+    header = "emotion,pixels,Usage\n"
+    table.write_text(header + f"3,{' '.join(map(str, levels))},Training\n")
 
-    with pytest.raises(DataError, match="differ in size"):
-        video.read(tmp_path, WHOLE)
+    (image,) = video.frames(table, offset=len(header))
+
+    assert image.shape == (48, 48, 3)
+    np.testing.assert_array_equal(image[..., 1].ravel(), levels)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [
+        ("1 2 3 4 5 6", "6 pixels make no square"),
+        ("10 20 x 40", "no levels"),
+        ("10 20 30 256", "no levels"),
+    ],
+)
+def test_a_damaged_row_of_pixels_is_refused(tmp_path, pixels, reason):
+    table = tmp_path / "fer2013.csv"
+    table.write_text(f"3,{pixels},Training\n")
+
+    with pytest.raises(DataError, match=rf"fer2013\.csv, byte 0: .*{reason}"):
+        next(video.frames(table, offset=0))

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from fer_core.config import VIEWS as CONFIG_VIEWS
-from fer_core.config import ClipConfig
 from fer_core.faces import landmarks, video
 from fer_core.faces.align import TEMPLATE, five_points
 from fer_core.faces.views import CROP_PIXELS, VIEWS, aligned, resized, views
@@ -43,7 +42,7 @@ def test_real_faces_are_whole_in_the_crop(shared_data):
     find = landmarks.engine("dlib")
     paths = sorted((shared_data / "stills").glob("*.jpg"))
     for path in paths[::2]:
-        image = video.read(path, ClipConfig(frames=1)).images[0]
+        image = next(video.frames(path))
 
         crop = aligned(image, find(image))
 

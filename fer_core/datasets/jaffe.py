@@ -1,0 +1,33 @@
+"""JAFFE: ten Japanese women, seven expressions, three or four photographs of each.
+
+Lyons et al., 1998, https://doi.org/10.5281/zenodo.3451524. Reads `KA.AN1.39.tiff` anywhere below
+the folder: subject KA, angry, first picture, number 39.
+"""
+
+import re
+from functools import partial
+from pathlib import Path
+
+from fer_core.datasets.dataset import Dataset, Published, Totals
+from fer_core.datasets.media import Faulty, Labels, Verdict, by_place
+from fer_core.labels import LETTERS
+from fer_core.manifest import IMAGE_SUFFIXES
+from fer_core.protocol import leave_one_out
+
+NAME = re.compile(r"([A-Z]{2})\.(AN|DI|FE|HA|NE|SA|SU)\d\.\d+")
+
+
+def _judge(path: Path) -> Verdict | None:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return None
+    match = NAME.fullmatch(path.stem.upper())
+    if match is None:
+        return Faulty("its name is none of JAFFE's, such as KA.AN1.39.tiff")
+    return Labels(subject=match[1], emotion=LETTERS[match[2]])
+
+
+DATASET = Dataset(
+    manifest=partial(by_place, "jaffe", judge=_judge),
+    totals=(Totals(source="Lyons et al. 1998", clips=213, subjects=10),),
+    protocols={"loso": Published(about="each of the ten subjects is a fold", split=leave_one_out)},
+)

@@ -1,0 +1,133 @@
+"""What the header of a clip's file tells before a pixel is decoded: frames, size and oddities.
+
+A still is opened by Pillow, which reads on demand, and searched for its end mark; so are all
+images of a folder. A video is demuxed: every packet is seen and none decoded.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from PIL import Image, ImageFile
+
+from fer_core.errors import DataError
+from fer_core.manifest import Clip, is_image
+
+LEAST_YIELD = 0.95  # of what a container declares; sound files were seen to fall short by 3 %
+_ENDS = {  # start of a file: (mark, what must follow its last occurrence if the file is whole)
+    b"\xff\xd8": (b"\xff\xda", b"\xff\xd9"),  # JPEG: start of scan, end of image
+    b"\x89PNG": (b"IDAT", b"IEND"),
+}
+_ORIENTATION = 0x0112  # Exif 2.32, table 4; 1 is upright
+_GREY = {"1", "L", "I", "F"}  # first bands of Pillow's modes without colour
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a clip's file says of itself, which decoding may yet belie."""
+
+    frames: int = 0
+    size: tuple[int, int] | None = None  # (width, height) as stored; None: not told
+    notes: tuple[str, ...] = ()  # what reading will do to it
+    fault: str | None = None  # why it cannot be a clip
+
+
+def header(clip: Clip) -> Header:
+    """Examine the file, or folder of frames, of a clip."""
+    if clip.offset is not None:  # a line of a table
+        return Header(1)
+    try:
+        if clip.path.is_dir():
+            return _folder(clip.path)
+        return _still(clip.path) if is_image(clip.path) else _video(clip.path)
+    except DataError as error:
+        return Header(fault=str(error))
+    except FFmpegError as error:
+        return Header(fault=f"it is no video, or cut short: {error.strerror}")
+    except OSError as error:
+        return Header(fault=f"it cannot be read: {error.strerror}")
+
+
+def is_cut_short(data: bytes) -> bool:
+    """Say whether an image's file ends before its end mark; False where its format has none."""
+    return any(
+        data.startswith(start) and data.rfind(end) <= data.rfind(mark)
+        for start, (mark, end) in _ENDS.items()
+    )
+
+
+def shortfall(container: InputContainer, frames: int, seconds: float) -> str | None:
+    """Say how a video that yields so many frames, the last at a time, falls short; None: whole.
+
+    The count of frames is the better witness; the time is asked where none is declared.
+    """
+    stream = container.streams.video[0]
+    if frames < LEAST_YIELD * stream.frames:
+        return f"it declares {stream.frames} frames and yields {frames}"
+    if stream.frames or stream.average_rate is None:
+        return None
+    declared = (container.duration or 0) / av.time_base
+    seconds += float(1 / stream.average_rate)  # the last frame lasts, too
+    if seconds < LEAST_YIELD * declared:
+        return f"it declares {declared:.2f} s and yields {seconds:.2f} s"
+    return None
+
+
+def _folder(path: Path) -> Header:
+    found: list[Header] = []
+    for file in sorted(path.glob("[!.]*")):
+        if is_image(file):
+            try:
+                found.append(_still(file))
+            except DataError as error:
+                raise DataError(f"frame {file.name}: {error}") from error
+    if not found:
+        raise DataError("it is a folder without images")
+    if any(still.size != found[0].size for still in found):
+        raise DataError("its frames differ in size")
+    notes = dict.fromkeys(note for still in found for note in still.notes)
+    return Header(len(found), found[0].size, tuple(notes))
+
+
+def _still(path: Path) -> Header:
+    data = path.read_bytes()
+    if is_cut_short(data):
+        raise DataError(f"it is cut short after {len(data)} bytes")
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            return Header(1, image.size, tuple(_notes(image)))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError("it is no image that Pillow knows") from error
+
+
+def _notes(image: ImageFile.ImageFile) -> list[str]:
+    orientation = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
+    said = {
+        "16 bits a channel, read as 8": ";16" in str(image.tile),
+        "grey, read as three equal channels": image.getbands()[0] in _GREY,
+        "its alpha channel is dropped": image.has_transparency_data,
+        f"turned as its EXIF orientation {orientation} says": orientation != 1,
+    }
+    return [note for note, holds in said.items() if holds]
+
+
+def _video(path: Path) -> Header:
+    with av.open(path) as container:
+        if not container.streams.video:
+            raise DataError("it holds no video stream")
+        stream = container.streams.video[0]
+        packets, seconds = 0, 0.0
+        for packet in container.demux(stream):
+            if packet.is_corrupt:
+                raise DataError(f"it is damaged or cut short at frame {packets}")
+            if packet.size:
+                packets += 1
+                seconds = max(seconds, float((packet.pts or 0) * packet.time_base))
+        if not packets:
+            raise DataError("it holds no frame")
+        if short := shortfall(container, packets, seconds):
+            raise DataError(f"it is cut short: {short}")
+        return Header(packets, (stream.width, stream.height))

@@ -1,0 +1,84 @@
+"""Every face of a dataset, found and kept before the first trial asks for one."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_core.errors import DataError
+from fer_core.faces import prepare
+from fer_core.faces.tracks import Faces
+from fer_core.manifest import Manifest
+from fer_core.stages import Tally, gather, make
+from fer_core.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """The stage `faces` of a whole dataset."""
+
+    faces: tuple[Faces, ...]
+    skipped: Mapping[str, str]  # clip: why it cannot be used
+    notes: Mapping[str, str]  # clip: what is odd about it
+    seconds: float
+    made: int  # shards that the store did not hold
+
+
+def faces(
+    manifest: Manifest,
+    *,
+    engine: str,
+    store: Path,
+    workers: int,
+    progress: Callable[[int, int], None],
+) -> Prepared:
+    """Make the stage in several processes; killed, it goes on where it was.
+
+    `progress` is told after each shard how many of how many missing ones are made.
+    """
+    started = time.monotonic()
+    shared = Store(store)
+    shards = prepare.shards(manifest, engine, _device(engine), Tally())
+    made = 0
+    for made, missing in make(shared, shards, workers):
+        progress(made, missing)
+    read = tuple(Faces(entry) for entry in gather(shared, shards, Tally()))
+    return Prepared(
+        faces=read,
+        skipped={clip: reason for shard in read for clip, reason in shard.skipped.items()},
+        notes={clip: note for shard in read for clip, note in shard.notes.items()},
+        seconds=time.monotonic() - started,
+        made=made,
+    )
+
+
+def missing_share(manifest: Manifest, skipped: Mapping[str, str]) -> float:
+    """Share of what should be clips that cannot be used."""
+    lost = len(manifest.left_out) + len(skipped)
+    return lost / (len(manifest.left_out) + len(manifest.clips))
+
+
+def check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -> None:
+    """Refuse data of which too much is missing.
+
+    Raises: DataError that says how much, and one reason.
+    """
+    if len(skipped) == len(manifest.clips):
+        reason = next(iter(skipped.values()))
+        raise DataError(f"no clip of {manifest.root} can be used: {reason}")
+    share = missing_share(manifest, skipped)
+    if share > most:
+        first = next(iter([*manifest.left_out, *skipped.items()]))
+        raise DataError(
+            f"{share:.1%} of the clips below {manifest.root} cannot be used, and --max-missing is "
+            f"{most:.1%}; the first is {first[0]}: {first[1]}"
+        )
+
+
+def _device(engine: str) -> str:
+    """Choose where the engine runs: dlib has the CPU only."""
+    if engine != "face_alignment":
+        return "cpu"
+    import torch  # here and not above: it takes half a gigabyte of memory
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
