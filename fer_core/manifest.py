@@ -23,6 +23,7 @@ class Clip:
     path: Path  # a video, one image, a folder of numbered images, or a table of pixels
     sha256: str  # of the file, of the folder's files with their names, or of a table's row
     landmarks: Path | None = None  # (frames, 68, 2) float32 .npy in pixels, where they come along
+    landmarks_sha256: str | None = None
     offset: int | None = None  # of its line, in bytes, where `path` is a table of pixels
     part: str | None = None  # where the authors divided their set, e.g. train, val or test
 

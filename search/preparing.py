@@ -38,7 +38,7 @@ def faces(
     """
     started = time.monotonic()
     shared = Store(store)
-    shards = prepare.shards(manifest, engine, _device(engine), Tally())
+    shards = prepare.shards(manifest, engine, device_of(engine), Tally())
     made = 0
     for made, missing in make(shared, shards, workers):
         progress(made, missing)
@@ -75,7 +75,7 @@ def check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -
         )
 
 
-def _device(engine: str) -> str:
+def device_of(engine: str) -> str:
     """Choose where the engine runs: dlib has the CPU only."""
     if engine != "face_alignment":
         return "cpu"

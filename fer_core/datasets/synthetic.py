@@ -24,7 +24,7 @@ import typer
 
 from fer_core.datasets import oulu_casia, sase_fe
 from fer_core.errors import DataError, FerError, unknown
-from fer_core.manifest import Clip, Manifest
+from fer_core.manifest import Clip, Manifest, file_sha256
 from fer_core.processes import spread
 
 Layout = Literal["oulu_casia", "sase_fe"]
@@ -91,7 +91,7 @@ def manifest(root: Path) -> Manifest:
         )
     read = sase_fe.manifest if record.layout == "sase_fe" else oulu_casia.manifest
     real = read(root)
-    clips = tuple(replace(clip, landmarks=_landmarks(clip)) for clip in real.clips)
+    clips = tuple(_with_landmarks(clip) for clip in real.clips)
     return replace(real, dataset="synthetic", clips=clips)
 
 
@@ -135,10 +135,10 @@ def _render_subject(folder: Path, record: Record, subject: int) -> None:
         writing.write_oulu_casia_subject(folder, record.seed, subject)
 
 
-def _landmarks(clip: Clip) -> Path:
-    if clip.path.is_dir():
-        return clip.path / "landmarks.npy"
-    return clip.path.with_suffix(".landmarks.npy")
+def _with_landmarks(clip: Clip) -> Clip:
+    beside = clip.path.with_suffix(".landmarks.npy")
+    path = clip.path / "landmarks.npy" if clip.path.is_dir() else beside
+    return replace(clip, landmarks=path, landmarks_sha256=file_sha256(path))
 
 
 def _is_there(root: Path, wanted: Record) -> bool:

@@ -27,7 +27,7 @@ from fer_core.faces.surface import DISTANCE, WINDOW, Surface
 
 Symmetry = Literal["none", "soft", "conditional"]
 
-BATCH = 16  # faces at once; their pixels are 25 MB
+BATCH = {"cpu": 4, "cuda": 64}  # faces at once: few stay in a CPU's cache, many fill a GPU
 COARSE = 5  # pixels between the places where visibility is computed
 # Area of a patch of skin in the image over its area from the front: replaced up to the first, left
 # as it is from the second. And by how much better its mirror image must be seen to replace it.
@@ -37,7 +37,7 @@ HIDDEN, BETTER = (0.4, 0.65), (0.0, 0.2)
 UPRIGHT = 0.5
 # How far, in outer-eye distances, another part of the face rises above the line of sight: whole at
 # the first, hidden at the second and above. The line is looked at up to REACH, a nose's length.
-RISEN, REACH, LOOKS = (0.02, 0.06), 0.7, 8
+RISEN, REACH, LOOKS = (0.02, 0.06), 0.5, 5
 EYE_MARGIN = 1.3  # of the lids' outline: what lies within is not mirrored, as the gaze would turn
 PATCH = 0.12  # outer-eye distances, standard deviation of what surrounds a landmark
 PATCHED = [*range(17, 36), *range(48, 68)]  # brows, nose and mouth; eyes may look aside
@@ -51,15 +51,18 @@ class _Grid:
     rows: slice
     columns: slice
     points: Tensor  # (H * W, 3)
-    mask: Tensor  # (H, W, 1) uint8, 0 or 1
-    coarse: Tensor  # (h * w, 3), points
+    mask: Tensor  # (H, W) uint8, 0 or 1
+    coarse: Tensor  # (3, h * w), points
     normals: Tensor  # (h * w, 3)
+    height: Tensor  # (h * w,), of a point over the origin along its normal
+    front: Tensor  # (h * w,), cosine of the angle at which the frontal camera sees it
     skin: Tensor  # (h, w): 0 in the eyes, 1 elsewhere, smooth between
     patches: Tensor  # (P, h * w): what surrounds each landmark
     depth: Tensor  # (1, 1, 224, 224), of the surface
     origin: Tensor  # (2,), pixel of the point between the eyes
 
 
+@torch.inference_mode()
 def frontal(
     images: Sequence[Image],
     points: NDArray[np.floating],
@@ -77,16 +80,17 @@ def frontal(
     views = np.zeros((len(images), CROP_PIXELS, CROP_PIXELS, 3), np.uint8)
     grid = _grid(surface, device)
     poses = estimate(points, surface, device=device)
-    for first in range(0, len(images), BATCH):
-        part = slice(first, first + BATCH)
+    batch = BATCH[torch.device(device).type]
+    for first in range(0, len(images), batch):
+        part = slice(first, first + batch)
         pose = poses.single(part)
         raw = _sampled(images[part], pose.project(grid.points), pose.zoom / surface.frame.zoom)
-        raw = raw.reshape(len(raw), 3, *grid.mask.shape[:2])
+        raw = raw.reshape(len(raw), 3, *grid.mask.shape)
         if symmetry != "none":
             sizes = torch.tensor([image.shape[1::-1] for image in images[part]], device=device)
             raw = _mirrored(raw, _visibility(pose, sizes, surface, grid), grid, symmetry)
-        shown = (raw + 0.5).to(torch.uint8).permute(0, 2, 3, 1) * grid.mask
-        views[part, grid.rows, grid.columns] = shown.cpu().numpy()
+        shown = raw.add_(0.5).to(torch.uint8).mul_(grid.mask)
+        views[part, grid.rows, grid.columns] = torch.stack(shown.unbind(1), dim=-1).cpu().numpy()
     return views
 
 
@@ -103,7 +107,8 @@ def _sampled(images: Sequence[Image], where: Tensor, scales: Tensor) -> Tensor:
         for values in zip(*(cut[1:] for cut in cuts), strict=True)
     )
     size = torch.tensor([width, height], device=where.device)
-    places = (where + (0.5 - starts)) * (factors * 2 / size) - 1  # -1 and 1 are the outer edges
+    scale = factors * 2 / size
+    places = torch.addcmul((0.5 - starts) * scale - 1, where, scale)  # -1 and 1: the outer edges
     levels = torch.from_numpy(padded).to(where.device).permute(0, 3, 1, 2).float()
     return functional.grid_sample(levels, places[:, None], align_corners=False)[:, :, 0]
 
@@ -135,29 +140,30 @@ def _mirrored(raw: Tensor, seen: Tensor, grid: _Grid, symmetry: Symmetry) -> Ten
     if symmetry == "conditional":
         share = share * _alike(raw, seen, grid)[:, None, None]
     share = functional.interpolate(share[:, None], size=raw.shape[2:], mode="bilinear")
-    return torch.lerp(raw, raw.flip(-1), share)
+    return raw.lerp(raw.flip(-1), share)
 
 
 def _visibility(pose: Pose, sizes: Tensor, surface: Surface, grid: _Grid) -> Tensor:
     """How well the image shows each coarse place, (B, h, w), from 0 to 1."""
-    camera = pose.rotation[:, 2:] * DISTANCE  # (B, 1, 3), in the head's axes
-    sight = functional.normalize(camera - grid.coarse, dim=-1)  # (B, h * w, 3)
-    ahead = functional.normalize(grid.coarse.new_tensor([0, 0, DISTANCE]) - grid.coarse, dim=-1)
-    turned, front = ((grid.normals * line).sum(dim=-1) for line in (sight, ahead))
-    seen = (turned / front).clamp(0, 1)
+    camera = pose.rotation[:, 2] * DISTANCE  # (B, 3), in the head's axes
+    line = camera[..., None] - grid.coarse  # (B, 3, h * w)
+    steps = (line * line).sum(dim=1, keepdim=True).rsqrt()
+    turned = (camera @ grid.normals.T - grid.height)[:, None] * steps
+    seen = (turned / grid.front).clamp(0, 1)[:, 0]
 
-    steps = torch.linspace(0, REACH, LOOKS + 1, device=seen.device)[1:, None, None]
-    along = grid.coarse + steps * sight[:, None]  # (B, LOOKS, h * w, 3)
-    scale = surface.frame.zoom * DISTANCE / (DISTANCE - along[..., 2:])
-    places = (along[..., :2] * scale + grid.origin + 0.5) * (2 / CROP_PIXELS) - 1
-    depth = grid.depth.expand(len(along), -1, -1, -1)
+    looks = torch.linspace(0, REACH, LOOKS + 1, device=seen.device)[1:, None] * steps
+    x, y, z = (grid.coarse[:, None] + looks[:, None] * line[:, :, None]).unbind(dim=1)
+    scale = surface.frame.zoom * DISTANCE / (DISTANCE - z)  # (B, LOOKS, h * w)
+    places = torch.stack([x * scale, y * scale], dim=-1) + (grid.origin + 0.5)
+    depth = grid.depth.expand(len(z), -1, -1, -1)
+    places = places * (2 / CROP_PIXELS) - 1
     ground = functional.grid_sample(depth, places, padding_mode="border", align_corners=False)
-    risen = (ground[:, 0] - along[..., 2]).amax(dim=1)
-    seen = seen * (1 - _ramp(risen, *RISEN))
+    seen = seen * (1 - _ramp((ground[:, 0] - z).amax(dim=1), *RISEN))
 
-    where = pose.project(grid.coarse)
+    where = pose.project(grid.coarse.T)
     inside = ((where >= 0) & (where <= sizes[:, None] - 1)).all(dim=-1)
-    return (seen * inside).reshape(-1, *grid.skin.shape)
+    visibility: Tensor = (seen * inside).reshape(-1, *grid.skin.shape)
+    return visibility
 
 
 def _alike(raw: Tensor, seen: Tensor, grid: _Grid) -> Tensor:
@@ -190,22 +196,26 @@ def _ramp(values: Tensor, low: float, high: float) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _grid(surface: Surface, device: str) -> _Grid:
-    window, coarse = WINDOW, slice(COARSE // 2, None, COARSE)
+    coarse = slice(COARSE // 2, None, COARSE)
+    points, normals = (part[WINDOW][coarse, coarse] for part in (surface.points, surface.normals))
+    normals = np.dstack([normals[..., :2], np.maximum(normals[..., 2:], UPRIGHT)])
+    normals = (normals / np.linalg.norm(normals, axis=-1, keepdims=True)).reshape(-1, 3)
+    ahead = np.array([0, 0, DISTANCE]) - points.reshape(-1, 3)
     seen = surface.frame.project(surface.landmarks)
-    normals = surface.normals[window][coarse, coarse].copy()
-    normals[..., 2] = np.maximum(normals[..., 2], UPRIGHT)
-    rows, columns = np.mgrid[window][:, coarse, coarse]
+    rows, columns = np.mgrid[WINDOW][:, coarse, coarse]
 
     def tensor(array: NDArray[np.generic]) -> Tensor:
         return torch.tensor(array, dtype=torch.float32, device=device)
 
     return _Grid(
-        *window,
-        points=tensor(surface.points[window].reshape(-1, 3)),
-        mask=torch.tensor(surface.mask[window][..., None].astype(np.uint8), device=device),
-        coarse=tensor(surface.points[window][coarse, coarse].reshape(-1, 3)),
-        normals=functional.normalize(tensor(normals.reshape(-1, 3)), dim=-1),
-        skin=tensor(_skin(seen)[window][coarse, coarse]),
+        *WINDOW,
+        points=tensor(surface.points[WINDOW].reshape(-1, 3)),
+        mask=torch.tensor(surface.mask[WINDOW].astype(np.uint8), device=device),
+        coarse=tensor(points.reshape(-1, 3).T.copy()),
+        normals=tensor(normals),
+        height=tensor((normals * points.reshape(-1, 3)).sum(axis=1)),
+        front=tensor((normals * ahead).sum(axis=1) / np.linalg.norm(ahead, axis=1)),
+        skin=tensor(_skin(seen)[WINDOW][coarse, coarse]),
         patches=tensor(_patches(seen[PATCHED], np.dstack([columns, rows]), surface.frame.zoom)),
         depth=tensor(np.where(surface.mask, surface.points[..., 2], -DISTANCE)[None, None]),
         origin=tensor(surface.frame.origin),

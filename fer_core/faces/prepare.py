@@ -55,10 +55,10 @@ def _groups(clips: Sequence[Clip], size: int) -> Iterator[list[Clip]]:
 
 
 def _shard(clips: Sequence[Clip], engine: str, device: str, tally: Tally) -> Shard:
-    points = [_landmarks_sha256(clip, engine) for clip in clips]
+    given = engine == "data"
     parts = {
         "code": _CODE,
-        "clips": [[clip.clip, clip.sha256, p] for clip, p in zip(clips, points, strict=True)],
+        "clips": [[c.clip, c.sha256, c.landmarks_sha256 if given else None] for c in clips],
         # Not the device: points are the same on any, to a fraction of a pixel.
         "landmarks": [engine, _engine_sha256(engine)],
         "versions": [version("av"), version("opencv-python"), version(_PACKAGES[engine])],
@@ -74,14 +74,6 @@ def _engine_sha256(engine: str) -> tuple[str, ...]:
 @cache  # the same in every trial of a worker
 def _finder(engine: str, device: str) -> landmarks.Finder:
     return landmarks.engine(engine, device=device)
-
-
-def _landmarks_sha256(clip: Clip, engine: str) -> str | None:
-    if engine != "data":
-        return None
-    if clip.landmarks is None:
-        raise DataError(f"clip '{clip.clip}' comes without landmarks; find them with dlib.")
-    return file_sha256(clip.landmarks)
 
 
 def _make(
@@ -126,7 +118,7 @@ def _followed(clip: Clip, engine: str, device: str, tally: Tally) -> tuple[Array
     tally.add(frames_decoded=len(rows), faces_searched=0 if engine == "data" else len(rows))
     states = [int(row["state"]) for row in rows]
     if states.count(LEFT_OUT) == len(states):
-        raise DataError(f"no face found in {len(states)} frames.")
+        raise DataError("no face found.")
     if states.count(FOUND) < LEAST_FOUND * len(states):
         raise DataError(
             f"a face was found in {states.count(FOUND)} of {len(states)} frames only; "

@@ -15,19 +15,13 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from fer_core.errors import DataError
+from fer_core.faces.headers import is_cut_short, shortfall
 from fer_core.manifest import IMAGE_SUFFIXES, is_image
-
-LEAST_YIELD = 0.95  # of the frames, or seconds, that a container declares
-_ENDS = {  # start of a file: (mark, what must follow its last occurrence if the file is whole)
-    b"\xff\xd8": (b"\xff\xda", b"\xff\xd9"),  # JPEG: start of scan, end of image
-    b"\x89PNG": (b"IDAT", b"IEND"),
-}
 
 Image = NDArray[np.uint8]
 
@@ -88,9 +82,8 @@ def _number(file: Path) -> tuple[int, str]:
 
 def _read_image(path: Path) -> Image:
     data = path.read_bytes()
-    for start, (mark, end) in _ENDS.items():
-        if data.startswith(start) and data.rfind(end) <= data.rfind(mark):
-            raise DataError(f"image {path} is cut short after {len(data)} bytes.")
+    if is_cut_short(data):
+        raise DataError(f"image {path} is cut short after {len(data)} bytes.")
     # To 8 bits and three channels, turned as its EXIF orientation says.
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if bgr is None:
@@ -113,29 +106,14 @@ def _decode(path: Path) -> Iterator[VideoFrame]:
                     decoded += 1
                     seconds = frame.time or seconds
                     yield frame
-            _check_yield(path, container, decoded, seconds)
+            if decoded == 0:
+                raise DataError(f"video {path} holds no frame.")
+            if short := shortfall(container, decoded, seconds):
+                raise DataError(f"video {path} is cut short: {short}.")
     except FFmpegError as error:
         raise DataError(
             f"video {path} cannot be decoded past {decoded} frames: {error.strerror}."
         ) from error
-
-
-def _check_yield(path: Path, container: InputContainer, decoded: int, seconds: float) -> None:
-    stream = container.streams.video[0]
-    if decoded == 0:
-        raise DataError(f"video {path} holds no frame.")
-    if decoded < LEAST_YIELD * stream.frames:
-        raise DataError(
-            f"video {path} is cut short: it declares {stream.frames} frames and yields {decoded}."
-        )
-    if stream.frames or stream.average_rate is None:  # the count is a better witness
-        return
-    declared = (container.duration or 0) / av.time_base
-    seconds += float(1 / stream.average_rate)  # the last frame lasts, too
-    if seconds < LEAST_YIELD * declared:
-        raise DataError(
-            f"video {path} is cut short: it declares {declared:.2f} s and yields {seconds:.2f} s."
-        )
 
 
 def _rgb(frame: VideoFrame) -> Image:

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 import search
+from fer_core.datasets import load
+from fer_core.faces import video
 from search.study.folder import Folder
 
 ROOT = Path(__file__).parents[2]
@@ -57,3 +60,33 @@ def test_the_same_command_again_decodes_nothing_and_draws_and_scores_the_same(tm
         assert again.fold_uars == first.fold_uars
         assert again.work["frames_decoded"] == again.work["backbone_images"] == 0
         assert again.work["stages_made"] == 0
+
+
+@pytest.fixture
+def jaffe(tmp_path, rendered):
+    """The last frames of rendered clips as JAFFE names them: ten subjects, two expressions."""
+    folder = tmp_path / "jaffe"
+    folder.mkdir()
+    clips = [c for c in load("synthetic", rendered).clips if c.authenticity == "genuine"]
+    for number, clip in enumerate(c for c in clips if c.emotion in ("happiness", "sadness")):
+        *_, image = video.frames(clip.path)
+        name = f"K{chr(ord('A') + int(clip.subject) - 1)}.{clip.emotion[:2].upper()}1.{number}.tiff"
+        cv2.imwrite(str(folder / name), image[..., ::-1])
+    return folder
+
+
+@pytest.mark.ray
+def test_a_published_protocol_is_followed_and_where_it_seals_nobody_nothing_is_opened(
+    tmp_path, jaffe
+):
+    space = str(ROOT / "spaces" / "smoke.py")
+    command = ["--space", space, "--dataset", "jaffe", "--data-root", str(jaffe), "--trials", "1"]
+
+    done = run(tmp_path, *command, "--protocol", "loso")
+
+    (row,) = search.read_leaderboard("jaffe", tmp_path / "leaderboards").to_dict("records")
+    assert row["protocol_id"].startswith("loso-")
+    assert row["folds"] == 10
+    assert row["val_uar"] > 0.5
+    assert row["test_uar"] != row["test_uar"]  # not a number: nothing was opened
+    assert "this protocol seals no subject" in done.stderr

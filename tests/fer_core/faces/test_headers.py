@@ -189,13 +189,6 @@ def test_one_bad_frame_is_named(tmp_path):
     assert "frame 1.png: it is cut short" in (header(clip_at(tmp_path / "a")).fault or "")
 
 
-def test_a_folder_of_two_sizes_is_refused(tmp_path):
-    write_image(tmp_path / "a" / "0.png")
-    write_image(tmp_path / "a" / "1.png", NOISE[:20])
-
-    assert "differ in size" in (header(clip_at(tmp_path / "a")).fault or "")
-
-
 def test_a_folder_without_images_is_refused(tmp_path):
     assert "without images" in (header(clip_at(tmp_path)).fault or "")
 

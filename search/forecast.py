@@ -1,0 +1,88 @@
+"""What finding the faces of a dataset will take, from a few clips of it."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from fer_core.errors import DataError
+from fer_core.faces import landmarks, video
+from fer_core.faces.follow import cut, follow, follow_given
+from fer_core.faces.tracks import FRAME
+from fer_core.manifest import Clip
+from search import preparing
+
+PROBED_CLIPS, PROBED_FRAMES = 12, 8  # clips, spread over the dataset, and the first frames of each
+PROBED_SECONDS = 5.0  # after which no clip is begun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """The stage `faces` made from nothing; what the store holds already is not made again."""
+
+    frames: int
+    seconds: float
+    bytes: int
+    free_bytes: int  # where the store lies
+    workers: int
+
+    def __str__(self) -> str:
+        took = f"{self.seconds:.0f} s" if self.seconds < 100 else f"{self.seconds / 60:.0f} min"
+        return (
+            f"about {took} on {self.workers} processes and {_size(self.bytes)} of "
+            f"{_size(self.free_bytes)} free, for {self.frames} frames"
+        )
+
+
+def forecast(
+    clips: Sequence[Clip], *, frames: int, engine: str, workers: int, store: Path
+) -> Forecast | None:
+    """Time the first frames of some clips; None where none of them can be read."""
+    finder = (
+        None if engine == "data" else landmarks.engine(engine, device=preparing.device_of(engine))
+    )
+    spread = np.linspace(0, len(clips) - 1, min(PROBED_CLIPS, len(clips))).round().astype(int)
+    began, probed, size = time.perf_counter(), 0, 0
+    for i in spread:
+        if time.perf_counter() - began > PROBED_SECONDS:
+            break
+        try:
+            sizes = _probe(clips[i], finder)
+        except (DataError, OSError):
+            continue
+        probed, size = probed + len(sizes), size + sum(sizes)
+    if not probed:
+        return None
+    seconds = (time.perf_counter() - began) / probed * frames / workers
+    there = next(path for path in (store, *store.parents) if path.exists())
+    return Forecast(
+        frames=frames,
+        seconds=seconds,
+        bytes=round(size / probed * frames),
+        free_bytes=shutil.disk_usage(there).free,
+        workers=workers,
+    )
+
+
+def _probe(clip: Clip, finder: landmarks.Finder | None) -> list[int]:
+    """Follow and cut the first frames of a clip, and give the bytes that each takes."""
+    frames = video.frames(clip.path, clip.offset)
+    if finder is not None:
+        seen = follow(frames, finder)
+    elif clip.landmarks is not None:
+        seen = follow_given(frames, np.load(clip.landmarks, allow_pickle=False))
+    else:
+        raise DataError("it comes without landmarks.")
+    found = (s for s in islice(seen, PROBED_FRAMES))
+    return [
+        FRAME.itemsize + (0 if s.points is None else len(cut(s.image, s.points).jpeg))
+        for s in found
+    ]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.0f} MB" if count < 2e9 else f"{count / 1e9:.0f} GB"

@@ -1,0 +1,405 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fer_core.faces import video
+from search.doctor import app
+
+ROOT = Path(__file__).parents[2]
+EMOTIONS = {"N2H": "happiness", "N2A": "anger"}
+MANY = ("--max-missing", "0.5")
+
+
+@pytest.fixture(scope="module")
+def portraits(rendered):
+    """Ten subjects' faces, happy and angry, at the end of their clips: BGR, as OpenCV writes."""
+    return {
+        (emotion, subject.name): list(video.frames(subject / f"{name}.MP4"))[-1][..., ::-1]
+        for subject in (rendered / "FakeTrue_DB").iterdir()
+        for name, emotion in EMOTIONS.items()
+    }
+
+
+@pytest.fixture
+def photographs(tmp_path, portraits):
+    """Twenty sound stills that a study could start from."""
+    root = tmp_path / "photographs"
+    for (emotion, subject), face in portraits.items():
+        write(root / emotion / f"{subject}_a.png", face)
+    return root
+
+
+@pytest.fixture
+def bad(photographs, portraits):
+    """All that may be wrong with a file, each named for it, among sound ones."""
+    face, other = portraits["anger", "1"], portraits["anger", "2"]
+    here = photographs / "anger"
+    (here / "3_empty.jpg").touch()
+    cut(write(here / "3_truncated.jpg", face))
+    cut(write_video(here / "3_truncated.mp4", face))
+    (here / "3_text.mp4").write_text("not a film\n" * 50)
+    (here / "3_loop.jpg").symlink_to(here / "3_loop.jpg")
+    (here / "3_around").symlink_to(photographs)
+    write(here / "3_faceless.png", np.full((200, 200, 3), 128, np.uint8))
+    write(here / "4_two.png", np.hstack([face, other]))
+    write(here / "4_grey.png", cv2.cvtColor(face, cv2.COLOR_BGR2GRAY))
+    write(here / "4_alpha.png", np.dstack([face, np.full(face.shape[:2], 9, np.uint8)]))
+    write(here / "4_deep.png", face.astype(np.uint16) * 256)
+    write_turned(here / "4_turned.jpg", face)
+    write_video(here / "4_sound.mp4", face)
+    return photographs
+
+
+REASONS = {  # of `bad`: the kind of its finding, and some of what is said
+    "3_empty.jpg": ("left out", "it is empty"),
+    "3_truncated.jpg": ("left out", "it is cut short after"),
+    "3_truncated.mp4": ("left out", "cut short"),
+    "3_text.mp4": ("left out", "it is no video"),
+    "3_loop.jpg": ("left out", "Too many levels of symbolic links"),
+    "3_around": ("left out", "a link to a folder around it"),
+    "3_faceless.png": ("skipped", "no face found"),
+    "4_two.png": ("note", "2 faces in a frame"),
+    "4_grey.png": ("note", "grey"),
+    "4_alpha.png": ("note", "its alpha channel is dropped"),
+    "4_deep.png": ("note", "16 bits a channel"),
+    "4_turned.jpg": ("note", "turned as its EXIF orientation 6 says"),
+}
+LOST = sum(kind != "note" for kind, _ in REASONS.values())
+
+
+def write(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(path, image)
+    return path
+
+
+def write_turned(path, image):
+    """Store a picture as a camera held sideways does."""
+    jpeg = write(path, np.rot90(image)).read_bytes()
+    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    segment = b"Exif\0\0" + tiff
+    length = (len(segment) + 2).to_bytes(2, "big")
+    path.write_bytes(jpeg[:2] + b"\xff\xe1" + length + segment + jpeg[2:])
+
+
+def write_video(path, image):
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "yuv420p"
+        for shift in range(6):
+            moved = np.ascontiguousarray(np.roll(image, shift, axis=1))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(moved, format="bgr24")))
+        container.mux(stream.encode())
+    return path
+
+
+def cut(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+
+
+@pytest.fixture
+def doctor(tmp_path, monkeypatch):
+    """Run the command on a folder: its exit code, its output and what it said meanwhile."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(root, *arguments, dataset="folder"):
+        options = ["--dataset", dataset, "--data-root", str(root), "--workers", "1"]
+        done = CliRunner().invoke(app, [*options, *arguments])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.exit_code, done.stdout, done.stderr
+
+    return run
+
+
+def findings(printed):
+    return {Path(f["path"]).name: (f["kind"], f["reason"]) for f in json.loads(printed)["findings"]}
+
+
+def test_each_bad_file_is_named_with_its_reason_and_the_rest_goes_through(doctor, bad):
+    exit_code, printed, _ = doctor(bad, "--json", *MANY)
+
+    named = findings(printed)
+    assert named.keys() == REASONS.keys()
+    for name, (kind, said) in REASONS.items():
+        assert (named[name][0], said in named[name][1]) == (kind, True), named[name]
+    report = json.loads(printed)
+    sound = 20 + len(REASONS) - LOST + 1
+    assert report["faces"] == {
+        "frames": sound + 5,  # a clip of six among stills
+        "found": sound + 5,
+        "interpolated": 0,
+        "left_out": 0,
+    }
+    assert report["missing_share"] == pytest.approx(LOST / (sound + LOST))
+    assert (exit_code, report["may_start"]) == (0, True)
+
+
+def test_too_many_bad_files_stop_a_study_and_so_the_command(doctor, bad):
+    exit_code, printed, _ = doctor(bad)
+
+    assert exit_code == 4
+    assert "a study must not start: " in printed
+    assert "--max-missing is 5.0%" in printed
+
+
+@pytest.mark.parametrize(("lost", "exit_code"), [(1, 0), (2, 4)])
+def test_five_of_a_hundred_may_be_missing_and_no_more(doctor, photographs, lost, exit_code):
+    for path in sorted(photographs.rglob("*.png"))[:lost]:
+        path.write_bytes(b"")
+
+    found = doctor(photographs, "--quick")
+
+    assert found[0] == exit_code
+    assert f"{5 * lost}.0" in found[1].splitlines()[-1]
+
+
+def test_the_screen_tells_what_the_json_tells(doctor, bad):
+    _, printed, _ = doctor(bad, "--json", *MANY)
+    _, screen, _ = doctor(bad, *MANY)
+
+    report, flat = json.loads(printed), " ".join(screen.split())
+    assert f"{report['clips']} of {report['subjects']} subjects" in flat
+    assert f"{report['faces']['found']} found" in flat
+    assert all(f"{name} {count}" in flat for name, count in report["classes"].items())
+    for name, (kind, reason) in findings(printed).items():
+        line = rf"{re.escape(kind)} anger/{re.escape(name)} .*{re.escape(reason.split()[0])}"
+        assert re.search(line, flat), name
+    assert screen.splitlines()[-1] == f"a study may start: {report['because']}"
+
+
+def test_a_page_is_plain_and_a_hundred_columns_wide(doctor, bad):
+    _, screen, _ = doctor(bad, *MANY)
+
+    assert max(len(line) for line in screen.splitlines()[:-1]) <= 100
+    assert "\x1b" not in screen
+
+
+def test_what_is_said_of_many_is_said_once_and_at_most_forty_lines_are_shown(doctor, photographs):
+    for path in photographs.rglob("*.png"):
+        cv2.imwrite(path, cv2.imread(path, cv2.IMREAD_GRAYSCALE))
+    for size in range(1, 43):
+        (photographs / "anger" / f"1_{size:02d}.jpg").write_bytes(b"\xff\xd8" + bytes(size))
+
+    _, screen, _ = doctor(photographs, "--quick")
+    for path in photographs.glob("anger/1_??.jpg"):
+        path.unlink()
+    _, short, _ = doctor(photographs, "--quick")
+
+    assert "and 3 more, see --json" in screen
+    assert screen.count("\nleft out  ") == 40
+    assert "anger/10_a.png and 19 more  grey, read as three equal channels" in short
+
+
+def test_running_again_makes_nothing_again(doctor, photographs):
+    _, first, said = doctor(photographs, "--json")
+    made = {path: path.stat().st_mtime_ns for path in Path("store").rglob("*.npy")}
+
+    _, second, said_again = doctor(photographs, "--json")
+
+    assert "shards made in" in said
+    assert "0 shards made in" in said_again
+    assert {path: path.stat().st_mtime_ns for path in Path("store").rglob("*.npy")} == made
+    assert json.loads(first)["faces"] == json.loads(second)["faces"]
+
+
+def test_a_quick_look_makes_nothing_and_still_forecasts(doctor, photographs):
+    exit_code, printed, said = doctor(photographs, "--quick", "--json")
+
+    report = json.loads(printed)
+    assert not Path("store").exists()
+    assert report["faces"] is None
+    assert report["forecast"]["frames"] == 20
+    assert 0 < report["forecast"]["seconds"] < 60
+    assert 10_000 < report["forecast"]["bytes"] < 10_000_000
+    assert "20 frames" in said
+    assert exit_code == 0
+
+
+def test_equal_content_under_two_labels_is_left_out_on_both_sides(doctor, photographs):
+    shutil.copy(photographs / "anger" / "1_a.png", photographs / "happiness" / "1_b.png")
+
+    _, printed, _ = doctor(photographs, "--quick", "--json")
+
+    named = findings(printed)
+    assert named["1_b.png"] == (
+        "left out",
+        "equal in content to anger/1_a.png, but labelled otherwise",
+    )
+    assert named.keys() == {"1_a.png", "1_b.png"}
+
+
+def test_a_copy_is_told_and_not_missed(doctor, photographs):
+    shutil.copy(photographs / "anger" / "1_a.png", photographs / "anger" / "1_b.png")
+
+    exit_code, printed, _ = doctor(photographs, "--quick", "--json")
+
+    assert findings(printed) == {"1_b.png": ("copy", "a copy of anger/1_a.png")}
+    assert (exit_code, json.loads(printed)["missing_share"]) == (0, 0)
+
+
+def test_published_totals_and_protocols_are_held_against_the_copy(doctor, rendered):
+    _, printed, _ = doctor(rendered, "--quick", "--json", dataset="sase_fe")
+    _, screen, _ = doctor(rendered, "--quick", dataset="sase_fe")
+    _, unknown, _ = doctor(rendered, "--quick", dataset="synthetic")
+
+    report = json.loads(printed)
+    assert any(said.startswith("clips: 120, and ") for said in report["totals"])
+    assert len(report["protocols"]) > 1
+    assert "clips: 120, and " in screen
+    assert "none are known" in unknown
+
+
+def test_a_split_that_leaks_stops_a_study(doctor, photographs):
+    shutil.copy(photographs / "anger" / "1_a.png", photographs / "anger" / "2_b.png")
+
+    exit_code, printed, _ = doctor(photographs, "--quick", "--json")
+
+    report = json.loads(printed)
+    assert "equal content and different subjects" in report["protocols"][0]["unfit"]
+    assert report["because"] == report["protocols"][0]["unfit"]
+    assert (exit_code, report["may_start"]) == (4, False)
+
+
+def test_too_few_subjects_stop_a_study(doctor, photographs):
+    for path in photographs.rglob("10_a.png"):
+        path.unlink()
+
+    exit_code, printed, _ = doctor(photographs, "--quick")
+
+    assert "a study must not start: 9 subjects are too few" in printed
+    assert exit_code == 4
+
+
+def test_a_dataset_of_which_no_clip_shows_a_face_must_not_start(doctor, photographs):
+    for i, path in enumerate(sorted(photographs.rglob("*.png"))):
+        cv2.imwrite(path, np.full((50, 50, 3), i, np.uint8))
+
+    exit_code, printed, _ = doctor(photographs, "--json", "--max-missing", "1")
+
+    report = json.loads(printed)
+    assert "can be used" in report["because"]
+    assert report["missing_share"] == 1
+    assert exit_code == 4
+
+
+def test_the_synthetic_set_is_whole_and_its_points_come_along(doctor, rendered):
+    exit_code, printed, said = doctor(rendered, "--quick", "--json", dataset="synthetic")
+
+    report = json.loads(printed)
+    assert (report["clips"], report["subjects"], report["findings"]) == (120, 10, [])
+    assert "data" in said
+    assert exit_code == 0
+
+
+def test_a_sheet_is_drawn(doctor, photographs):
+    exit_code, _, _ = doctor(photographs, "--sheet", "sheet.png", "--sheet-subjects", "2")
+
+    assert cv2.imread("sheet.png") is not None
+    assert exit_code == 0
+
+
+def test_quiet_says_nothing_but_the_report(doctor, photographs):
+    _, printed, said = doctor(photographs, "-q", "--quick")
+
+    assert printed
+    assert said == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--dataset", "foldr"], 2, "did you mean 'folder'?"),
+        (["--data-root", "nowhere"], 4, "nowhere is not a folder"),
+        (["--landmarks", "dlibb"], 2, "did you mean 'dlib'?"),
+        (["--task", "emotions"], 2, "did you mean 'emotion'?"),
+        (["--sheet", "sheet.jpg"], 2, "must be the name of a .png file"),
+        (["--sheet", "nowhere/sheet.png"], 2, "nowhere must be a folder"),
+        (["--sheet", "a.png", "--quick"], 2, "leave one of them out"),
+        (["--landmarks", "data"], 4, "comes without landmarks"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_line_and_an_exit_code(
+    doctor, photographs, arguments, code, said
+):
+    exit_code, printed, errors = doctor(photographs, *arguments, "-q")
+
+    (line,) = errors.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+    assert (exit_code, printed) == (code, "")
+
+
+@pytest.mark.parametrize(
+    "arguments", ["", "--max-missing 1.5", "--max-missing -0.1", "--workers 0", "--shet x"]
+)
+def test_a_usage_error_is_one_line_too(arguments):
+    given = f"--dataset folder {arguments}" + " --data-root ." * bool(arguments)
+
+    done = start(given.split()).communicate()
+
+    (line,) = done[1].splitlines()
+    assert line.startswith("error: ")
+
+
+def start(arguments, **options):
+    command = [sys.executable, "-m", "search.doctor", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, **pipes, **options)
+
+
+def test_an_interrupt_says_that_running_again_goes_on(rendered, tmp_path):
+    options = ["--dataset", "synthetic", "--landmarks", "dlib", "--workers", "1"]
+    run = start([*options, "--data-root", str(rendered), "--store", str(tmp_path / "store")])
+    while not list(tmp_path.rglob("*.npy")):
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.05)
+
+    run.send_signal(signal.SIGINT)
+
+    _, said = run.communicate(timeout=30)
+    assert said.splitlines()[-1].endswith("the same command goes on.")
+    assert run.returncode == 130
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can put on another user")
+def test_a_file_that_may_not_be_read_is_named(doctor, photographs, monkeypatch):
+    with tempfile.TemporaryDirectory() as place:  # pytest's own are for their owner alone
+        root = shutil.copytree(photographs, Path(place) / "photographs")
+        (root / "anger" / "1_a.png").chmod(0)
+        (root / "happiness" / "1_a.png").chmod(0)
+        os.chmod(place, 0o755)
+        monkeypatch.chdir(place)
+        monkeypatch.setenv("TORCH_HOME", place)
+        doctor(root, "--quick")  # all is imported while this is root
+        os.seteuid(65534)
+        try:
+            exit_code, printed, _ = doctor(root, "--quick", "--json", *MANY)
+        finally:
+            os.seteuid(0)
+
+    assert findings(printed)["1_a.png"] == ("left out", "it cannot be read: Permission denied")
+    assert len(json.loads(printed)["findings"]) == 2
+    assert exit_code == 4  # subject 1 is gone, and nine are too few
+
+
+def test_importing_the_command_loads_neither_torch_nor_opencv():
+    code = "import sys, search.doctor; print({'torch', 'cv2', 'sklearn'} & set(sys.modules))"
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+    assert done.stdout.strip() == "set()", done.stderr
