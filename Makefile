@@ -1,7 +1,7 @@
 # `make run` and `make test` work on a fresh machine: Python >= 3.11 is all that must be there.
 PYTHON ?= python3
 BIN := .venv/bin
-CHECKED := search fer_core spaces tests
+CHECKED := search fer_core spaces tests benchmarks
 
 .PHONY: install run test test-all clean
 

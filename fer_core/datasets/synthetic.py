@@ -30,7 +30,7 @@ from fer_core.processes import spread
 Layout = Literal["oulu_casia", "sase_fe"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 RECORD = "synthetic.json"
-RENDERER = 1  # counts up whenever other pixels come out
+RENDERER = 2  # counts up whenever other pixels come out
 MOST_SUBJECTS = 999  # P001 to P999
 
 

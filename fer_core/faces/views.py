@@ -27,12 +27,17 @@ def crop(image: Image, points: Points) -> Image:
 
     Raises: DataError where all points fall into one.
     """
+    return _warped(image, crop_matrix(points))
+
+
+def crop_matrix(points: Points) -> NDArray[np.float64]:
+    """Give the (2, 3) matrix that takes an image's pixels to those of its crop."""
     low, high = points.min(axis=0), points.max(axis=0)
     extent = float((high - low).max())
     middle = (low + high) / 2 - (0, RAISED * extent)
     half = extent * (0.5 + MARGIN)
     corners = np.array([middle - half, middle + half])
-    return _warped(image, similarity(corners, np.array([(0, 0), (CROP_PIXELS, CROP_PIXELS)])))
+    return similarity(corners, np.array([(0, 0), (CROP_PIXELS, CROP_PIXELS)]))
 
 
 def aligned(image: Image, points: Points) -> Image:

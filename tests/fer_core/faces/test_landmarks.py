@@ -3,6 +3,7 @@ import itertools
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from fer_core.errors import ConfigError, WeightsError
 from fer_core.faces import landmarks, video
@@ -119,3 +120,22 @@ def test_without_the_weights_of_face_alignment_dlib_is_the_best_engine(tmp_path,
         (checkpoints / file).touch()
 
     assert (before, landmarks.best_engine()) == ("dlib", "face_alignment")
+
+
+def test_face_alignment_runs_on_its_weights_from_the_folder_alone(tmp_path, monkeypatch):
+    """Stand-in weights: the plumbing works, the points mean nothing."""
+    from face_alignment.detection.sfd.net_s3fd import s3fd
+    from face_alignment.models import FAN
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    checkpoints = tmp_path / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    for net, file in zip((FAN(4), s3fd()), landmarks.FACE_ALIGNMENT_FILES, strict=True):
+        torch.save(net.state_dict(), checkpoints / file)
+    engine = landmarks.FaceAlignment("cpu")
+    image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+
+    boxes, points = engine.boxes(image), engine.points(image, (40.0, 20.0, 120.0, 100.0))
+
+    assert all(len(box) == 4 for box in boxes)
+    assert (points.shape, points.dtype) == ((68, 2), np.float32)
