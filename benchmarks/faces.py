@@ -1,21 +1,23 @@
 """How fast faces are prepared: each row is a ratio of times, measured side by side in this run.
 
-    python -m benchmarks.faces [--json FILE] [--video FILE]
+    python benchmarks/faces.py [--json FILE] [--video FILE]
 
 frontalize      One face after the other with NumPy and OpenCV, over our batch with torch: soft
                 symmetry, from uint8 images and points to uint8 views. At least 5, on one thread,
                 which is what a worker has; medians of repeats that take turns.
-landmark_share  Decoding, aligning and frontalizing a clip, over finding its points with dlib. At
-                most 0.20.
+landmark_share  Decoding, aligning and frontalizing a clip, over finding its points with dlib in
+                every frame, on one thread. At most 0.20. Following the face, as the stage does,
+                makes dlib itself faster; what is left of its time is printed beside.
+two_workers     The stage `faces` of rendered clips, dlib, in one process over two. At least 1.8.
 """
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -23,22 +25,25 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from fer_core import datasets
+from fer_core.datasets import synthetic
 from fer_core.datasets.rendering.painter import paint_clip
 from fer_core.datasets.rendering.script import subject_identity, write_script
 from fer_core.faces import landmarks, video
 from fer_core.faces.surface import Surface, reference
 from fer_core.faces.views import views
 from fer_core.labels import AUTHENTICITIES
+from search import preparing
 
 CLIP = Path(__file__).parents[2] / "shared" / "data" / "video" / "WolfgangLanger_Pexels.mp4"
 REPEATS = 9
 FACE_PIXELS = 320  # side of the crops that the store keeps
 YAW = 0.45  # radians: one side is hidden, so that symmetry has work to do
 SIDE = 224
+RENDERED_SUBJECTS = 10  # half a minute's work for one process
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.floating]
-T = TypeVar("T")
 
 
 def main() -> None:
@@ -50,6 +55,8 @@ def main() -> None:
     frontalize(threads=2)
     if options.video.is_file():
         ratios["landmark_share"] = landmark_share(options.video)
+    with tempfile.TemporaryDirectory() as folder:
+        ratios["two_workers"] = two_workers(Path(folder))
     if options.json:
         options.json.write_text(json.dumps(ratios, indent=2) + "\n")
 
@@ -77,35 +84,73 @@ def frontalize(*, threads: int) -> float:
 
 
 def landmark_share(path: Path) -> float:
-    """Print and give what all else takes over what dlib takes, for the same frames, one thread."""
+    """Print and give what all else takes over what dlib takes for the same frames."""
+    find = landmarks.engine("dlib")
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    finder = landmarks.engine("dlib")
-    frames, decoding = measured(lambda: list(video.frames(path)))
-    found, searching = measured(lambda: [finder(frame) for frame in frames])
-    images = [frame for frame, at in zip(frames, found, strict=True) if at is not None]
-    points = np.stack([at for at in found if at is not None])
-    _, aligning = measured(lambda: views(images, points, view="aligned"))
-    _, frontalizing = measured(lambda: views(images, points, view="frontal_soft"))
-    share = (decoding + aligning + frontalizing) / searching
-    print(
-        f"landmark_share: {len(frames)} frames, decoding {decoding:.2f} s, aligning "
-        f"{aligning:.2f} s, frontalizing {frontalizing:.2f} s; dlib, each frame searched whole, "
-        f"{searching:.2f} s; share {share:.2f}"
+    images = list(video.frames(path))
+    seen = [(image, find(image)) for image in images]
+    faces = [image for image, at in seen if at is not None]
+    points = np.stack([at for _, at in seen if at is not None])
+
+    def follow() -> None:
+        last = None
+        for image in images:
+            face = find.search(image, last)
+            last = face.points if face else last
+
+    whole, followed, decoded, aligned, frontal = medians(
+        lambda: [find(image) for image in images],
+        follow,
+        lambda: [None for _ in video.frames(path)],
+        lambda: views(faces, points, view="aligned"),
+        lambda: views(faces, points, view="frontal_soft"),
+        repeats=3,
     )
-    return share
+    rest = decoded + aligned + frontal
+    milliseconds = 1000 / len(images)
+    print(
+        f"landmark_share: decoding {decoded * milliseconds:.2f}, aligning "
+        f"{aligned * milliseconds:.2f}, frontalizing {frontal * milliseconds:.2f}, dlib "
+        f"{whole * milliseconds:.2f} ms a frame, share {rest / whole:.2f}; following the face "
+        f"{followed * milliseconds:.2f} ms, share {rest / followed:.2f}"
+    )
+    return rest / whole
 
 
-def medians(*calls: Callable[[], object]) -> list[float]:
+def two_workers(folder: Path) -> float:
+    """Print and give how many times faster two processes are than one."""
+    root = synthetic.ensure(folder / "synthetic", subjects=RENDERED_SUBJECTS)
+    manifest = datasets.load("synthetic", root)
+
+    def prepare(workers: int) -> None:
+        with tempfile.TemporaryDirectory(dir=folder) as store:
+            preparing.faces(
+                manifest,
+                engine="dlib",
+                store=Path(store),
+                workers=workers,
+                progress=lambda done, shards: None,
+            )
+
+    one, two = medians(lambda: prepare(1), lambda: prepare(2), repeats=3)
+    print(
+        f"two_workers: {len(manifest.clips)} clips, one {one:.1f} s, two {two:.1f} s, ratio "
+        f"{one / two:.2f}"
+    )
+    return one / two
+
+
+def medians(*calls: Callable[[], object], repeats: int = REPEATS) -> list[float]:
     """Median seconds of each, their repeats interleaved, after one call to warm up."""
-    taken = np.array([[measured(call)[1] for call in calls] for _ in range(REPEATS + 1)])
+    taken = np.array([[measured(call) for call in calls] for _ in range(repeats + 1)])
     return [float(seconds) for seconds in np.median(taken[1:], axis=0)]
 
 
-def measured(call: Callable[[], T]) -> tuple[T, float]:
+def measured(call: Callable[[], object]) -> float:
     started = time.perf_counter()
-    made = call()
-    return made, time.perf_counter() - started
+    call()
+    return time.perf_counter() - started
 
 
 def turned_faces() -> tuple[list[Image], Floats]:
