@@ -41,6 +41,13 @@ class ClipConfig:
     sampling: str = "window"
     stride: int = 1  # frames from one to the next
 
+    def active(self) -> dict[str, str | int | float]:
+        """Give the fields that its sampling heeds."""
+        heeded = {"window": ("start", "end"), "stride": ("start", "stride")}
+        spaced = ("stride",) if self.sampling in ("last", "middle") else ()
+        names = ("sampling", "frames", *heeded.get(self.sampling, spaced))
+        return {name: getattr(self, name) for name in names}
+
 
 ONE_FRAME = ClipConfig(start=0.0, end=1.0, frames=1)  # what is read of single photographs
 
@@ -120,7 +127,8 @@ class Config:
 
     def to_json(self) -> str:
         """Write the canonical JSON: keys sorted, inactive choices absent, floats by repr."""
-        return json.dumps(_active(asdict(self)), sort_keys=True, separators=(",", ":"))
+        values = asdict(self) | {"clip": self.clip.active()}
+        return json.dumps(_active(values), sort_keys=True, separators=(",", ":"))
 
 
 PARTS: Mapping[str, Callable[..., Any]] = {

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_core.config import ClipConfig
 from fer_core.labels import class_names, label
 from fer_core.manifest import Clip, Manifest
 from fer_core.protocol import Protocol
@@ -21,6 +22,8 @@ class Experiment:
     weights: Mapping[str, str]  # backbone: weights file that the user named
     landmarks: str  # "data", "dlib" or "face_alignment"
     surface: str | None = None  # file of the frontal views' reference surface; None: our own
+    clip: ClipConfig | None = None  # where photographs or a published protocol fix the frames
+    max_missing: float = 1.0  # share of the clips that a view may lose
 
     def label(self, clip: Clip) -> str:
         return label(self.task, clip.emotion, clip.authenticity)

@@ -34,8 +34,8 @@ def spread(work: Callable[[Item], object], items: Sequence[Item], workers: int) 
             yield done
     except BrokenProcessPool as error:
         raise FerError(
-            "a working process was killed, for want of memory as a rule; run the command again "
-            "with fewer --workers: it goes on where it stopped."
+            "a working process was killed, for want of memory as a rule; make room and run the "
+            "command again: it goes on where it stopped."
         ) from error
     finally:
         processes = list((pool._processes or {}).values())

@@ -32,8 +32,13 @@ def key_of(parts: Mapping[str, Any]) -> str:
 class Entry:
     """What the store holds under a key: a read-only array, and what its maker said of it."""
 
-    array: Array
+    path: Path
     meta: dict[str, Any]
+
+    @property
+    def array(self) -> Array:
+        """Map the array anew: thousands of entries must not keep as many files open."""
+        return _open(self.path)
 
 
 class Store:
@@ -53,11 +58,11 @@ class Store:
                 return None
             if path not in self._trusted and _sha256(path) != sidecar["sha256"]:
                 return None
-            array = _open(path)
-        except (OSError, ValueError, KeyError, TypeError):
+            _open(path)
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
             return None
         self._trusted.add(path)
-        return Entry(array, meta)
+        return Entry(path, meta)
 
     def put(self, stage: str, key: str, array: Array, meta: Mapping[str, Any]) -> Entry:
         """Write an entry so that a kill at any moment leaves the old state or the new."""
@@ -76,7 +81,7 @@ class Store:
         text = json.dumps(sidecar).encode()
         _write(path.with_suffix(".json"), lambda file: file.write(text))
         self._trusted.add(path)
-        return Entry(_open(path), dict(meta))
+        return Entry(path, dict(meta))
 
     @contextmanager
     def lease(self, stage: str, key: str) -> Iterator[bool]:

@@ -7,7 +7,7 @@ sealed one. `open_sealed` refits it on all of them and scores the sealed subject
 import copy
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,20 +18,20 @@ import torch
 from torch import Tensor
 
 from fer_core import features, memory, reduce
-from fer_core.config import ONE_FRAME, Config
+from fer_core.config import Config
 from fer_core.errors import DataError
 from fer_core.evaluation.metrics import score
 from fer_core.evaluation.uncertainty import uar_interval
 from fer_core.evaluation.voting import vote
 from fer_core.experiment import Experiment
 from fer_core.faces import prepare, present
-from fer_core.faces.surface import load
+from fer_core.faces.surface import Surface, load
 from fer_core.faces.views import resized
 from fer_core.models import backbones
 from fer_core.models.network import Network, feature_dim
 from fer_core.models.pooling import pool
 from fer_core.stages import Shard, Tally, Work, gather
-from fer_core.store import Array, Store
+from fer_core.store import Array, Entry, Store
 from fer_core.training import loop
 
 
@@ -128,8 +128,7 @@ class _Bench:
         stream = config.stream
         file = features.weights_file(stream, experiment.weights)
         self.backbone = backbones.build(stream, weights_file=file, seed=experiment.seed)
-        views = self._views()
-        entries = gather(self.store, views, self.tally)
+        views, entries = self._views()
         self.clips = tuple(clip for entry in entries for clip in entry.meta["clips"])
         self.skipped = {k: v for entry in entries for k, v in entry.meta["skipped"].items()}
         if not self.clips:
@@ -144,22 +143,29 @@ class _Bench:
         self.lineage: list[str] = [shard.key for shard in views]
         if stream.freeze_depth:
             stored = features.shards(shards, stream, self.backbone, self.device, self.tally)
-            arrays = [entry.array for entry in gather(self.store, stored, self.tally)]
+            activations = gather(self.store, stored, self.tally)
             self.lineage = [shard.key for shard in stored]
+            self.stored = self._laid_out(entry.array for entry in activations)
         else:
-            arrays = [present.crops(entry) for entry in entries]
-        self.stored = self._laid_out(arrays)
+            self.stored = self._laid_out(map(present.crops, entries))
 
-    def _views(self) -> list[Shard]:
-        """Name the shards of the views, and make the faces that they are made of."""
-        experiment, config, device = self.experiment, self.config, self.device.type
-        manifest = experiment.manifest
-        faces = prepare.shards(manifest, experiment.landmarks, device, self.tally)
-        entries = gather(self.store, faces, self.tally)
-        window = ONE_FRAME if manifest.stills else config.clip
-        surface = load(Path(experiment.surface)) if experiment.surface else None
-        made = list(zip(faces, entries, strict=True))
-        return present.shards(made, window, config.stream.view, surface, device)
+    def _views(self) -> tuple[list[Shard], list[Entry]]:
+        """Make the views, and the faces that they are made of.
+
+        Raises: DataError where the view loses so many clips that its score would mislead.
+        """
+        experiment, view, device = self.experiment, self.config.stream.view, self.device.type
+        faces = prepare.shards(experiment.manifest, experiment.landmarks, device, self.tally)
+        found = list(zip(faces, gather(self.store, faces, self.tally), strict=True))
+        window = experiment.clip or self.config.clip
+        surface = _surface(experiment.surface) if experiment.surface else None
+        shards = present.shards(found, window, view, surface, device)
+        entries = gather(self.store, shards, self.tally)
+        lost = sum(len(entry.meta["skipped"]) for entry in entries)
+        lost -= sum(len(entry.meta["skipped"]) for _, entry in found)
+        if lost > experiment.max_missing * len(experiment.manifest.clips):
+            raise DataError(f"view '{view}' cannot show {lost} clips, over --max-missing.")
+        return shards, entries
 
     def rows(self, subjects: Sequence[str]) -> Array:
         """Give the rows of these subjects' clips.
@@ -218,18 +224,21 @@ class _Bench:
             params=params,
         )
 
-    def _laid_out(self, arrays: list[Array]) -> Array:
-        """Join the shards: pooled features (N, T, D) float32, maps, or crops of the right size."""
-        filled = [array for array in arrays if len(array)]
+    def _laid_out(self, arrays: Iterable[Array]) -> Array:
+        """Join the shards: pooled features (N, T, D) float32, maps, or crops of the right size.
+
+        One is mapped at a time: a large dataset has more than a process may keep open.
+        """
         stream = self.config.stream
+        filled = (array for array in arrays if len(array))
         if self.config.frozen:
             return np.concatenate([_pooled(array, stream.pooling) for array in filled])
+        joined = np.concatenate([np.array(array) for array in filled])
         if stream.freeze_depth:
-            return np.concatenate(filled)
+            return joined
         pixels = features.crop_pixels(stream, self.backbone)
-        crops = np.concatenate(filled)
-        flat = resized(crops.reshape(-1, *crops.shape[2:]), pixels)
-        return flat.reshape(*crops.shape[:2], pixels, pixels, 3)
+        flat = resized(joined.reshape(-1, *joined.shape[2:]), pixels)
+        return flat.reshape(*joined.shape[:2], pixels, pixels, 3)
 
     def _inputs(self, train: Array) -> loop.Batches:
         """Give the function from rows to the network's input, fitted on the rows `train`."""
@@ -263,6 +272,11 @@ class _Bench:
         else:
             frames = preprocess(images).reshape(*crops.shape[:2], *images.shape[1:])
         return frames
+
+
+@cache
+def _surface(path: str) -> Surface:
+    return load(Path(path))
 
 
 @cache

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fer_core import datasets, protocol
+from fer_core.config import ONE_FRAME, ClipConfig
 from fer_core.errors import DataError
 from fer_core.experiment import Experiment
 from fer_core.faces.landmarks import best_engine
@@ -43,6 +44,8 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
         weights=settings.weights,
         landmarks=landmarks_of(manifest, settings.landmarks),
         surface=str(settings.surface) if settings.surface else None,
+        clip=fixed_clip(manifest, settings),
+        max_missing=settings.max_missing,
     )
 
 
@@ -59,6 +62,14 @@ def default_task(manifest: Manifest) -> str:
     """Choose the hidden task where every clip says whether it is genuine, else emotion."""
     known = all(clip.authenticity is not None for clip in manifest.clips)
     return "hidden" if known else "emotion"
+
+
+def fixed_clip(manifest: Manifest, settings: Settings) -> ClipConfig | None:
+    """Give the frames that are read whatever a space draws; None where it is free to draw."""
+    if manifest.stills:
+        return ONE_FRAME
+    published = datasets.DATASETS[settings.dataset].protocols.get(settings.protocol)
+    return published.clip if published else None
 
 
 def landmarks_of(manifest: Manifest, chosen: str) -> str:

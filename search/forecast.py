@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from fer_core.errors import DataError
-from fer_core.faces import landmarks, video
-from fer_core.faces.follow import cut, follow, follow_given
+from fer_core.faces import prepare
+from fer_core.faces.follow import cut
 from fer_core.faces.tracks import FRAME
 from fer_core.manifest import Clip
 from search import preparing
@@ -42,16 +42,13 @@ def forecast(
     clips: Sequence[Clip], *, frames: int, engine: str, workers: int, store: Path
 ) -> Forecast | None:
     """Time the first frames of some clips; None where none of them can be read."""
-    finder = (
-        None if engine == "data" else landmarks.engine(engine, device=preparing.device_of(engine))
-    )
     spread = np.linspace(0, len(clips) - 1, min(PROBED_CLIPS, len(clips))).round().astype(int)
     began, probed, size = time.perf_counter(), 0, 0
     for i in spread:
         if time.perf_counter() - began > PROBED_SECONDS:
             break
         try:
-            sizes = _probe(clips[i], finder)
+            sizes = _probe(clips[i], engine)
         except (DataError, OSError):
             continue
         probed, size = probed + len(sizes), size + sum(sizes)
@@ -68,19 +65,12 @@ def forecast(
     )
 
 
-def _probe(clip: Clip, finder: landmarks.Finder | None) -> list[int]:
+def _probe(clip: Clip, engine: str) -> list[int]:
     """Follow and cut the first frames of a clip, and give the bytes that each takes."""
-    frames = video.frames(clip.path, clip.offset)
-    if finder is not None:
-        seen = follow(frames, finder)
-    elif clip.landmarks is not None:
-        seen = follow_given(frames, np.load(clip.landmarks, allow_pickle=False))
-    else:
-        raise DataError("it comes without landmarks.")
-    found = (s for s in islice(seen, PROBED_FRAMES))
+    frames = islice(prepare.seen(clip, engine, preparing.device_of(engine)), PROBED_FRAMES)
     return [
         FRAME.itemsize + (0 if s.points is None else len(cut(s.image, s.points).jpeg))
-        for s in found
+        for s in frames
     ]
 
 

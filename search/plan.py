@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
-from fer_core.config import ONE_FRAME, ClipConfig, Config
+from fer_core.config import ClipConfig, Config
 from search import data
 from search import space as spaces
 from search.settings import SYNTHETIC, Settings, weights_named
@@ -50,9 +50,9 @@ def make(space: Space, settings: Settings) -> Plan:
     weights_named(spaces.check(space, seed=settings.seed), settings)
     drawn = spaces.draws(space, seed=settings.seed, count=settings.trials)
     configs = [config for _, config in drawn]
-    clips, rendered, stills = _clips(settings)
-    if stills:
-        configs = [replace(config, clip=ONE_FRAME) for config in configs]
+    clips, rendered, fixed = _clips(settings)
+    if fixed:
+        configs = [replace(config, clip=fixed) for config in configs]
     views = _views(configs)
     features = _features(configs, clips)
     return Plan(
@@ -118,15 +118,15 @@ def _counted(counts: Counter[Prefix]) -> tuple[Prefix, ...]:
     )
 
 
-def _clips(settings: Settings) -> tuple[int, bool, bool]:
-    """Count the clips, and say whether they are there and whether they are photographs."""
+def _clips(settings: Settings) -> tuple[int, bool, ClipConfig | None]:
+    """Count the clips, say whether they are there, and which frames are read whatever is drawn."""
     if settings.dataset == SYNTHETIC and not settings.data_root.is_dir():
-        return settings.subjects * _CLIPS_PER_SUBJECT, False, False
+        return settings.subjects * _CLIPS_PER_SUBJECT, False, None
     from fer_core import datasets  # only where there is something to count
 
     manifest = datasets.load(settings.dataset, settings.data_root)
     data.check_split(manifest, settings)
-    return len(manifest.clips), True, manifest.stills
+    return len(manifest.clips), True, data.fixed_clip(manifest, settings)
 
 
 def _said(prefix: Prefix) -> str:

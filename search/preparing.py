@@ -40,6 +40,8 @@ def faces(
     shared = Store(store)
     shards = prepare.shards(manifest, engine, device_of(engine), Tally())
     made = 0
+    if device_of(engine) != "cpu":
+        workers = 1  # processes that share a GPU wait for each other, and each loads the network
     for made, missing in make(shared, shards, workers):
         progress(made, missing)
     read = tuple(Faces(entry) for entry in gather(shared, shards, Tally()))

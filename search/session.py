@@ -4,12 +4,13 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fer_core.config import Config
-from fer_core.errors import NoTrialSucceededError
+from fer_core.errors import DataError, NoTrialSucceededError
 from fer_core.experiment import Experiment
+from fer_core.manifest import file_sha256
 from search import data, preparing
 from search import space as spaces
 from search.cluster import tuner
@@ -116,6 +117,10 @@ def _begun(
 ) -> tuple[Record, Folder]:
     """Give a new study its folder, or a resumed one the number of trials that it has grown to."""
     if past is not None and folder is not None:
+        if past.surface_sha256 != _surface_sha256(experiment):
+            raise DataError(
+                f"{past.surface} has changed since {past.study} began; start a new one."
+            )
         return replace(past, trials=settings.trials), folder
     folder = folders.create(settings.studies, space=settings.space, dataset=settings.dataset)
     record = Record(
@@ -131,8 +136,11 @@ def _begun(
         weights=settings.weights,
         landmarks=experiment.landmarks,
         surface=experiment.surface,
+        surface_sha256=_surface_sha256(experiment),
+        clip=asdict(experiment.clip) if experiment.clip else None,
         max_missing=settings.max_missing,
         smoke=settings.smoke,
+        protocol_name=settings.protocol,
         protocol=experiment.protocol.to_json(),
         protocol_id=experiment.protocol.protocol_id,
         data_sha256=experiment.manifest.sha256,
@@ -169,6 +177,10 @@ def _check_models(drawn: Sequence[Config], experiment: Experiment) -> None:
         landmarks.engine(experiment.landmarks)
     if experiment.surface:
         surface.load(Path(experiment.surface))
+
+
+def _surface_sha256(experiment: Experiment) -> str | None:
+    return file_sha256(Path(experiment.surface)) if experiment.surface else None
 
 
 def _prepare_faces(experiment: Experiment, max_missing: float, progress: Progress) -> None:

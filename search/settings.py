@@ -134,7 +134,7 @@ def resumed(record: "Record", *, folder: "Folder", trials: int | None) -> Settin
         leaderboards=Path(record.leaderboards),
         weights=record.weights,
         landmarks=record.landmarks,
-        protocol=record.protocol["name"],
+        protocol=record.protocol_name,
         surface=Path(record.surface) if record.surface else None,
         max_missing=record.max_missing,
         smoke=record.smoke,

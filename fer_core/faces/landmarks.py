@@ -112,12 +112,21 @@ class Finder:
         return face.points if face else None
 
     def search(self, image: Image, last: Points | None = None) -> Face | None:
-        """Look where a face was `last` seen, (68, 2), and only then in the whole image."""
-        boxes = self._near(image, last) if last is not None else []
-        boxes = boxes or self._engine.boxes(image)
-        if not boxes:
+        """Look where a face was `last` seen, (68, 2), and only then in the whole image.
+
+        A face that is far from there, or of another size, is somebody else.
+        """
+        if last is None:
+            boxes = self._engine.boxes(image)
+            chosen = main_face(boxes, image.shape) if boxes else None
+        else:
+            boxes = self._near(image, last)
+            chosen = _closest(boxes, last)
+            if chosen is None:
+                boxes = self._engine.boxes(image)
+                chosen = _closest(boxes, last)
+        if chosen is None:
             return None
-        chosen = main_face(boxes, image.shape) if last is None else _closest(boxes, last)
         return Face(self._engine.points(image, boxes[chosen]), others=len(boxes) - 1)
 
     def _near(self, image: Image, last: Points) -> list[Box]:
@@ -179,11 +188,17 @@ def main_face(boxes: list[Box], shape: tuple[int, ...]) -> int:
     return max(range(len(boxes)), key=lambda i: weight(boxes[i]))
 
 
-def _closest(boxes: Sequence[Box], last: Points) -> int:
-    """Choose the box whose centre is nearest to a face's points (68, 2): its position."""
+def _closest(boxes: Sequence[Box], last: Points) -> int | None:
+    """Choose the box of the face that had its points (68, 2) there a moment ago: its position."""
     x, y = (last.min(axis=0) + last.max(axis=0)) / 2
+    side = float((last.max(axis=0) - last.min(axis=0)).max())
     off = [math.hypot((b[0] + b[2]) / 2 - x, (b[1] + b[3]) / 2 - y) for b in boxes]
-    return off.index(min(off))
+    same = [
+        i
+        for i, (left, top, right, bottom) in enumerate(boxes)
+        if off[i] <= side and 0.5 <= max(right - left, bottom - top) / side <= 2
+    ]
+    return min(same, key=off.__getitem__, default=None)
 
 
 def _scaled(box: Box, factor: float) -> Box:

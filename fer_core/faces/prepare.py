@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from fer_core.store import Array
 
 SHARD_CLIPS, SHARD_STILLS = 8, 64  # on average
 LEAST_FOUND = 0.5  # of a clip's frames; with fewer it is left out
-_PACKAGES = {"data": "numpy", "dlib": "dlib-bin", "face_alignment": "face-alignment"}
+_PACKAGES = {"data": (), "dlib": ("dlib-bin",), "face_alignment": ("face-alignment", "torch")}
 _CODE = 2  # raise it when the same input gives another result
 
 
@@ -61,7 +62,7 @@ def _shard(clips: Sequence[Clip], engine: str, device: str, tally: Tally) -> Sha
         "clips": [[c.clip, c.sha256, c.landmarks_sha256 if given else None] for c in clips],
         # Not the device: points are the same on any, to a fraction of a pixel.
         "landmarks": [engine, _engine_sha256(engine)],
-        "versions": [version("av"), version("opencv-python"), version(_PACKAGES[engine])],
+        "versions": [version(package) for package in ("av", "opencv-python", *_PACKAGES[engine])],
     }
     return Shard("faces", parts, partial(_make, clips, engine, device, tally))
 
@@ -104,17 +105,17 @@ def _followed(clip: Clip, engine: str, device: str, tally: Tally) -> tuple[Array
     rows: list[Array] = []
     files: list[bytes] = []
     others = 0
-    for seen in _seen(clip, engine, device):
+    for frame in seen(clip, engine, device):
         row = np.zeros((), FRAME)
-        row["state"], row["points"] = seen.state, np.nan
+        row["state"], row["points"] = frame.state, np.nan
         jpeg = b""
-        if seen.points is not None:
-            square = cut(seen.image, seen.points)
-            row["points"], jpeg = seen.points, square.jpeg
+        if frame.points is not None:
+            square = cut(frame.image, frame.points)
+            row["points"], jpeg = frame.points, square.jpeg
             row["left"], row["top"], row["scale"] = square.left, square.top, square.scale
         rows.append(row)
         files.append(jpeg)
-        others = max(others, seen.others)
+        others = max(others, frame.others)
     tally.add(frames_decoded=len(rows), faces_searched=0 if engine == "data" else len(rows))
     states = [int(row["state"]) for row in rows]
     if states.count(LEFT_OUT) == len(states):
@@ -127,13 +128,27 @@ def _followed(clip: Clip, engine: str, device: str, tally: Tally) -> tuple[Array
     return np.stack(rows), files, others
 
 
-def _seen(clip: Clip, engine: str, device: str) -> Iterator[Seen]:
+def seen(clip: Clip, engine: str, device: str) -> Iterator[Seen]:
+    """Follow the face of a clip from frame to frame, or read where it comes along.
+
+    Raises: DataError where the clip or its landmarks cannot be read.
+    """
     frames = video.frames(clip.path, clip.offset)
     if engine != "data":
         return follow(frames, _finder(engine, device))
-    if clip.landmarks is None:
+    return follow_given(frames, _given(clip.landmarks))
+
+
+def _given(path: Path | None) -> Array:
+    if path is None:
         raise DataError("it comes without landmarks.")
-    return follow_given(frames, np.load(clip.landmarks, allow_pickle=False))
+    try:
+        points: Array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"landmarks {path} cannot be read: {error}") from error
+    if points.ndim != 3 or points.shape[1:] != (68, 2) or points.dtype.kind not in "fiu":
+        raise DataError(f"landmarks {path} are {points.dtype} {points.shape}, not (frames, 68, 2).")
+    return points.astype(np.float32)
 
 
 def _note(states: Array, others: int) -> str:

@@ -1,7 +1,7 @@
 """The second stored stage, `views`: the frames that a model reads, each face as it shall look."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -12,7 +12,7 @@ from fer_core.config import ClipConfig
 from fer_core.errors import DataError
 from fer_core.faces.follow import Image, encoded
 from fer_core.faces.sampling import pick
-from fer_core.faces.surface import Surface
+from fer_core.faces.surface import Surface, reference
 from fer_core.faces.tracks import PLACE, Faces, decoded, packed, unpacked
 from fer_core.faces.views import CROP_PIXELS, views
 from fer_core.stages import Shard
@@ -38,12 +38,12 @@ def shards(
     frontal = view.startswith("frontal")
     parts = {
         "code": _CODE,
-        "window": asdict(window),
+        "window": window.active(),
         "view": view,
         "pixels": CROP_PIXELS,
         "versions": [version("opencv-python")],
         # What follows changes frontal views only, and so the key of these alone.
-        "surface": surface.sha256 if frontal and surface else None,
+        "surface": (surface or reference()).sha256 if frontal else None,
         "torch": [version("torch"), device] if frontal else None,
     }
     return [

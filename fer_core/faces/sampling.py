@@ -24,7 +24,7 @@ def pick(points: Points, usable: NDArray[np.bool_], clip: ClipConfig) -> Indices
     candidates = np.flatnonzero(usable)
     if clip.sampling == "onset_apex":
         onset, apex = candidates[list(onset_and_apex(points[candidates]))]
-        wanted = _rounded(_evenly(onset, apex, clip.frames))
+        wanted = np.linspace(apex if clip.frames == 1 else onset, apex, clip.frames).round()
     else:
         wanted = _rounded(_positions(len(points), clip))
     distance = np.abs(candidates[None] - wanted[:, None])

@@ -69,9 +69,8 @@ class Faces:
     """A shard of the stage `faces`."""
 
     def __init__(self, entry: Entry) -> None:
+        self._entry = entry
         self._clips: Mapping[str, tuple[int, int]] = entry.meta["clips"]
-        rows = max((past for _, past in self._clips.values()), default=0)
-        self._rows, self._files = unpacked(entry.array, FRAME, rows)
         self.skipped: Mapping[str, str] = entry.meta["skipped"]  # clip: why it cannot be used
         self.notes: Mapping[str, str] = entry.meta["notes"]  # clip: what is odd about it
 
@@ -81,8 +80,10 @@ class Faces:
         return tuple(self._clips)
 
     def track(self, clip: str) -> Track:
+        total = max(past for _, past in self._clips.values())
+        rows, files = unpacked(self._entry.array, FRAME, total)
         first, past = self._clips[clip]
-        return Track(self._rows[first:past], self._files)
+        return Track(np.array(rows[first:past]), files)
 
 
 def packed(rows: Array, files: Sequence[bytes]) -> Array:

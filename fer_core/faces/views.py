@@ -54,9 +54,10 @@ def _warped(image: Image, matrix: NDArray[np.float64]) -> Image:
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     if scale < 0.5:  # bilinear sampling would skip pixels: shrink by averaging first
         height, width = (max(1, round(side * 2 * scale)) for side in image.shape[:2])
-        factors = np.array([image.shape[1] / width, image.shape[0] / height, 1.0])
+        factors = np.array([image.shape[1] / width, image.shape[0] / height])
         image = _as_image(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
-        matrix = matrix * factors
+        turn, shift = matrix[:, :2], matrix[:, 2]  # pixels have their middle at whole numbers
+        matrix = np.column_stack([turn * factors, shift + turn @ (factors / 2 - 0.5)])
     size = (CROP_PIXELS, CROP_PIXELS)
     return _as_image(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR))
 

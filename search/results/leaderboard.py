@@ -99,7 +99,7 @@ def row(part: Part, record: Record, opened: dict[str, Any] | None) -> Row:
     config = configs.from_json(part.config_json) if part.config_json else None
     scored = part.val_uar is not None
     return Row(
-        **_flat(config),
+        **_flat(config, record.clip),
         **(opened or _none("test_")),
         dataset=record.dataset,
         task=record.task,
@@ -125,7 +125,7 @@ def row(part: Part, record: Record, opened: dict[str, Any] | None) -> Row:
         config_json=part.config_json,
         seed=record.seed,
         commit=record.commit,
-        versions=json.dumps(record.versions | _weights(part)),
+        versions=json.dumps(record.versions | _sources(part, record)),
         data_sha256=record.data_sha256,
         split_sha256=record.split_sha256,
         started_at=datetime.fromisoformat(part.started_at),
@@ -133,14 +133,22 @@ def row(part: Part, record: Record, opened: dict[str, Any] | None) -> Row:
     )
 
 
-def _flat(config: Config | None) -> dict[str, Any]:
+def _flat(config: Config | None, fixed: dict[str, Any] | None) -> dict[str, Any]:
+    """Give the columns of a config, with the frames that were read and not those drawn."""
     if config is None:
         return _none("config__")
-    return {name.replace(".", "__"): value for name, value in configs.flat(config).items()}
+    columns = {name.replace(".", "__"): value for name, value in configs.flat(config).items()}
+    return columns | ({"config__frames": fixed["frames"]} if fixed else {})
 
 
-def _weights(part: Part) -> dict[str, str]:
-    return {"weights": part.weights_source} if part.weights_source else {}
+def _sources(part: Part, record: Record) -> dict[str, str]:
+    """Say whose weights, landmarks and surface a trial had."""
+    sources = {
+        "weights": part.weights_source,
+        "landmarks": record.landmarks,
+        "surface": record.surface_sha256,
+    }
+    return {name: source for name, source in sources.items() if source}
 
 
 def _none(prefix: str) -> dict[str, None]:

@@ -35,8 +35,11 @@ class Record:
     weights: dict[str, str]
     landmarks: str
     surface: str | None
+    surface_sha256: str | None
+    clip: dict[str, Any] | None  # the frames that are read whatever the space draws
     max_missing: float
     smoke: bool
+    protocol_name: str  # as it was asked for
     protocol: dict[str, Any]
     protocol_id: str
     data_sha256: str

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_core import datasets
 from search import plan, settings
 
 ROOT = Path(__file__).parents[2]
@@ -26,29 +27,32 @@ TWO_DEPTHS = """
     """
 
 
+def resolved(tmp_path, path, **changes):
+    chosen = {
+        "dataset": "synthetic",
+        "data_root": None,
+        "task": None,
+        "trials": 20,
+        "seed": 0,
+        "store": tmp_path / "store",
+        "studies": tmp_path / "studies",
+        "leaderboards": tmp_path / "boards",
+        "weights": [],
+        "landmarks": "auto",
+        "protocol": "sealed",
+        "surface": None,
+        "max_missing": 0.05,
+        "smoke": True,
+    }
+    return settings.resolve(space=path, **chosen | changes)
+
+
 @pytest.fixture
 def planned(write_space, tmp_path):
     from search import space
 
     path = write_space(TWO_DEPTHS)
-    chosen = settings.resolve(
-        space=path,
-        dataset="synthetic",
-        data_root=None,
-        task=None,
-        trials=20,
-        seed=0,
-        store=tmp_path / "store",
-        studies=tmp_path / "studies",
-        leaderboards=tmp_path / "boards",
-        weights=[],
-        landmarks="auto",
-        protocol="sealed",
-        surface=None,
-        max_missing=0.05,
-        smoke=True,
-    )
-    return plan.make(space.load(path), chosen)
+    return plan.make(space.load(path), resolved(tmp_path, path))
 
 
 def test_trials_that_differ_right_of_the_freeze_point_share_a_prefix(planned):
@@ -86,3 +90,25 @@ def test_a_dry_run_starts_nothing_and_imports_neither_ray_nor_torch(tmp_path):
     assert json.loads(done.stdout)["trials"] == 24
     assert done.stderr.strip() == "set()"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_published_protocol_fixes_the_frames_whatever_the_space_draws(write_space, tmp_path):
+    from fer_core.config import ClipConfig
+    from search import data, space
+
+    for subject in range(1, 81):
+        for emotion in ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise"):
+            folder = tmp_path / "data" / "VL" / "Strong" / f"P{subject:03d}" / emotion
+            folder.mkdir(parents=True)
+            (folder / "000.jpeg").write_text(f"{subject} {emotion}")
+    path = write_space(TWO_DEPTHS)
+    chosen = resolved(
+        tmp_path, path, dataset="oulu_casia", data_root=tmp_path / "data", protocol="10fold"
+    )
+
+    planned = plan.make(space.load(path), chosen)
+
+    fixed = ClipConfig(sampling="last", frames=3)
+    assert {prefix.clip for prefix in planned.views} == {fixed}
+    assert planned.view_images == 480 * 3
+    assert data.fixed_clip(datasets.load("oulu_casia", tmp_path / "data"), chosen) == fixed

@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 import subprocess
@@ -138,6 +139,18 @@ def test_a_sealed_subject_planted_in_a_training_fold_stops_the_run_before_a_tria
     assert f"subject '{split.sealed[0]}' is in sealed and in fold 0" in line
     assert exit_code == 4
     assert not list(folder.path.glob("parts/*"))
+
+
+def test_a_study_that_would_be_resumed_can_be_planned(photographs, folder, record):
+    folder.space.write_text((ROOT / "spaces" / "smoke.py").read_text())
+    folder.write_record(
+        replace(record, dataset="folder", data_root=str(photographs), task="emotion")
+    )
+
+    done = CliRunner().invoke(app, ["--resume", str(folder.path), "--dry-run", "--json"])
+
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["clips"] == 24
 
 
 def test_a_training_recording_planted_among_the_sealed_stops_the_run_before_a_trial(

@@ -22,7 +22,7 @@ FACE = (mean_face.landmarks()[:, :2] * 100 + 300).astype(np.float32)
 
 
 class LevelEngine:
-    """Sees a face in frames of the given grey levels, and its points at that level's place."""
+    """Sees a face in frames of the given grey levels, moved by a hundredth of the level."""
 
     def __init__(self, levels):
         self.levels, self.searched = levels, []
@@ -33,7 +33,7 @@ class LevelEngine:
         return [(0.0, 0.0, 3.0, 3.0)] if level in self.levels else []
 
     def points(self, image, box):
-        return np.full((68, 2), image[0, 0, 0], np.float32) + np.eye(68, 2, dtype=np.float32)
+        return image[0, 0, 0] / np.float32(100) + 3 * np.eye(68, 2, dtype=np.float32)
 
 
 def numbered(levels):
@@ -65,7 +65,7 @@ def test_a_short_gap_is_bridged_by_a_straight_line(gap):
     seen = followed({0, gap + 1}, gap + 2)
 
     assert [s.state for s in seen[1:-1]] == [INTERPOLATED] * gap
-    np.testing.assert_allclose([s.points[5, 0] for s in seen], np.arange(gap + 2), rtol=1e-5)
+    np.testing.assert_allclose([s.points[5, 0] for s in seen], np.arange(gap + 2) / 100, atol=1e-6)
 
 
 def test_frames_of_a_long_gap_and_of_both_ends_are_left_out():
@@ -75,6 +75,29 @@ def test_frames_of_a_long_gap_and_of_both_ends_are_left_out():
 
     assert [i for i, state in enumerate(states) if state == FOUND] == sorted(levels)
     assert INTERPOLATED not in states
+
+
+class TwoFaces:
+    """A large face on the left, missed in one frame, and a small one on the right."""
+
+    def __init__(self, missed):
+        self.missed = missed
+
+    def boxes(self, image):
+        left = [] if image[0, 0, 0] in self.missed else [(10.0, 10.0, 50.0, 50.0)]
+        return [*left, (70.0, 10.0, 90.0, 30.0)] if image.shape[1] == 100 else left
+
+    def points(self, image, box):
+        return np.array([box[:2], box[2:]] * 34, np.float32)
+
+
+def test_a_bystander_does_not_take_the_place_of_a_face_that_is_missed():
+    frames = (np.full((60, 100, 3), i, np.uint8) for i in range(12))
+
+    seen = list(follow(frames, Finder(TwoFaces(missed={5}))))
+
+    assert [s.state for s in seen] == [FOUND] * 5 + [INTERPOLATED] + [FOUND] * 6
+    np.testing.assert_array_equal([s.points[0, 0] for s in seen], [10] * 12)
 
 
 def test_a_frame_equal_to_the_one_before_is_not_searched_again():

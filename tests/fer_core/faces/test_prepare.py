@@ -1,6 +1,11 @@
+import os
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +22,7 @@ from fer_core.manifest import Clip, Manifest, file_sha256
 from fer_core.stages import Tally, gather, make
 from fer_core.store import Store
 
+ROOT = Path(__file__).parents[3]
 THREE = ClipConfig(start=0.0, end=1.0, frames=3)
 
 
@@ -172,19 +178,18 @@ def test_photographs_are_read_once_each_and_a_crowd_is_noted(shared_data, store,
     assert sum(len(entry.meta["clips"]) for entry in stored) == 2
 
 
-@pytest.mark.parametrize("name", ["1001_DFA_SAD_XX.flv", "WolfgangLanger_Pexels.mp4"])
-def test_every_decoded_frame_of_a_real_clip_is_accounted_for(shared_data, store, tmp_path, name):
-    path = shared_data / "video" / name
-    frames = sum(1 for _ in video.frames(path))
+def test_every_decoded_frame_of_the_real_clips_is_accounted_for(shared_data, store, tmp_path):
+    paths = [p for p in sorted((shared_data / "video").iterdir()) if p.suffix in (".flv", ".mp4")]
+    frames = {path.name: sum(1 for _ in video.frames(path)) for path in paths}
 
-    _, entries, _ = faces_of(manifest_of(clip_of(path), root=tmp_path), store, "dlib")
+    _, entries, _ = faces_of(manifest_of(*map(clip_of, paths), root=tmp_path), store, "dlib")
 
     tracks, skipped = read(entries)
-    states = tracks[name].states
-    assert skipped == {}
-    assert len(states) == frames
-    assert set(states) <= {FOUND, INTERPOLATED, LEFT_OUT}
-    assert (states == FOUND).mean() > 0.95
+    assert (len(paths), skipped) == (7, {})
+    for name, track in tracks.items():
+        assert len(track.states) == frames[name]
+        assert set(track.states) <= {FOUND, INTERPOLATED, LEFT_OUT}
+        assert (track.states == FOUND).mean() > 0.95
 
 
 def test_a_clip_that_hides_its_face_for_long_loses_those_frames_with_a_reason(
@@ -239,6 +244,57 @@ def test_what_cannot_be_read_is_skipped_by_name_and_the_rest_goes_through(few, s
     assert skipped["gone.mp4"].endswith("gone.mp4 does not exist.")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x93NUMPY\x01", "cannot be read"),
+        (b"", "cannot be read"),
+        (np.zeros((30, 5, 2)), r"float64 \(30, 5, 2\), not \(frames, 68, 2\)"),
+        (np.array([{"a": 1}], object), "cannot be read"),
+    ],
+    ids=["cut short", "empty", "of another shape", "pickled"],
+)
+def test_bad_landmarks_are_named_and_the_other_clips_go_through(
+    few, store, tmp_path, content, said
+):
+    path = tmp_path / "points.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, content, allow_pickle=True)
+    bad = with_landmarks(few.clips[0], path)
+
+    _, entries, _ = faces_of(replace(few, clips=(bad, *few.clips[1:])), store)
+
+    tracks, skipped = read(entries)
+    assert len(tracks) == len(few.clips) - 1
+    assert re.search(rf"points\.npy.*{said}", skipped[bad.clip])
+
+
+def test_more_shards_are_read_than_files_may_be_open(rendered, tmp_path):
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from fer_core.datasets import load\n"
+        "from search import preparing\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (25, 25))\n"
+        "manifest = load('synthetic', Path(sys.argv[1]))\n"
+        "made = preparing.faces(manifest, engine='data', store=Path(sys.argv[2]), workers=1,\n"
+        "    progress=lambda done, shards: None)\n"
+        "states = [f.track(c).states for f in made.faces for c in f.clips]\n"
+        "print(len(made.faces), len(states))\n"
+    )
+    command = [sys.executable, "-c", code, str(rendered), str(tmp_path / "store")]
+
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+
+    shards, clips = map(int, done.stdout.split() or [0, 0])
+    assert shards > 16, done.stderr
+    assert clips == 120
+
+
 def test_a_store_that_is_copied_to_another_place_gives_the_same_views(few, store, tmp_path):
     shards, entries, _ = faces_of(few, store)
     made = list(zip(shards, entries, strict=True))
@@ -255,15 +311,16 @@ def test_a_store_that_is_copied_to_another_place_gives_the_same_views(few, store
 
 
 def test_eyes_of_the_london_photographs_are_where_their_authors_put_them(london, store):
-    stills = sorted((london / "neutral").glob("*.jpg"))
-    _, entries, _ = faces_of(manifest_of(*map(clip_of, stills), root=london), store, "dlib")
+    manifest = load("folder", london)
+    _, entries, _ = faces_of(manifest, store, "dlib")
 
     tracks, _ = read(entries)
     errors = []
-    for path in stills:
+    for path in sorted((london / "neutral").glob("*.jpg")):
         hand = np.loadtxt(path.with_suffix(".pts189.txt"))[:2]  # the pupils
-        eyes = five_points(tracks[path.name].points[0])[:2]
+        eyes = five_points(tracks[f"neutral/{path.name}"].points[0])[:2]
         distance = np.linalg.norm(hand[1] - hand[0])
         errors.append(np.linalg.norm(eyes - hand, axis=1).mean() / distance)
-    assert len(tracks) >= 100
+    assert (len(manifest.clips), len(errors)) == (204, 102)
+    assert len(tracks) >= 200
     assert np.median(errors) < 0.06

@@ -113,6 +113,17 @@ def test_onset_to_apex_leaves_the_neutral_frames_and_the_hold_out():
     assert len(set(indices.tolist())) == 5
 
 
+def test_one_frame_from_onset_to_apex_is_the_apex():
+    points, everything = opening(60, onset=20, apex=40), np.ones(60, bool)
+
+    alone, *_, last = (
+        pick(points, everything, ClipConfig(frames=frames, sampling="onset_apex"))[-1]
+        for frames in (1, 2, 5)
+    )
+
+    assert alone == last == onset_and_apex(points)[1]
+
+
 @pytest.mark.parametrize("total", [1, 2, 30])
 def test_a_face_that_never_moves_has_an_onset_and_an_apex_all_the_same(total):
     onset, apex = onset_and_apex(still(total))
