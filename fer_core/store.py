@@ -4,6 +4,7 @@ An entry is `<stage>/<key>.npy`, read by memory map, and a JSON sidecar of the s
 written last: without it, or where size or hash differ, the entry is not there and is made again.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -94,6 +95,8 @@ class Store:
             except BlockingIOError:
                 yield False
             else:
+                for left in path.parent.glob(f".{key}.*.tmp"):  # by a maker that was killed
+                    left.unlink(missing_ok=True)
                 yield True
 
     def _path(self, stage: str, key: str) -> Path:
@@ -120,9 +123,11 @@ def _write(path: Path, fill: Any) -> str:
             os.fsync(file.fileno())
         digest = _sha256(name)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(name)
+        if isinstance(error, OSError) and error.errno is None:  # NumPy's, where the disk is full
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -1,6 +1,7 @@
 """Where trained weights lie on this machine; nothing here downloads."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 from fer_core.errors import WeightsError
@@ -27,9 +28,10 @@ def hub_checkpoint(name: str) -> Path:
 
     Raises: WeightsError where it is absent: it is never fetched.
     """
-    import torch  # here and not above: it takes half a gigabyte of memory
-
-    return existing(Path(torch.hub.get_dir()) / "checkpoints" / name)
+    # torch.hub.get_dir() says the same, and importing torch takes half a gigabyte of memory.
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", f"{cache}/torch")
+    return existing(Path(home).expanduser() / "hub" / "checkpoints" / name)
 
 
 def existing(path: Path) -> Path:

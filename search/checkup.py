@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_core import datasets, protocol
+from fer_core.config import ONE_FRAME, ClipConfig
 from fer_core.datasets.dataset import difference
 from fer_core.errors import DataError
 from fer_core.faces import follow
@@ -81,6 +82,8 @@ class Checked:
     manifest: Manifest
     prepared: Prepared | None  # None: no faces were looked for
     report: Report
+    engine: str  # of the landmarks
+    workers: int
 
 
 def check(
@@ -119,7 +122,22 @@ def check(
         )
         progress.say(f"{prepared.made} shards made in {prepared.seconds:.0f} s")
     report = _report(manifest, headers, prepared, expected, task=task, max_missing=max_missing)
-    return Checked(manifest, prepared, report)
+    return Checked(manifest, prepared, report, engine, workers)
+
+
+def prepare_view(checked: Checked, view: str, *, store: Path, progress: Progress) -> None:
+    """Make a view of the frames that are read of photographs, by published protocols, or else."""
+    published = datasets.DATASETS[checked.manifest.dataset].protocols.values()
+    fixed = [protocol.clip for protocol in published if protocol.clip]
+    preparing.views(
+        checked.manifest,
+        view=view,
+        clip=ONE_FRAME if checked.manifest.stills else next(iter(fixed), ClipConfig()),
+        engine=checked.engine,
+        store=store,
+        workers=checked.workers,
+        progress=progress.prepared,
+    )
 
 
 def _report(
@@ -157,7 +175,7 @@ def _report(
         faces=_counted(prepared) if prepared else None,
         forecast=expected,
         may_start=not against,
-        because=" ".join(against) or missing,
+        because="; ".join(against) or missing,
     )
 
 

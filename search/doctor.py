@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
-from fer_core.errors import DataError, FerError
+from fer_core.config import VIEWS
+from fer_core.errors import DataError, FerError, unknown
 from search import command
 from search import settings as settings_
 
 if TYPE_CHECKING:
     from search.checkup import Checked, Report
+    from search.cluster.progress import Progress
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _INTERRUPTED = "interrupted; what is prepared is kept, and the same command goes on."
+_MISSING = "Share of its clips that a study can do without."
 _GATHERED = ("ignored", "note")  # kinds of findings
 _LINES = 40  # of findings; --json has all
 
@@ -33,12 +36,11 @@ def main(
     store: Annotated[Path, Option(help="Folder of what studies share.")] = Path("store"),
     landmarks: Annotated[str, Option(help="auto, data, dlib or face_alignment.")] = "auto",
     task: Annotated[str | None, Option(help="emotion, authenticity or hidden.")] = None,
-    max_missing: Annotated[
-        float, Option(min=0, max=1, help="Share of its clips that a study can do without.")
-    ] = settings_.MAX_MISSING,
+    max_missing: Annotated[float, Option(min=0, max=1, help=_MISSING)] = settings_.MAX_MISSING,
     workers: Annotated[int | None, Option(min=1, help="Processes; else one a core.")] = None,
     sheet: Annotated[Path | None, Option(help="Draw faces to look at: a .png file.")] = None,
     sheet_subjects: Annotated[int, Option(min=1, help="Subjects on the sheet.")] = 8,
+    view: Annotated[list[str] | None, Option(help="Prepare this view too; repeatable.")] = None,
     quick: Annotated[bool, Option("--quick", help="Examine files, find no faces.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, Option("-q", help="Say nothing but the report.")] = False,
@@ -46,7 +48,7 @@ def main(
     """Say what of a dataset is missing, odd or unfit, and prepare its faces for every study."""
     with command.errors_said(_INTERRUPTED):
         settings_.check_names(dataset, task, landmarks)
-        _check_sheet(sheet, quick)
+        _check_asked(view or (), sheet, quick)
         from search import checkup  # OpenCV and torch take seconds, which --help has not
         from search.cluster.progress import Progress
 
@@ -62,6 +64,7 @@ def main(
                 quick=quick,
                 progress=progress,
             )
+            _prepare(checked, view or (), store.absolute(), progress)
             if sheet is not None:
                 _draw(checked, sheet, sheet_subjects)
         _print(checked.report, as_json)
@@ -69,8 +72,13 @@ def main(
             raise typer.Exit(DataError.exit_code)
 
 
-def _check_sheet(sheet: Path | None, quick: bool) -> None:
-    """Refuse a sheet that could not be written, before an hour's work and not after."""
+def _check_asked(views: Sequence[str], sheet: Path | None, quick: bool) -> None:
+    """Refuse what could not be made, before an hour's work and not after."""
+    for view in views:
+        if view not in VIEWS:
+            raise FerError(unknown("view", view, VIEWS))
+    if views and quick:
+        raise FerError("--view shows faces, and --quick finds none; leave one of them out.")
     if sheet is None:
         return
     if quick:
@@ -79,6 +87,14 @@ def _check_sheet(sheet: Path | None, quick: bool) -> None:
         raise FerError(f"--sheet is '{sheet}'; it must be the name of a .png file.")
     if sheet.is_dir() or not os.access(sheet.parent, os.W_OK):
         raise FerError(f"--sheet: {sheet} cannot be written; {sheet.parent} must be a folder.")
+
+
+def _prepare(checked: "Checked", named: Sequence[str], store: Path, progress: "Progress") -> None:
+    from search import checkup
+
+    for view in named:
+        progress.say(f"preparing the view {view}")
+        checkup.prepare_view(checked, view, store=store, progress=progress)
 
 
 def _draw(checked: "Checked", path: Path, subjects: int) -> None:
@@ -93,13 +109,14 @@ def _print(report: "Report", as_json: bool) -> None:
         print(json.dumps(asdict(report), indent=1))
         return
     from rich.table import Table
+    from rich.text import Text
 
     facts, listed = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
     for name, fact in _facts(report):
-        facts.add_row(name, fact)
+        facts.add_row(name, Text(fact))
     lines = list(_lines(report))
     for line in lines[:_LINES]:
-        listed.add_row(*line)
+        listed.add_row(*map(Text, line))
     command.show(facts)
     command.show(listed)
     if len(lines) > _LINES:

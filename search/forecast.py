@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from fer_core.errors import DataError
@@ -49,7 +50,7 @@ def forecast(
             break
         try:
             sizes = _probe(clips[i], engine)
-        except (DataError, OSError):
+        except (DataError, OSError, cv2.error):
             continue
         probed, size = probed + len(sizes), size + sum(sizes)
     if not probed:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_core.config import ClipConfig
 from fer_core.errors import DataError
-from fer_core.faces import prepare
+from fer_core.faces import prepare, present
 from fer_core.faces.tracks import Faces
 from fer_core.manifest import Manifest
 from fer_core.stages import Tally, gather, make
@@ -54,6 +55,26 @@ def faces(
     )
 
 
+def views(
+    manifest: Manifest,
+    *,
+    view: str,
+    clip: ClipConfig,
+    engine: str,
+    store: Path,
+    workers: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Make the stage `views` of a dataset for one view and window, in several processes."""
+    shared = Store(store)
+    device = "cuda" if view.startswith("frontal") and _has_gpu() else "cpu"
+    found = prepare.shards(manifest, engine, device_of(engine), Tally())
+    entries = gather(shared, found, Tally())
+    shards = present.shards(list(zip(found, entries, strict=True)), clip, view, None, device)
+    for made, missing in make(shared, shards, workers if device == "cpu" else 1):
+        progress(made, missing)
+
+
 def missing_share(manifest: Manifest, skipped: Mapping[str, str]) -> float:
     """Share of what should be clips that cannot be used."""
     lost = len(manifest.left_out) + len(skipped)
@@ -81,6 +102,10 @@ def device_of(engine: str) -> str:
     """Choose where the engine runs: dlib has the CPU only."""
     if engine != "face_alignment":
         return "cpu"
+    return "cuda" if _has_gpu() else "cpu"
+
+
+def _has_gpu() -> bool:
     import torch  # here and not above: it takes half a gigabyte of memory
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.cuda.is_available()

@@ -1,7 +1,7 @@
 """A contact sheet: faces of some subjects by emotion, a block a view, since people look."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from fer_core.errors import DataError
 from fer_core.faces.sampling import pick
 from fer_core.faces.tracks import Faces
 from fer_core.faces.views import views
-from fer_core.manifest import Manifest
+from fer_core.manifest import Clip, Manifest
+from fer_core.protocol import ascending
 from fer_core.store import write_atomically
 
 CELL, STEP, LEFT, TOP = 112, 114, 110, 76  # pixels: a cell, to the next, and what labels take
 WIDTH = 1750  # blocks stand abreast up to it
-_APEX = ClipConfig(sampling="onset_apex", frames=2)  # the second of them
+_APEX = ClipConfig(sampling="onset_apex", frames=1)
 _PAPER, _EMPTY, _INK, _FAINT, _POINT = "#ffffff", "#404040", "#101010", "#a0a0a0", "#00ff40"
 _POINT_SHARE = 1 / 220  # a point's radius, of the picture's side
 _FONT, _TITLE_FONT = ImageFont.load_default(13), ImageFont.load_default(20)
@@ -30,13 +31,17 @@ Face = tuple[NDArray[np.uint8], NDArray[np.floating]]  # picture (H, W, 3), and 
 
 
 def draw(path: Path, manifest: Manifest, faces: Sequence[Faces], *, subjects: int) -> None:
-    """Write the sheet as PNG: `subjects` rows, spread over the sorted subjects, in each block."""
-    places = _places(manifest)
-    names = sorted({row for row, _ in places.values()})
-    spread = np.linspace(0, len(names) - 1, min(subjects, len(names))).round().astype(int)
-    rows = [names[i] for i in spread]
-    columns = sorted({column for _, column in places.values()})
-    chosen = dict(_chosen(places, faces, set(rows)))
+    """Write the sheet as PNG: in each block a row for each of so many subjects, spread over all.
+
+    Where nobody knows the subjects, the rows are as many examples of each column, spread over it.
+    """
+    shards = {clip: shard for shard in faces for clip in shard.clips}
+    unknown = all(clip.subject == clip.clip for clip in manifest.clips)
+    choose = _examples if unknown else _by_subject
+    places = choose(manifest.clips, shards.keys(), subjects)
+    rows = ascending({row for row, _ in places})
+    columns = sorted({_column(clip) for clip in manifest.clips})
+    chosen = {place: _face(shards[clip], clip) for place, clip in places.items() if clip in shards}
     width, height = LEFT + len(columns) * STEP, TOP + len(rows) * STEP
     abreast = min(len(VIEWS), max(1, WIDTH // width))
     sheet = Image.new("RGB", (width * abreast, height * -(-len(VIEWS) // abreast)), _PAPER)
@@ -49,31 +54,44 @@ def draw(path: Path, manifest: Manifest, faces: Sequence[Faces], *, subjects: in
     write_atomically(path, png.getvalue())
 
 
-def _places(manifest: Manifest) -> dict[str, Place]:
-    """Give each clip its row and column; where nobody knows the subjects, rows are numbered."""
-    unknown = all(clip.subject == clip.clip for clip in manifest.clips)
-    places: dict[str, Place] = {}
-    counts: Counter[Column] = Counter()
-    for clip in manifest.clips:
-        column = clip.emotion, clip.authenticity or ""
-        counts[column] += 1
-        places[clip.clip] = f"{counts[column]:06d}" if unknown else clip.subject, column
+def _column(clip: Clip) -> Column:
+    return clip.emotion, clip.authenticity or ""
+
+
+def _spread(names: Sequence[str], count: int) -> list[str]:
+    """Take so many of the names, or all, from the first to the last."""
+    spread = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
+    return [names[i] for i in spread]
+
+
+def _by_subject(clips: Sequence[Clip], shown: Container[str], rows: int) -> dict[Place, str]:
+    """Give each place the first of its clips, of those that show a face if there is one."""
+    subjects = {*_spread(ascending({clip.subject for clip in clips}), rows)}
+    places: dict[Place, str] = {}
+    for clip in sorted(clips, key=lambda clip: clip.clip not in shown):
+        if clip.subject in subjects:
+            places.setdefault((clip.subject, _column(clip)), clip.clip)
     return places
 
 
-def _chosen(
-    places: Mapping[str, Place], faces: Sequence[Faces], rows: set[str]
-) -> Iterator[tuple[Place, Face]]:
-    """Give the first usable clip of each place, at the height of its expression."""
-    shards = {clip: shard for shard in faces for clip in shard.clips}
-    first: dict[Place, str] = {}
-    for clip, place in places.items():
-        if clip in shards and place[0] in rows:
-            first.setdefault(place, clip)
-    for place, clip in first.items():
-        track = shards[clip].track(clip)
-        apex = pick(track.points, track.usable, _APEX)[1:]
-        yield place, (track.pictures(apex)[0], track.crop_points(apex)[0])
+def _examples(clips: Sequence[Clip], shown: Container[str], rows: int) -> dict[Place, str]:
+    """Give the places of each column clips that show a face, spread over all of them."""
+    alike: dict[Column, list[str]] = defaultdict(list)
+    for clip in clips:
+        if clip.clip in shown:
+            alike[_column(clip)].append(clip.clip)
+    return {
+        (str(row), column): clip
+        for column, names in alike.items()
+        for row, clip in enumerate(_spread(names, rows), start=1)
+    }
+
+
+def _face(shard: Faces, clip: str) -> Face:
+    """Cut out the face of a clip at the height of its expression."""
+    track = shard.track(clip)
+    apex = pick(track.points, track.usable, _APEX)
+    return track.pictures(apex)[0], track.crop_points(apex)[0]
 
 
 def _fill(

@@ -9,6 +9,7 @@ papers report on the validation set, so that is the sealed test here.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -55,13 +56,16 @@ def _judge(path: Path) -> Verdict | None:
 
 
 def _verdict(code: str, part: str) -> Verdict:
+    with suppress(ValueError):  # 1.0 is 1, and what is no number is none of the codes
+        code = f"{float(code):g}"
     if code in OTHERS:
         return Ignored(f"it is labelled {OTHERS[code]}")
     return coded(code, EMOTIONS, part=part)
 
 
 OFFICIAL = Published(
-    about="the validation set sealed, a tenth of the training set held out to choose",
+    about="Mollahosseini et al. 2017's validation set sealed, a tenth of the training set held out "
+    "to choose",
     split=partial(official, parts=10, folds=1),
 )
 DATASET = Dataset(

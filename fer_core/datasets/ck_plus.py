@@ -50,9 +50,10 @@ def _judge(labels: dict[str, Path], path: Path) -> Verdict | None:
     return coded(code, EMOTIONS, subject=path.parent.name)
 
 
-def _folds(number: int) -> Published:
+def _folds(number: int, source: str) -> Published:
     return Published(
-        about=f"{number} folds by ascending subject in steps of {number}, the last three frames",
+        about=f"{number} folds by ascending subject in steps of {number}, the last three frames "
+        f"({source})",
         split=partial(in_turn, folds=number),
         clip=ClipConfig(sampling="last", frames=3),
     )
@@ -62,5 +63,8 @@ CLASSES = dict(zip(EMOTIONS.values(), COUNTS, strict=True))
 DATASET = Dataset(
     manifest=manifest,
     totals=(Totals(source="Lucey et al. 2010", clips=327, subjects=118, classes=CLASSES),),
-    protocols={"10fold": _folds(10), "8fold": _folds(8)},
+    protocols={
+        "10fold": _folds(10, "the lists of Emotion-FAN, Meng et al. 2019"),
+        "8fold": _folds(8, "usual besides 10: the survey of Li and Deng 2020"),
+    },
 )

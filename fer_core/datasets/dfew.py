@@ -59,7 +59,8 @@ DATASET = Dataset(
     totals=(Totals(source="fold 1 of its tables", clips=9_356 + 2_341),),
     protocols={
         f"fold{fold}": Published(
-            about=f"the test clips of fold {fold} sealed, those of the other folds choose in turn",
+            about=f"the test clips of fold {fold} of Jiang et al. 2020 sealed, those of its other "
+            "folds choose in turn",
             split=partial(_fold, fold=fold),
         )
         for fold in FOLDS

@@ -85,8 +85,8 @@ def _judge(path: Path) -> Verdict | None:
 
 
 OFFICIAL = Published(
-    about="Training trains, PublicTest chooses, PrivateTest is sealed; image folders have no "
-    "PublicTest, and fifths of train choose in turn",
+    about="Training trains, PublicTest chooses, PrivateTest is sealed (Goodfellow et al. 2013); "
+    "image folders have no PublicTest, and fifths of train choose in turn",
     split=official,
 )
 CLASSES = dict(zip(EMOTIONS.values(), COUNTS, strict=True))

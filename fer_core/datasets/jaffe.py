@@ -26,8 +26,12 @@ def _judge(path: Path) -> Verdict | None:
     return Labels(subject=match[1], emotion=LETTERS[match[2]])
 
 
+LOSO = Published(
+    about="each of the ten subjects is a fold (usual by the survey of Li and Deng 2020)",
+    split=leave_one_out,
+)
 DATASET = Dataset(
     manifest=partial(by_place, "jaffe", judge=_judge),
     totals=(Totals(source="Lyons et al. 1998", clips=213, subjects=10),),
-    protocols={"loso": Published(about="each of the ten subjects is a fold", split=leave_one_out)},
+    protocols={"loso": LOSO},
 )

@@ -34,7 +34,10 @@ def _judge(path: Path, *, angles: tuple[str, ...]) -> Verdict | None:
 def _dataset(name: str, angles: tuple[str, ...]) -> Dataset:
     classes = {LETTERS[emotion]: 2 * 70 * len(angles) for emotion in EMOTIONS}
     clips = sum(classes.values())
-    about = "ten folds of subjects, both sessions of each together, dealt out in ascending order"
+    about = (
+        "ten folds of subjects, both sessions of each together, dealt out in ascending order; the "
+        "project's own, for want of a published subject-independent one"
+    )
     return Dataset(
         manifest=partial(by_place, name, judge=partial(_judge, angles=angles)),
         totals=(Totals(source="kdef.se", clips=clips, subjects=70, classes=classes),),

@@ -40,7 +40,8 @@ def _judge(path: Path) -> Verdict | None:
 
 
 TEN_FOLD = Published(
-    about="ten folds of subjects, dealt out in ascending order; the middle three frames",
+    about="ten folds of subjects, the middle three frames (usual by the survey of Li and Deng "
+    "2020), dealt out in ascending order",
     split=partial(in_turn, folds=10),
     clip=ClipConfig(sampling="middle", frames=3),
 )

@@ -75,7 +75,8 @@ TOTALS = Totals(
     source="Zhao et al. 2011", clips=480, subjects=80, classes=dict.fromkeys(EMOTIONS, 80)
 )
 TEN_FOLD = Published(
-    about="ten folds of eight subjects in ascending order, the last three frames of each sequence",
+    about="ten folds of eight subjects in ascending order, the last three frames of each sequence "
+    "(FN2EN, Ding et al. 2017, and others)",
     split=partial(in_blocks, folds=10),
     clip=ClipConfig(sampling="last", frames=3),
 )

@@ -38,7 +38,9 @@ def _judged(table: Path, ending: str) -> Iterator[tuple[Path, Verdict]]:
 
 
 def _dataset(name: str, ending: str) -> Dataset:
-    about = "the test list sealed, the training list in five folds of equal class shares"
+    about = (
+        "Li et al. 2017's test list sealed, the training list in five folds of equal class shares"
+    )
     return Dataset(
         manifest=partial(_manifest, name=name, ending=ending),
         totals=(Totals(source="Li et al. 2017", clips=12_271 + 3_068),),

@@ -85,7 +85,8 @@ DATASET = Dataset(
     totals=(_totals("Kulkarni et al. 2018", 50), _totals("the challenge's training part", 40)),
     protocols={
         "10fold": Published(
-            about="ten folds of five subjects in ascending order",
+            about="ten folds of five subjects in ascending order; the project's own, for want of a "
+            "published list",
             split=partial(in_blocks, folds=10),
         ),
         "challenge": Published(

@@ -138,7 +138,8 @@ def _render_subject(folder: Path, record: Record, subject: int) -> None:
 def _with_landmarks(clip: Clip) -> Clip:
     beside = clip.path.with_suffix(".landmarks.npy")
     path = clip.path / "landmarks.npy" if clip.path.is_dir() else beside
-    return replace(clip, landmarks=path, landmarks_sha256=file_sha256(path))
+    known = file_sha256(path) if path.is_file() else None  # the clip is skipped where it is gone
+    return replace(clip, landmarks=path, landmarks_sha256=known)
 
 
 def _is_there(root: Path, wanted: Record) -> bool:

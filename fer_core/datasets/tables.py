@@ -7,28 +7,24 @@ from pathlib import Path
 
 from fer_core.errors import DataError
 
-DEEPEST = 6  # levels below the root at which a table is looked for
 
-
-def find(root: Path, pattern: str) -> Path | None:
-    """Find the file or folder of that name, or end of a path, that lies nearest to the root."""
-    folders = [root]
-    for _ in range(DEEPEST):
-        below = sorted(path for folder in folders for path in folder.iterdir())
-        if found := [path for path in below if path.match(pattern)]:
-            return found[0]
-        folders = [path for path in below if os.path.isdir(path) and os.access(path, os.R_OK)]
+def find(root: Path, name: str) -> Path | None:
+    """Find a file or folder in the root, or else at most two folders below: images lie deeper."""
+    for folders in ([root], root.glob("*/"), root.glob("*/*/")):
+        for folder in sorted(folders):
+            if os.path.lexists(folder / name):
+                return folder / name
     return None
 
 
-def need(root: Path, pattern: str) -> Path:
+def need(root: Path, name: str) -> Path:
     """Find a file as `find` does.
 
     Raises: DataError where there is none.
     """
-    found = find(root, pattern)
+    found = find(root, name)
     if found is None:
-        raise DataError(f"{root} holds no {pattern}; see README, Datasets.")
+        raise DataError(f"{root} holds no {name}; see README, Datasets.")
     return found
 
 

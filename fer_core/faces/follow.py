@@ -13,6 +13,7 @@ from fer_core.faces.landmarks import Finder
 FOUND, INTERPOLATED, LEFT_OUT = 1, 2, 3  # states of a frame
 LONGEST_GAP = 12  # frames; half a second at 25 a second, in which a face moves little
 REACH = 1.8  # side of the cut as a multiple of the points' extent: an aligned view fits in, turned
+LARGEST = 4.0  # the same as a multiple of the frame: no face that is seen is larger
 CUT_PIXELS = 320  # its largest side: eyes are about 80 pixels apart, as in a view of 224
 JPEG_QUALITY = 95
 
@@ -85,11 +86,11 @@ def cut(image: Image, points: Points) -> Cut:
     Raises: DataError where the points span no face.
     """
     low, high = points.min(axis=0), points.max(axis=0)
-    side = round(REACH * float((high - low).max()))
-    if side < 1:
-        raise DataError(f"face landmarks around {low.tolist()} span no face; they must differ.")
-    left, top = (int(corner) for corner in np.floor((low + high - side) / 2))
     height, width = image.shape[:2]
+    side = round(REACH * float((high - low).max()))
+    if not 1 <= side <= LARGEST * max(height, width):
+        raise DataError(f"face landmarks from {low.tolist()} to {high.tolist()} span no face.")
+    left, top = (int(corner) for corner in np.floor((low + high - side) / 2))
     part = image[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
     if not part.size:
         raise DataError(f"face landmarks around {low.tolist()} lie outside the frame.")

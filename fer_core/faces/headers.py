@@ -4,6 +4,7 @@ A still is opened by Pillow, which reads on demand, and searched for its end mar
 images of a folder. A video is demuxed: every packet is seen and none decoded.
 """
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.video.stream import VideoStream
 from PIL import Image, ImageFile
 
 from fer_core.errors import DataError
 from fer_core.manifest import Clip, is_image
 
 LEAST_YIELD = 0.95  # of what a container declares; sound files were seen to fall short by 3 %
+_DURATION = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # Matroska's tag of a stream, as muxers write it
 _ENDS = {  # start of a file: (mark, what must follow its last occurrence if the file is whole)
     b"\xff\xd8": (b"\xff\xda", b"\xff\xd9"),  # JPEG: start of scan, end of image
     b"\x89PNG": (b"IDAT", b"IEND"),
@@ -69,11 +72,31 @@ def shortfall(container: InputContainer, frames: int, seconds: float) -> str | N
         return f"it declares {stream.frames} frames and yields {frames}"
     if stream.frames or stream.average_rate is None:
         return None
-    declared = (container.duration or 0) / av.time_base
+    own = _own_seconds(stream)
+    declared = (container.duration or 0) / av.time_base if own is None else own
     seconds += float(1 / stream.average_rate)  # the last frame lasts, too
-    if seconds < LEAST_YIELD * declared:
-        return f"it declares {declared:.2f} s and yields {seconds:.2f} s"
+    if seconds >= LEAST_YIELD * declared:
+        return None
+    if own is None and _last_seconds(container) >= LEAST_YIELD * declared:
+        return None  # the container lasts as long as its sound, which outlasts the picture
+    return f"it declares {declared:.2f} s and yields {seconds:.2f} s"
+
+
+def _own_seconds(stream: VideoStream) -> float | None:
+    """Read how long the picture is to last, where it is told apart from the sound."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if tag := _DURATION.fullmatch(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = map(float, tag.groups())
+        return 3600 * hours + 60 * minutes + seconds
     return None
+
+
+def _last_seconds(container: InputContainer) -> float:
+    """Find where the last packet of any stream ends, in the file anew: not every one rewinds."""
+    with av.open(container.name) as again:
+        packets = (packet for packet in again.demux() if packet.size)
+        return max(float(((p.pts or 0) + (p.duration or 0)) * p.time_base) for p in packets)
 
 
 def _folder(path: Path) -> Header:

@@ -1,6 +1,7 @@
 """The first stored stage, `faces`: each clip decoded once, its face followed and cut out."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
@@ -8,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from fer_core.errors import DataError
@@ -47,7 +49,7 @@ def _groups(clips: Sequence[Clip], size: int) -> Iterator[list[Clip]]:
     group: list[Clip] = []
     for clip in clips:
         group.append(clip)
-        ends = hashlib.sha256(clip.clip.encode()).digest()[0] % size == 0
+        ends = hashlib.sha256(os.fsencode(clip.clip)).digest()[0] % size == 0
         if ends or len(group) == 2 * size:
             yield group
             group = []
@@ -89,8 +91,8 @@ def _make(
         except DataError as error:
             meta["skipped"][clip.clip] = str(error)
             continue
-        except OSError as error:
-            meta["skipped"][clip.clip] = f"{clip.path} cannot be read: {error.strerror}."
+        except (OSError, cv2.error) as error:
+            meta["skipped"][clip.clip] = f"{clip.path} cannot be read: {_said(error)}."
             continue
         meta["clips"][clip.clip] = (len(files), len(files) + len(clip_files))
         rows.append(clip_rows)
@@ -146,9 +148,15 @@ def _given(path: Path | None) -> Array:
         points: Array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"landmarks {path} cannot be read: {error}") from error
+    if not isinstance(points, np.ndarray):
+        raise DataError(f"landmarks {path} are no .npy array.")
     if points.ndim != 3 or points.shape[1:] != (68, 2) or points.dtype.kind not in "fiu":
         raise DataError(f"landmarks {path} are {points.dtype} {points.shape}, not (frames, 68, 2).")
     return points.astype(np.float32)
+
+
+def _said(error: OSError | cv2.error) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error).splitlines()[0]
 
 
 def _note(states: Array, others: int) -> str:

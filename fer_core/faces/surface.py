@@ -91,6 +91,7 @@ def load(path: Path) -> Surface:
     Raises: ConfigError for a file that is none of these, or no symmetric face.
     """
     vertices, landmarks = _read(path)
+    sha256 = hashlib.sha256(vertices.tobytes() + landmarks.tobytes()).hexdigest()
     fit = _procrustes(landmarks, mean_face.landmarks())
     vertices, landmarks = fit(vertices), fit(landmarks)
     away = landmarks - mean_face.landmarks()
@@ -108,7 +109,7 @@ def load(path: Path) -> Surface:
     vertices = vertices[vertices[:, 2] > mean_face.height(vertices[:, :2]) - BEHIND]
     both = np.concatenate([vertices, vertices * FLIP])
     depth = _foremost(frame.project(both), both[:, 2])
-    return _sampled(landmarks, frame, depth, hashlib.sha256(path.read_bytes()).hexdigest())
+    return _sampled(landmarks, frame, depth, sha256)
 
 
 def _read(path: Path) -> tuple[Array, Array]:

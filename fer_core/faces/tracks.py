@@ -90,7 +90,7 @@ def packed(rows: Array, files: Sequence[bytes]) -> Array:
     """Join records, which have the fields of PLACE, and the JPEG file of each to bytes (N,)."""
     lengths = np.array([len(file) for file in files], np.int64)
     rows["start"], rows["bytes"] = np.cumsum(lengths) - lengths, lengths
-    return np.frombuffer(rows.tobytes() + b"".join(files), np.uint8)
+    return np.frombuffer(b"".join([rows.tobytes(), *files]), np.uint8)
 
 
 def unpacked(array: Array, kind: np.dtype[np.void], rows: int) -> tuple[Array, Array]:

@@ -56,8 +56,8 @@ class Progress:
             self.say(self._status)
 
     def prepared(self, done: int, shards: int) -> None:
-        """Say how far the finding of faces is; shards are about equally long."""
-        self._status = f"faces found in {done} of {shards} shards"
+        """Say how far the making of a stage is; shards are about equally long."""
+        self._status = f"prepared {done} of {shards} shards"
         tenth = max(1, shards // 10)
         if self._live is None and (done % tenth == 0 or done == shards):
             self.say(self._status)

@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,28 @@ def test_a_split_survives_json():
     made = split(manifest())
 
     assert protocol.from_json(made.to_json()) == made
+
+
+def test_where_each_clip_is_a_subject_classes_are_shared_out_evenly_and_in_no_time():
+    split(manifest())  # scikit-learn takes a second to load
+    names = [f"{number:05d}" for number in range(36_000)]
+    emotion_of = {name: "anger" if i % 100 else "sadness" for i, name in enumerate(names)}
+    started = time.process_time()
+
+    made = protocol.sealed_and_folds(names, list(emotion_of.values()))
+
+    assert time.process_time() - started < 4  # 17 s where groups are sought among as many clips
+    sides = [made.sealed, *made.folds]
+    assert sorted(name for side in sides for name in side) == names
+    assert [sum(emotion_of[n] == "sadness" for n in side) for side in sides] == [72, 57, 57, 58, 58, 58]
+
+
+def test_a_split_of_subjects_with_several_clips_stays_what_it_was():
+    assert split(manifest(20)).split_sha256.startswith("98f59f8b")
+
+
+def test_subjects_ascend_by_the_numbers_in_their_names():
+    assert protocol.ascending({"s10", "s9", "s²", "1", "s9b"}) == ["1", "s9", "s9b", "s10", "s²"]
 
 
 def test_too_few_subjects_are_refused_with_the_number_that_would_do():

@@ -164,3 +164,28 @@ def test_a_corrupt_shard_is_made_again(tmp_path):
 
     assert entries[2].array.tolist() == [2, 2, 2]
     assert tally.work.stages_made == 1
+
+
+def test_what_a_killed_maker_left_is_removed_by_the_next_one(tmp_path):
+    store = Store(tmp_path)
+    store.put("views", "a", np.zeros(3), {})
+    half = tmp_path / "views" / ".b.npy.0123.tmp"
+    half.write_bytes(b"half")
+
+    with store.lease("views", "a"):
+        kept = half.exists()
+    with store.lease("views", "b") as leased:
+        assert leased
+
+    assert (kept, half.exists()) == (True, False)
+
+
+def test_an_entry_keeps_no_file_open(tmp_path):
+    store = Store(tmp_path)
+    before = len(os.listdir("/proc/self/fd"))
+
+    entries = [store.put("views", str(i), np.arange(100), {}) for i in range(20)]
+    sums = [int(entry.array.sum()) for entry in entries]
+
+    assert sums == [4950] * 20
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer_core.config import ClipConfig
 from fer_core.datasets import load
 from fer_core.errors import DataError
+from fer_core.faces import prepare, present
+from fer_core.stages import Tally, gather
+from fer_core.store import Store
 from search import preparing
 
 ROOT = Path(__file__).parents[2]
@@ -146,3 +150,19 @@ def test_four_seconds_at_100_frames_of_1280x960_are_prepared_in_under_500_mb(ren
     frames, mebibytes = done.stdout.split()
     assert int(frames) == 400, done.stderr
     assert float(mebibytes) < 500
+
+
+def test_a_view_is_made_by_several_processes_and_a_trial_finds_it(few, tmp_path):
+    told = []
+    prepared(few, tmp_path)
+    asked = {"view": "frontal_soft", "clip": ClipConfig(), "engine": "data", "store": tmp_path}
+
+    for _ in range(2):
+        preparing.views(few, **asked, workers=2, progress=lambda *counts: told.append(counts))
+
+    found = prepare.shards(few, "data", "cpu", Tally())
+    made = list(zip(found, gather(Store(tmp_path), found, Tally()), strict=True))
+    tally = Tally()
+    gather(Store(tmp_path), present.shards(made, ClipConfig(), "frontal_soft", None, "cpu"), tally)
+    assert told == [(i + 1, len(found)) for i in range(len(found))]
+    assert (tally.work.stages_made, tally.work.stages_read) == (0, len(found))

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -143,6 +144,36 @@ def test_where_nobody_knows_the_subjects_rows_hold_examples(tmp_path, clips):
     image = np.asarray(Image.open(tmp_path / "sheet.png"))
     shown = cells(block(image, "crop", rows=3, columns=2), rows=3, columns=2)
     assert [sum(not is_empty(row[x]) for row in shown) for x in (0, 1)] == [3, 1]
+
+
+def test_where_nobody_knows_the_subjects_each_column_is_filled_from_all_of_its_clips(
+    tmp_path, rendered
+):
+    root = tmp_path / "unlike"
+    for emotion, count in (("anger", 12), ("disgust", 4), ("sadness", 2)):
+        (root / emotion).mkdir(parents=True)
+        for number in range(count):
+            clip = rendered / "FakeTrue_DB" / "1" / f"N2{emotion[0].upper()}.MP4"
+            frames = list(video.frames(clip))
+            cv2.imwrite(root / emotion / f"{number:02d}_a.png", frames[-1 - number][..., ::-1])
+    manifest, faces = prepared(root, "folder", tmp_path / "store")
+    strangers = tuple(replace(clip, subject=clip.clip) for clip in manifest.clips)
+
+    sheet.draw(tmp_path / "sheet.png", replace(manifest, clips=strangers), faces, subjects=4)
+
+    image = np.asarray(Image.open(tmp_path / "sheet.png"))
+    shown = cells(block(image, "crop", rows=4, columns=3), rows=4, columns=3)
+    assert [sum(not is_empty(row[x]) for row in shown) for x in range(3)] == [4, 4, 2]
+    assert len({row[0].tobytes() for row in shown}) == 4
+
+
+def test_subjects_are_spread_in_the_order_of_their_numbers(tmp_path, clips):
+    (clip, *_) = datasets.load("folder", clips).clips
+    people = [replace(clip, subject=subject, clip=subject) for subject in ("1", "10", "2")]
+
+    places = sheet._by_subject(people, set(), 2)
+
+    assert {subject for subject, _ in places} == {"1", "10"}
 
 
 def test_long_names_are_shortened_to_their_place():

@@ -333,20 +333,23 @@ def affectnet_lists(root):
 
 
 def affectnet_sets(root):
-    """The release of eight labels: annotations are arrays of one text; one is missing."""
+    """The release of eight labels: an annotation is an array of one text or number, or missing."""
     tree = Tree()
-    shown = [("train", 0), ("train", 1), ("train", 7), ("val", 6), ("val", 0)]
+    shown = [("train", "0"), ("train", "1.0"), ("train", 7.0), ("val", 6), ("val", "0")]
     for number, (part, code) in enumerate(shown):
-        emotion = AFFECT_NAMES[code]
+        emotion = AFFECT_NAMES[int(float(code))]
         place = f"{part}_set/images/{number}.jpg"
         save_image(root / place, faces(number, emotion)[0])
         notes = root / f"{part}_set" / "annotations"
         notes.mkdir(exist_ok=True)
-        np.save(notes / f"{number}_exp.npy", np.array(str(code)))
+        np.save(notes / f"{number}_exp.npy", np.array(code))
         np.save(notes / f"{number}_val.npy", np.array("-0.3"))
         tree.add(place, None, emotion, None, "test" if part == "val" else "train")
-    save_image(root / "val_set" / "images" / "99.jpg", faces(7, "sadness")[0])
-    tree.left_out.append("val_set/images/99.jpg")
+    for number, code in ((97, "1.5"), (98, "happy"), (99, None)):
+        save_image(root / "val_set" / "images" / f"{number}.jpg", faces(number % 9, "sadness")[0])
+        tree.left_out.append(f"val_set/images/{number}.jpg")
+        if code:
+            np.save(root / "val_set" / "annotations" / f"{number}_exp.npy", np.array(code))
     return tree
 
 

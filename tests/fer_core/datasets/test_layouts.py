@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_core.datasets import DATASETS, load
+from fer_core.datasets import DATASETS, load, tables
 from fer_core.errors import DataError
 from fer_core.labels import EMOTIONS
 
@@ -286,6 +286,22 @@ def test_a_table_that_cannot_be_opened_is_named(tmp_path):
 
     with pytest.raises(DataError, match=r"fer2013\.csv cannot be read: Too many levels"):
         load("fer2013", tmp_path)
+
+
+@pytest.mark.parametrize("above", [".", "AffectNet"])
+def test_a_table_may_lie_in_folders_around_it(above, own_tree, tmp_path):
+    root, dataset, tree = own_tree("affectnet")
+    outer = tmp_path / "outer"
+    shutil.copytree(root, outer / above)
+
+    assert len(load(dataset, outer).clips) == len(tree.rows)
+
+
+def test_no_table_is_looked_for_among_images(tmp_path):
+    (tmp_path / "train_set" / "images" / "deep").mkdir(parents=True)
+    (tmp_path / "train_set" / "images" / "deep" / "fer2013.csv").touch()
+
+    assert tables.find(tmp_path, "fer2013.csv") is None
 
 
 def test_where_all_is_left_out_the_first_reason_is_told(tmp_path):

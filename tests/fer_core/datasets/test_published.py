@@ -1,5 +1,6 @@
 """Protocols and totals, on manifests as complete copies give them."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +72,13 @@ def test_a_published_protocol_puts_every_subject_of_a_complete_copy_on_one_side(
     assert given.name == key
     assert all(given.folds)
     assert sorted((*given.sealed, *given.development)) == list(manifest.subjects)
+
+
+@pytest.mark.parametrize(("name", "key"), PUBLISHED)
+def test_a_published_protocol_says_who_published_it_or_that_nobody_did(name, key):
+    about = DATASETS[name].protocols[key].about
+
+    assert re.search(r"\b20\d\d\b|the project's own, for want of", about)
 
 
 @pytest.mark.parametrize(("name", "key"), PUBLISHED)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_core.errors import DataError
 from fer_core.faces import video
 from fer_core.faces.headers import Header, header
 from fer_core.manifest import Clip
@@ -33,6 +34,31 @@ def write_video(path, options=None):
             image = noise.integers(0, 255, (48, 64, 3), np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
+    return path
+
+
+def write_video_with_sound(path, seconds=3.0):
+    """Write 2.4 s of picture and more of sound, interleaved as they are heard."""
+    picture, sound = {".webm": ("libvpx", "libopus"), ".flv": ("flv", "mp3")}.get(
+        path.suffix, ("mpeg4", "mp2")
+    )
+    noise, rate = np.random.default_rng(0), 44_100 if sound == "mp3" else 48_000
+    with av.open(path, "w") as container:
+        stream = container.add_stream(picture, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        voice = container.add_stream(sound, rate=rate, layout="mono")
+        fitted = av.AudioResampler(voice.format, voice.layout, rate, voice.frame_size)
+        for i in range(int(25 * seconds)):
+            if i < 60:
+                image = noise.integers(0, 255, (48, 64, 3), np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            wave = noise.normal(0, 3000, (1, rate // 25)).astype(np.int16)
+            heard = av.AudioFrame.from_ndarray(wave, "s16", "mono")
+            heard.sample_rate, heard.pts = rate, i * rate // 25
+            for frame in fitted.resample(heard):
+                container.mux(voice.encode(frame))
+        container.mux(stream.encode())
+        container.mux(voice.encode())
     return path
 
 
@@ -150,6 +176,42 @@ def test_a_video_cut_within_a_packet_is_refused_though_nearly_all_of_it_is_there
     path = cut(write_video(tmp_path / "a.mp4", {"movflags": "faststart"}), 0.98)
 
     assert "it is damaged or cut short at frame" in (header(clip_at(path)).fault or "")
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".flv", ".mp4", ".avi"])
+def test_sound_that_outlasts_the_picture_cuts_nothing_short(tmp_path, suffix):
+    path = write_video_with_sound(tmp_path / f"a{suffix}")
+
+    assert header(clip_at(path)) == Header(60, (64, 48))
+    assert sum(1 for _ in video.frames(path)) == 60
+
+
+@pytest.mark.parametrize("share", [0.7, 0.5, 0.1])
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".flv", ".mp4", ".avi"])
+def test_a_video_with_sound_cut_short_is_refused(tmp_path, suffix, share):
+    path = cut(write_video_with_sound(tmp_path / f"a{suffix}"), share)
+
+    assert header(clip_at(path)).fault is not None
+    with pytest.raises(DataError):
+        list(video.frames(path))
+
+
+@pytest.mark.parametrize("share", [0.9, 0.7, 0.3])
+@pytest.mark.parametrize("emotion", ["ANG", "FEA", "SAD"])  # the last two without a corrupt packet
+def test_a_real_video_with_sound_cut_short_is_refused(shared_data, tmp_path, emotion, share):
+    name = f"1001_DFA_{emotion}_XX.flv"
+    (tmp_path / name).write_bytes((shared_data / "video" / name).read_bytes())
+    path = cut(tmp_path / name, share)
+
+    assert "cut short" in (header(clip_at(path)).fault or "")
+
+
+@pytest.mark.parametrize("said", ["long", "00:00:nan", ""])
+def test_a_duration_that_is_none_is_passed_over(tmp_path, said):
+    path = write_video_with_sound(tmp_path / "a.mkv")
+    path.write_bytes(path.read_bytes().replace(b"00:00:02.400000000", said.encode().ljust(18)))
+
+    assert header(clip_at(path)).frames == 60
 
 
 @pytest.mark.parametrize("content", ["", "not a film\n" * 50])

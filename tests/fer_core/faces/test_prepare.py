@@ -251,8 +251,9 @@ def test_what_cannot_be_read_is_skipped_by_name_and_the_rest_goes_through(few, s
         (b"", "cannot be read"),
         (np.zeros((30, 5, 2)), r"float64 \(30, 5, 2\), not \(frames, 68, 2\)"),
         (np.array([{"a": 1}], object), "cannot be read"),
+        (None, "cannot be read"),
     ],
-    ids=["cut short", "empty", "of another shape", "pickled"],
+    ids=["cut short", "empty", "of another shape", "pickled", "absent"],
 )
 def test_bad_landmarks_are_named_and_the_other_clips_go_through(
     few, store, tmp_path, content, said
@@ -260,15 +261,34 @@ def test_bad_landmarks_are_named_and_the_other_clips_go_through(
     path = tmp_path / "points.npy"
     if isinstance(content, bytes):
         path.write_bytes(content)
-    else:
+    elif content is not None:
         np.save(path, content, allow_pickle=True)
-    bad = with_landmarks(few.clips[0], path)
+    bad = replace(few.clips[0], landmarks=path)
 
     _, entries, _ = faces_of(replace(few, clips=(bad, *few.clips[1:])), store)
 
     tracks, skipped = read(entries)
     assert len(tracks) == len(few.clips) - 1
     assert re.search(rf"points\.npy.*{said}", skipped[bad.clip])
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e9, 1e30])
+def test_landmarks_beyond_any_frame_are_no_face(few, store, tmp_path, factor):
+    points = np.load(few.clips[0].landmarks).astype(np.float64)
+    np.save(tmp_path / "points.npy", (points - points.mean()) * factor)
+    wild = with_landmarks(few.clips[0], tmp_path / "points.npy")
+
+    _, entries, _ = faces_of(replace(few, clips=(wild, *few.clips[1:])), store)
+
+    assert "span no face" in read(entries)[1][wild.clip]
+
+
+def test_a_name_that_is_no_utf_8_is_a_name(few, store):
+    odd = replace(few.clips[0], clip=os.fsdecode(b"FakeTrue_DB/1/\xff.MP4"))
+
+    _, entries, _ = faces_of(replace(few, clips=(*few.clips[1:], odd)), store)
+
+    assert odd.clip in read(entries)[0]
 
 
 def test_more_shards_are_read_than_files_may_be_open(rendered, tmp_path):

@@ -113,6 +113,18 @@ def test_surfaces_are_told_apart_by_what_is_in_their_files(tmp_path):
     assert load(face(tmp_path, landmarks=lower)).sha256 != first
 
 
+def test_the_landmarks_beside_a_mesh_are_part_of_what_it_is(tmp_path):
+    path = written_obj(tmp_path)
+    first, again = load(path).sha256, load(path).sha256
+    marks = np.loadtxt(path.with_suffix(".landmarks.txt"), dtype=int)
+    marks[8] = marks[0] - 1  # the chin: another vertex
+
+    np.savetxt(path.with_suffix(".landmarks.txt"), marks, fmt="%d")
+
+    assert again == first
+    assert load(path).sha256 != first
+
+
 def test_a_lopsided_surface_is_refused(tmp_path):
     landmarks = mean_face.landmarks().copy()
     landmarks[48, 1] += 0.1
