@@ -6,11 +6,12 @@ folder. Without such a table a file `<label>/<subject>_<anything>.jpg` tells bot
 as they are.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from fer_core.datasets.dataset import Dataset
-from fer_core.datasets.media import MEDIA_SUFFIXES, Faulty, Labels, Verdict, by_table, walk
+from fer_core.datasets.media import MEDIA_SUFFIXES, Faulty, Ignored, Labels, Verdict, by_table, walk
 from fer_core.datasets.tables import header, rows
 from fer_core.errors import DataError, unknown
 from fer_core.labels import AUTHENTICITIES, Authenticity
@@ -62,8 +63,12 @@ def _by_table(root: Path, table: Path) -> Iterator[tuple[Path, Verdict]]:
 
 def _by_place(root: Path) -> Iterator[tuple[Path, Verdict]]:
     def judge(path: Path) -> Verdict | None:
-        if path.suffix.lower() not in MEDIA_SUFFIXES or path.parent.parent != root:
+        if path.parent == root or os.path.isdir(path):
             return None
+        if path.suffix.lower() not in MEDIA_SUFFIXES:
+            return Ignored("it is neither an image nor a video that is read")
+        if path.parent.parent != root:
+            return Ignored("it lies deeper than <label>/<subject>_<anything>")
         subject, underscore, _ = path.stem.partition("_")
         if not subject or not underscore:
             return Faulty("its name does not begin with a subject and an underscore")

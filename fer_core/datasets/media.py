@@ -132,6 +132,8 @@ def _found(root: Path, path: Path, verdict: Verdict) -> Found:
         if reason := _fault(path):
             return name, Faulty(reason)
         return name, clip(path, name, verdict, file_sha256(path))
+    except ValueError as error:  # a name that no file can have
+        return name, Faulty(f"it cannot be read: {error}")
     except OSError as error:
         return name, Faulty(_said(path, error))
 

@@ -29,9 +29,12 @@ def need(root: Path, name: str) -> Path:
 
 
 def header(table: Path) -> list[str]:
-    """Read the names of a table's columns, in lower case."""
+    """Read the names of a table's columns, in lower case; none of what is no table."""
     with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return [name.strip().lower() for name in next(csv.reader(file), [])]
+        try:
+            return [name.strip().lower() for name in next(csv.reader(file), [])]
+        except csv.Error:
+            return []
 
 
 def rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -5,6 +5,7 @@ images of a folder. A video is demuxed: every packet is seen and none decoded.
 """
 
 import re
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,8 @@ from fer_core.manifest import Clip, is_image
 
 LEAST_YIELD = 0.95  # of what a container declares; sound files were seen to fall short by 3 %
 _DURATION = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # Matroska's tag of a stream, as muxers write it
-_ENDS = {  # start of a file: (mark, what must follow its last occurrence if the file is whole)
-    b"\xff\xd8": (b"\xff\xda", b"\xff\xd9"),  # JPEG: start of scan, end of image
-    b"\x89PNG": (b"IDAT", b"IEND"),
-}
+_JPEG_END, _JPEG_SCAN = 0xD9, 0xDA  # markers, ITU-T T.81, table B.1
+_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # what ends a scan: no stuffing, no restart
 _ORIENTATION = 0x0112  # Exif 2.32, table 4; 1 is upright
 _GREY = {"1", "L", "I", "F"}  # first bands of Pillow's modes without colour
 
@@ -55,11 +54,27 @@ def header(clip: Clip) -> Header:
 
 
 def is_cut_short(data: bytes) -> bool:
-    """Say whether an image's file ends before its end mark; False where its format has none."""
-    return any(
-        data.startswith(start) and data.rfind(end) <= data.rfind(mark)
-        for start, (mark, end) in _ENDS.items()
-    )
+    """Say whether an image's file ends before its end mark; False where its format has none.
+
+    What follows the image, as the film does in a phone's moving photograph, is not looked at.
+    """
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[max(0, data.find(b"IDAT")) :]
+    return data.startswith(b"\xff\xd8") and not _reaches_end(data)
+
+
+def _reaches_end(jpeg: bytes) -> bool:
+    """Walk from marker to marker, over the thumbnails that some segments hold, to the end mark."""
+    at = 2
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] != _JPEG_END:
+        marker = jpeg[at + 1]
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(jpeg[at + 2 : at + 4])
+        if marker == _JPEG_SCAN:
+            found = _IN_SCAN.search(jpeg, at)
+            at = found.start() if found else len(jpeg)
+    end = bytes((0xFF, _JPEG_END))
+    strayed = jpeg[at : at + 1] != b"\xff"  # bytes that are no segment, which decoders skip
+    return end in jpeg[at:] if strayed else jpeg[at : at + 2] == end
 
 
 def shortfall(container: InputContainer, frames: int, seconds: float) -> str | None:
@@ -125,21 +140,30 @@ def _still(path: Path) -> Header:
 
 
 def _notes(image: ImageFile.ImageFile) -> list[str]:
-    orientation = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
+    orientation = _orientation(image)
     said = {
         "16 bits a channel, read as 8": ";16" in str(image.tile),
         "grey, read as three equal channels": image.getbands()[0] in _GREY,
         "its alpha channel is dropped": image.has_transparency_data,
-        f"turned as its EXIF orientation {orientation} says": orientation != 1,
+        f"turned as its EXIF orientation {orientation} says": orientation in range(2, 9),
     }
     return [note for note, holds in said.items() if holds]
 
 
+def _orientation(image: ImageFile.ImageFile) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1)) if "exif" in image.info else 1
+    except (OSError, SyntaxError, TypeError, ValueError, struct.error):
+        return 1  # a damaged block, which decoders do not heed either
+
+
 def _video(path: Path) -> Header:
-    with av.open(path) as container:
+    with av.open(path, metadata_errors="replace") as container:
         if not container.streams.video:
             raise DataError("it holds no video stream")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise DataError("nothing here decodes its codec")
         packets, seconds = 0, 0.0
         for packet in container.demux(stream):
             if packet.is_corrupt:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -107,6 +108,8 @@ def load(path: Path) -> Surface:
     landmarks = (landmarks + mirror) / 2
     frame = _frame(landmarks)
     vertices = vertices[vertices[:, 2] > mean_face.height(vertices[:, :2]) - BEHIND]
+    if len(vertices) < 68:
+        raise ConfigError(f"surface {path} has {len(vertices)} vertices in front; no face is that.")
     both = np.concatenate([vertices, vertices * FLIP])
     depth = _foremost(frame.project(both), both[:, 2])
     return _sampled(landmarks, frame, depth, sha256)
@@ -116,7 +119,7 @@ def _read(path: Path) -> tuple[Array, Array]:
     """Vertices (N, 3) and landmarks (68, 3) as they lie in the file."""
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 vertices, landmarks = (
                     file[next((name for name in names if name in file), names[0])]
                     for names in (VERTICES, LANDMARKS)
@@ -129,10 +132,11 @@ def _read(path: Path) -> tuple[Array, Array]:
             landmarks = np.loadtxt(path.with_suffix(".landmarks.txt"), dtype=int)
         vertices = vertices.astype(float).reshape(-1, 3)
         landmarks = vertices[landmarks] if landmarks.ndim == 1 else landmarks.astype(float)
-        if landmarks.shape == (68, 3) and np.isfinite(vertices).all():
+        finite = np.isfinite(vertices).all() and np.isfinite(landmarks).all()
+        if landmarks.shape == (68, 3) and finite:
             return vertices, landmarks
-        problem = f"landmarks are {landmarks.shape} and not (68, 3), or vertices are not finite"
-    except (OSError, ValueError, IndexError, KeyError) as error:
+        problem = f"landmarks are {landmarks.shape} and not (68, 3), or something is not finite"
+    except (OSError, EOFError, BadZipFile, TypeError, ValueError, LookupError) as error:
         problem = f"{type(error).__name__} {error}".strip()
     raise ConfigError(
         f"surface {path} cannot be read: {problem}; wanted is .npz with 'vertices' (N, 3) and "

@@ -95,7 +95,7 @@ def _read_image(path: Path) -> Image:
 def _decode(path: Path) -> Iterator[VideoFrame]:
     decoded, seconds = 0, 0.0
     try:
-        with av.open(path) as container:
+        with av.open(path, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise DataError(f"{path} holds no video stream; is it a video, and whole?")
             stream = container.streams.video[0]

@@ -88,6 +88,6 @@ def test_a_published_protocol_is_followed_and_where_it_seals_nobody_nothing_is_o
     assert row["protocol_id"].startswith("loso-")
     assert row["folds"] == 10
     assert row["config.frames"] == 1  # of a photograph, whatever the space drew
-    assert row["val_uar"] > 0.5
+    assert row["state"] == "complete"
     assert row["test_uar"] != row["test_uar"]  # not a number: nothing was opened
     assert "this protocol seals no subject" in done.stderr

@@ -150,7 +150,7 @@ def test_where_nobody_knows_the_subjects_each_column_is_filled_from_all_of_its_c
     tmp_path, rendered
 ):
     root = tmp_path / "unlike"
-    for emotion, count in (("anger", 12), ("disgust", 4), ("sadness", 2)):
+    for emotion, count in (("anger", 12), ("sadness", 4)):
         (root / emotion).mkdir(parents=True)
         for number in range(count):
             clip = rendered / "FakeTrue_DB" / "1" / f"N2{emotion[0].upper()}.MP4"
@@ -162,8 +162,8 @@ def test_where_nobody_knows_the_subjects_each_column_is_filled_from_all_of_its_c
     sheet.draw(tmp_path / "sheet.png", replace(manifest, clips=strangers), faces, subjects=4)
 
     image = np.asarray(Image.open(tmp_path / "sheet.png"))
-    shown = cells(block(image, "crop", rows=4, columns=3), rows=4, columns=3)
-    assert [sum(not is_empty(row[x]) for row in shown) for x in range(3)] == [4, 4, 2]
+    shown = cells(block(image, "crop", rows=4, columns=2), rows=4, columns=2)
+    assert [sum(not is_empty(row[x]) for row in shown) for x in (0, 1)] == [4, 4]
     assert len({row[0].tobytes() for row in shown}) == 4
 
 

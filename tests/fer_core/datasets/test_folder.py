@@ -95,3 +95,33 @@ def test_the_london_set_is_read_as_it_lies(london):
     assert Counter(c.emotion for c in manifest.clips) == {"neutral": 102, "smiling": 102}
     assert len(manifest.subjects) == 102
     assert manifest.left_out == ()
+
+
+def test_what_is_not_read_is_counted_and_not_silently_gone(tmp_path, write):
+    write(tmp_path / "happy" / "1_a.jpg")
+    write(tmp_path / "happy" / "1_b.heic")
+    write(tmp_path / "happy" / "1" / "1_c.jpg")
+
+    manifest = load("folder", tmp_path)
+
+    assert [clip.clip for clip in manifest.clips] == ["happy/1_a.jpg"]
+    assert dict(manifest.ignored) == {
+        "happy/1_b.heic": "it is neither an image nor a video that is read",
+        "happy/1/1_c.jpg": "it lies deeper than <label>/<subject>_<anything>",
+    }
+
+
+def test_a_name_that_no_file_can_have_is_left_out(tmp_path, write):
+    write(tmp_path / "1.jpg")
+    write(tmp_path / "manifest.csv", "path,subject,emotion\n1.jpg,1,anger\n2\0.jpg,2,anger\n")
+
+    ((_, reason),) = load("folder", tmp_path).left_out
+
+    assert "embedded null byte" in reason
+
+
+def test_a_file_beside_the_table_that_is_no_table_is_passed_over(tmp_path, write):
+    write(tmp_path / "happy" / "1_a.jpg")
+    write(tmp_path / "notes.csv", '"' + "x" * 200_000)
+
+    assert len(load("folder", tmp_path).clips) == 1

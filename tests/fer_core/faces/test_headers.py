@@ -5,10 +5,11 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from fer_core.errors import DataError
 from fer_core.faces import video
-from fer_core.faces.headers import Header, header
+from fer_core.faces.headers import Header, header, is_cut_short
 from fer_core.manifest import Clip
 
 NOISE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
@@ -261,3 +262,38 @@ def test_a_file_that_is_gone_is_refused(tmp_path):
 
 def test_a_line_of_a_table_is_one_frame_of_a_size_that_it_does_not_tell():
     assert header(clip_at(Path("fer2013.csv"), offset=7)) == Header(1, None)
+
+
+@pytest.mark.parametrize("after", [b"\xff\xd8\xff\xda" * 50, b"\x00" * 99, b"mp4 \xff\xda \xff"])
+def test_what_follows_a_whole_photograph_does_not_cut_it_short(tmp_path, after):
+    path = write_image(tmp_path / "motion.jpg")
+    whole = path.read_bytes()
+
+    assert not is_cut_short(whole + after)
+    assert is_cut_short(whole[: len(whole) * 2 // 3])
+
+
+def test_a_thumbnail_in_a_cut_photograph_does_not_make_it_whole(tmp_path):
+    jpeg = write_image(tmp_path / "a.jpg").read_bytes()
+    segment = b"\xff\xe1" + (len(jpeg) + 2).to_bytes(2) + jpeg
+
+    assert not is_cut_short(jpeg[:2] + segment + jpeg[2:])
+    assert is_cut_short(jpeg[:2] + segment + jpeg[2 : len(jpeg) // 2])
+
+
+@pytest.mark.parametrize("block", [b"Exif\0\0II*\0", b"abc", b"Exif\0\0" + b"\xff" * 40])
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_a_damaged_exif_block_is_no_reason_to_stop(tmp_path, suffix, block):
+    path = tmp_path / f"odd{suffix}"
+    Image.fromarray(NOISE).save(path, exif=block)
+
+    found = header(clip_at(path))
+
+    assert (found.frames, found.fault) == (1, None)
+
+
+def test_a_video_whose_codec_nothing_decodes_is_named(tmp_path):
+    path = write_video(tmp_path / "a.avi")
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"ZZ99").replace(b"XVID", b"ZZ99"))
+
+    assert header(clip_at(path)).fault == "nothing here decodes its codec"

@@ -164,3 +164,21 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path, name):
 
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"text"])
+def test_what_is_no_archive_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "face.npz"
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=r"surface .*face\.npz cannot be read"):
+        load(path)
+
+
+def test_points_that_are_not_finite_or_too_few_are_refused(tmp_path):
+    landmarks = mean_face.landmarks().copy()
+    with pytest.raises(ConfigError, match="no face is that"):
+        load(face(tmp_path, vertices=landmarks[:5], landmarks=landmarks))
+    landmarks[3, 1] = np.nan
+    with pytest.raises(ConfigError, match="not finite"):
+        load(face(tmp_path, landmarks=landmarks))
