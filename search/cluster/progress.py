@@ -27,6 +27,7 @@ class Progress:
         self._parts: dict[int, Part] = {}
         self._skipped: set[str] = set()
         self._status = ""
+        self._bar = ProgressBar(width=40)  # of what comes before the first trial
         live = verbosity > QUIET and self._console.is_terminal
         self._live = Live(self, console=self._console, transient=True) if live else None
 
@@ -52,12 +53,14 @@ class Progress:
     def rendered(self, done: int, subjects: int) -> None:
         """Say how far the synthetic dataset is."""
         self._status = f"rendered {done} of {subjects} subjects of the synthetic dataset"
+        self._bar = ProgressBar(subjects, done, width=40)
         if self._live is None and (done % 8 == 0 or done == subjects):
             self.say(self._status)
 
     def prepared(self, done: int, shards: int) -> None:
         """Say how far the making of a stage is; shards are about equally long."""
         self._status = f"prepared {done} of {shards} shards"
+        self._bar = ProgressBar(shards, done, width=40)
         tenth = max(1, shards // 10)
         if self._live is None and (done % tenth == 0 or done == shards):
             self.say(self._status)
@@ -84,9 +87,11 @@ class Progress:
 
     def __rich__(self) -> RenderableType:
         """Draw the live screen; Live asks for it four times a second."""
-        if not self._trials:
-            return Text(self._status)
         grid = Table.grid(padding=(0, 2))
+        if not self._trials:
+            if self._status:
+                grid.add_row(self._bar, self._status)
+            return grid
         grid.add_row("trials", ProgressBar(self._trials, len(self._parts), width=40), self._counts)
         grid.add_row("best", self._best, "")
         grid.add_row("stages", self._stages, f"{self._elapsed:.0f} s")

@@ -403,3 +403,44 @@ def test_importing_the_command_loads_neither_torch_nor_opencv():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
 
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_views_that_are_asked_for_are_stored_and_not_made_again(doctor, photographs, tmp_path):
+    asked = ["--view", "aligned", "--view", "crop", "--store", str(tmp_path / "store")]
+
+    _, _, first = doctor(photographs, *asked)
+    _, _, again = doctor(photographs, *asked)
+
+    entries = {
+        stage: len(list((tmp_path / "store" / stage).glob("*.json")))
+        for stage in ("faces", "views")
+    }
+    assert entries["views"] == 2 * entries["faces"] > 0
+    assert "preparing the view crop" in first
+    assert "preparing the view crop" in again
+    assert "prepared 1 of" in first
+    assert "prepared 1 of" not in again
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(doctor, photographs):
+    label = next(path for path in photographs.iterdir() if path.is_dir())
+    (label / "2_[red].png").touch()
+
+    _, printed, _ = doctor(photographs, "--max-missing", "1")
+
+    assert f"{label.name}/2_[red].png" in printed
+
+
+def test_no_torch_is_loaded_to_find_faces_with_dlib(photographs, tmp_path):
+    code = (
+        "import sys\n"
+        "from search.doctor import app\n"
+        "if __name__ == '__main__':\n"
+        f"    app(['--dataset', 'folder', '--data-root', {str(photographs)!r}, '--workers', '1',\n"
+        f"         '--store', {str(tmp_path / 'store')!r}, '-q'], standalone_mode=False)\n"
+        "    print('torch' in sys.modules)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
