@@ -40,7 +40,7 @@ REPEATS = 9
 FACE_PIXELS = 320  # side of the crops that the store keeps
 YAW = 0.45  # radians: one side is hidden, so that symmetry has work to do
 SIDE = 224
-RENDERED_SUBJECTS = 24  # the synthetic dataset: a minute's work for one process
+RENDERED_SUBJECTS = 10  # half a minute's work for one process
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.floating]
@@ -133,7 +133,7 @@ def two_workers(folder: Path) -> float:
                 progress=lambda done, shards: None,
             )
 
-    one, two = medians(lambda: prepare(1), lambda: prepare(2), repeats=1)
+    one, two = medians(lambda: prepare(1), lambda: prepare(2), repeats=3)
     print(
         f"two_workers: {len(manifest.clips)} clips, one {one:.1f} s, two {two:.1f} s, ratio "
         f"{one / two:.2f}"
