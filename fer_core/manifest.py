@@ -40,10 +40,9 @@ class Manifest:
     ignored: tuple[tuple[str, str], ...] = ()  # the rule of the dataset by which it is no clip
     copies: tuple[tuple[str, str], ...] = ()  # the clip that stays in its stead
 
-    @property
-    def missing_share(self) -> float:
-        """What share of the clips that should be there cannot be used."""
-        return len(self.left_out) / (len(self.left_out) + len(self.clips))
+    def missing_share(self, skipped: int = 0) -> float:
+        """Share of what should be clips that cannot be used; `skipped` of those here are unfit."""
+        return (len(self.left_out) + skipped) / (len(self.left_out) + len(self.clips))
 
     @property
     def subjects(self) -> tuple[str, ...]:

@@ -157,7 +157,7 @@ def _report(
         preparing.check_missing(manifest, skipped, max_missing)
     except DataError as error:
         against.insert(0, str(error))
-    share = preparing.missing_share(manifest, skipped)
+    share = manifest.missing_share(len(skipped))
     total = len(manifest.clips) + len(manifest.left_out)
     missing = f"{100 * share:.1f} % of {total} clips are missing (at most {100 * max_missing:g} %)"
     return Report(

@@ -75,12 +75,6 @@ def views(
         progress(made, missing)
 
 
-def missing_share(manifest: Manifest, skipped: Mapping[str, str]) -> float:
-    """Share of what should be clips that cannot be used."""
-    lost = len(manifest.left_out) + len(skipped)
-    return lost / (len(manifest.left_out) + len(manifest.clips))
-
-
 def check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -> None:
     """Refuse data of which too much is missing.
 
@@ -89,7 +83,7 @@ def check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -
     if len(skipped) == len(manifest.clips):
         reason = next(iter(skipped.values()))
         raise DataError(f"no clip of {manifest.root} can be used: {reason}")
-    share = missing_share(manifest, skipped)
+    share = manifest.missing_share(len(skipped))
     if share > most:
         first = next(iter([*manifest.left_out, *skipped.items()]))
         raise DataError(

@@ -186,7 +186,7 @@ def test_what_is_left_out_accounts_for_what_a_copy_lacks():
     lacking = replace(made("oulu_casia", people[1:]), left_out=(("P001/Anger", "it is empty"),))
 
     assert difference(lacking, DATASETS["oulu_casia"].totals) == ()
-    assert lacking.missing_share == 1 / 480
+    assert lacking.missing_share() == 1 / 480
 
 
 OULU_EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")

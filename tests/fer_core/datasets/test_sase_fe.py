@@ -50,7 +50,7 @@ def test_of_two_copies_with_one_label_the_first_stays(tmp_path, write):
 
     assert [clip.clip for clip in manifest.clips] == ["FakeTrue_DB/1/N2A.MP4"]
     assert manifest.copies == (("Train/1/N2A.MP4", "a copy of FakeTrue_DB/1/N2A.MP4"),)
-    assert manifest.missing_share == 0
+    assert manifest.missing_share() == 0
 
 
 def test_what_cannot_be_labelled_is_left_out_with_a_reason(tmp_path, write):
