@@ -11,6 +11,7 @@ from fer_core.config import StreamConfig
 from fer_core.faces.present import crops
 from fer_core.faces.views import resized
 from fer_core.models.backbones import Backbone
+from fer_core.models.pooling import pool
 from fer_core.stages import Shard, Tally
 from fer_core.store import Array, Entry
 
@@ -45,7 +46,7 @@ def shards(
         return Shard(
             "features",
             parts | {"views": source.key},
-            lambda: (_extract(crops(entry), stream, backbone, device, tally), {}),
+            lambda: (_extract(entry, stream, backbone, device, tally), {}),
         )
 
     return [shard(source, entry) for source, entry in views]
@@ -56,32 +57,67 @@ def crop_pixels(stream: StreamConfig, backbone: Backbone) -> int:
     return stream.crop_pixels or backbone.crop_pixels
 
 
-def images_to_tensor(images: Array, device: torch.device) -> Tensor:
-    """Turn images (B, H, W, 3) uint8 into (B, 3, H, W) float32, RGB 0..255."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-    return tensor.permute(0, 3, 1, 2).float()
-
-
-def _extract(
-    images: Array, stream: StreamConfig, backbone: Backbone, device: torch.device, tally: Tally
+def activations(
+    crops: Array, stream: StreamConfig, backbone: Backbone, device: torch.device
 ) -> Array:
-    clips, frames = images.shape[:2]
-    flat = resized(np.reshape(images, (-1, *images.shape[2:])), crop_pixels(stream, backbone))
+    """Run clips' crops (N, T, S, S, 3) uint8 through the blocks that are frozen.
+
+    Gives (N, T, C, H, W), or (N, C, T', H, W) of volumes, as they are stored: in half precision
+    unless they overflow.
+    """
+    clips, frames = crops.shape[:2]
+    flat = resized(np.reshape(crops, (-1, *crops.shape[2:])), crop_pixels(stream, backbone))
+    units = flat.reshape(clips, frames, *flat.shape[1:])
+    if not stream.is_volume:
+        units = units.reshape(-1, 1, *flat.shape[1:])  # frames pass one by one
     prefix = backbone.blocks[: stream.freeze_depth].to(device).eval()
-    preprocess = backbone.preprocess.to(device)
+    at_once = max(1, BATCH_IMAGES // units.shape[1])
     outputs: list[Array] = []
     with torch.inference_mode():
-        for start in range(0, len(flat), BATCH_IMAGES):
-            x = preprocess(images_to_tensor(flat[start : start + BATCH_IMAGES], device))
+        for start in range(0, len(units), at_once):
+            x = preprocessed(units[start : start + at_once], stream, backbone, device)
+            x = x if stream.is_volume else x.flatten(0, 1)
             for block in prefix:
                 x = block(x)
             outputs.append(x.cpu().numpy())
-    tally.add(backbone_images=len(flat))
     if not outputs:
         return np.zeros((0, frames), np.float16)
     maps = np.concatenate(outputs)
     fits = float(np.abs(maps).max()) < _FP16_LIMIT
-    return maps.reshape(clips, frames, *maps.shape[1:]).astype(np.float16 if fits else np.float32)
+    shape = maps.shape if stream.is_volume else (clips, frames, *maps.shape[1:])
+    return maps.reshape(shape).astype(np.float16 if fits else np.float32)
+
+
+def preprocessed(
+    crops: Array | Tensor, stream: StreamConfig, backbone: Backbone, device: torch.device
+) -> Tensor:
+    """Bring crops (B, T, S, S, 3) of 0..255 to what block 0 reads.
+
+    Gives (B, T, 3, S, S), or (B, 3, T, S, S) for volumes.
+    """
+    images = torch.as_tensor(crops).to(device).float().permute(0, 1, 4, 2, 3)
+    preprocess = backbone.preprocess.to(device)
+    if stream.is_volume:
+        volume: Tensor = preprocess(images.transpose(1, 2))
+        return volume
+    frames: Tensor = preprocess(images.flatten(0, 1))
+    return frames.view(*images.shape[:2], *frames.shape[1:])
+
+
+def pooled(maps: Array, stream: StreamConfig, pooling: str) -> Array:
+    """Pool stored activations to features (N, T, D), or (N, D) of volumes, in single precision."""
+    axes = 1 if stream.is_volume else 2
+    flat = torch.from_numpy(maps.reshape(-1, *maps.shape[axes:]).astype(np.float32))
+    result: Array = pool(flat, pooling).numpy().reshape(*maps.shape[:axes], -1)
+    return result
+
+
+def _extract(
+    entry: Entry, stream: StreamConfig, backbone: Backbone, device: torch.device, tally: Tally
+) -> Array:
+    images = crops(entry)
+    tally.add(backbone_images=images.shape[0] * images.shape[1])
+    return activations(images, stream, backbone, device)
 
 
 def weights_file(stream: StreamConfig, weights: Mapping[str, str]) -> Path | None:

@@ -26,3 +26,21 @@ def peak_gib(device: torch.device) -> float:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 2**20  # said in KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def free_bytes() -> int:
+    """Say how much memory a model may still take: of the GPU, or of this machine or container."""
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    free = [_kib("/proc/meminfo", "MemAvailable:")]
+    with suppress(OSError, ValueError):  # a container's own limit, where it has one
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        free.append(limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+    return min(free)
+
+
+def _kib(file: str, name: str) -> int:
+    for line in Path(file).read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 2**10
+    return 0

@@ -1,13 +1,15 @@
 """What a run will do and compute, before it starts: no Ray, no torch, nothing rendered."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 
-from fer_core.config import ClipConfig, Config
-from search import data
+from fer_core.baselines import BASELINES
+from fer_core.config import ClipConfig, Config, StreamConfig
+from fer_core.protocol import FOLDS
+from search import data, presets
 from search import space as spaces
-from search.settings import SYNTHETIC, Settings, weights_named
+from search.settings import SYNTHETIC, Settings, trials_of, weights_named
 from search.space import Space
 
 _CLIPS_PER_SUBJECT = 12  # of the synthetic dataset: 6 emotions, genuine and acted
@@ -33,6 +35,7 @@ class Plan:
     """At most this is computed; what the store holds already is not."""
 
     trials: int
+    baselines: tuple[str, ...]  # of each task; not counted in what follows
     families: dict[str, int]  # family: trials
     clips: int
     rendered: bool
@@ -45,11 +48,13 @@ class Plan:
 def make(space: Space, settings: Settings) -> Plan:
     """Draw and validate as many configs as the study will have, and count what they share.
 
-    From the eleventh trial on a study draws by its results, so that these counts are a forecast.
+    From the eleventh trial on a study draws by its results, so that these counts are a forecast;
+    unless its space enumerates its points, which are all there is.
     """
+    space = presets.runnable(space, dataset=settings.dataset, weights=settings.weights)
     weights_named(spaces.check(space, seed=settings.seed), settings)
-    drawn = spaces.draws(space, seed=settings.seed, count=settings.trials)
-    configs = [config for _, config in drawn]
+    trials = trials_of(settings, len(space.points))
+    configs = [config for _, config in spaces.draws(space, seed=settings.seed, count=trials)]
     clips, rendered, fixed = _clips(settings)
     if fixed:
         configs = [replace(config, clip=fixed) for config in configs]
@@ -57,6 +62,7 @@ def make(space: Space, settings: Settings) -> Plan:
     features = _features(configs, clips)
     return Plan(
         trials=len(configs),
+        baselines=tuple(BASELINES),
         families=dict(sorted(Counter(config.family for config in configs).items())),
         clips=clips,
         rendered=rendered,
@@ -73,6 +79,7 @@ def text(plan: Plan) -> str:
     families = ", ".join(f"{count} {family}" for family, count in plan.families.items())
     lines = [
         f"trials    {plan.trials}: {families}",
+        f"baselines {', '.join(plan.baselines)}: for each task, and not counted below",
         f"clips     {plan.clips}{there}",
         "faces     every frame is decoded and searched once, for all trials and studies",
         f"views     {plan.view_images:,} images at most, for {len(plan.views)} kinds",
@@ -85,30 +92,39 @@ def text(plan: Plan) -> str:
 
 
 def _views(configs: Sequence[Config]) -> tuple[Prefix, ...]:
-    counts = Counter(Prefix(view=c.stream.view, clip=c.clip) for c in configs)
-    return _counted(counts)
+    return _counted(Counter(Prefix(view=view, clip=clip) for view, clip in _shown(configs)))
+
+
+def _shown(configs: Sequence[Config]) -> Iterator[tuple[str, ClipConfig]]:
+    """Give each view that a trial reads, once."""
+    for config in configs:
+        yield from {(stream.view, config.clip) for stream in config.images}
 
 
 def _features(configs: Sequence[Config], clips: int) -> tuple[Prefix, ...]:
-    """Give the frozen prefixes; pooling, PCA and all that is trained come after them."""
+    """Give the frozen prefixes; pooling, PCA and all that is trained come after them.
+
+    Of augmented images nothing is stored. A backbone that is fitted is another one in each fold.
+    """
     counts: Counter[Prefix] = Counter()
     for config in configs:
-        stream = config.stream
-        if stream.freeze_depth == 0:
-            continue
-        counts[
-            Prefix(
-                view=stream.view,
-                clip=config.clip,
-                backbone=stream.backbone,
-                weights=stream.weights,
-                freeze_depth=stream.freeze_depth,
-                width=stream.width,
-                crop_pixels=stream.crop_pixels,
-                backbone_images=clips * config.clip.frames,
-            )
-        ] += 1
+        stored = [s for s in config.images if s.freeze_depth and config.augment is None]
+        counts.update({_prefix(stream, config.clip, clips) for stream in stored})
     return _counted(counts)
+
+
+def _prefix(stream: StreamConfig, clip: ClipConfig, clips: int) -> Prefix:
+    made = FOLDS if stream.weights == "fitted" else 1
+    return Prefix(
+        view=stream.view,
+        clip=clip,
+        backbone=stream.backbone,
+        weights=stream.weights,
+        freeze_depth=stream.freeze_depth,
+        width=stream.width,
+        crop_pixels=stream.crop_pixels,
+        backbone_images=clips * clip.frames * made,
+    )
 
 
 def _counted(counts: Counter[Prefix]) -> tuple[Prefix, ...]:

@@ -16,14 +16,14 @@ from search.settings import Machines, Settings
 
 if TYPE_CHECKING:
     from search.session import Outcome
-    from search.study.folder import Folder, Record
+    from search.study.folder import Folder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _NOTHING_LOST = "interrupted before the first trial; nothing is lost."
 _MOST = 2**32 - 1  # NumPy's largest seed
 _MOST_TRIALS = 1_000_000
-_TRIALS = "24; with --smoke, 4."
+_TRIALS = "24; with --smoke, 4; or all that the space enumerates."
 _PROTOCOL = "sealed, or one that the dataset has published."
 _MISSING = "Share of the clips that the study can do without."
 # What study.json fixes for a study that is resumed.
@@ -131,7 +131,7 @@ def _search(
         raise typer.Exit(command.INTERRUPTED) from stopped
     _print_board(outcome, as_json)
     if verbosity:
-        _print_next(outcome.record, chosen.studies)
+        _print_next(outcome, chosen.studies)
 
 
 def _print_board(outcome: "Outcome", as_json: bool) -> None:
@@ -143,21 +143,24 @@ def _print_board(outcome: "Outcome", as_json: bool) -> None:
     if not as_json:
         command.show(ranking.table(ranked))
         return
+    trials = ranking.searched(ranked)
     summary = {
         "study": outcome.record.study,
         "leaderboard": str(outcome.leaderboard),
-        "best": json.loads(ranked.iloc[0].to_json(date_format="iso")),
+        "best": json.loads(trials.iloc[0].to_json(date_format="iso")),
         "skipped": sorted(outcome.skipped),
-        "counts": {state: int((ranked["state"] == state).sum()) for state in ranking.STATES},
+        "counts": {state: int((trials["state"] == state).sum()) for state in ranking.STATES},
     }
     print(json.dumps(summary, indent=1))
 
 
-def _print_next(record: "Record", studies: Path) -> None:
-    more = f"{_resume_command(record.study, studies)} --trials {2 * record.trials}"
+def _print_next(outcome: "Outcome", studies: Path) -> None:
+    record = outcome.record
     board = Path(record.leaderboards) / record.dataset
     print(f"the whole board:  pandas.read_parquet({str(board)!r})", file=sys.stderr)
-    print(f"search further:   {more}", file=sys.stderr)
+    if outcome.may_grow:
+        more = f"{_resume_command(record.study, studies)} --trials {2 * record.trials}"
+        print(f"search further:   {more}", file=sys.stderr)
 
 
 def _resume_command(study: str, studies: Path) -> str:

@@ -6,18 +6,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fer_core.config import Config
 from fer_core.errors import DataError, NoTrialSucceededError
 from fer_core.experiment import Experiment
 from fer_core.manifest import file_sha256
-from search import data, preparing
+from search import data, preparing, presets
 from search import space as spaces
-from search.cluster import tuner
+from search.cluster import baselines, tuner
 from search.cluster.opening import open_winners
 from search.cluster.progress import Progress
 from search.results import leaderboard
-from search.settings import Machines, Settings, weights_named
+from search.settings import Machines, Settings, trials_of, weights_named
+from search.space import Space
 from search.study import folder as folders
 from search.study import parts
 from search.study.folder import Folder, Record
@@ -41,6 +43,21 @@ class Outcome:
     record: Record
     leaderboard: Path
     skipped: frozenset[str]  # clips that could not be used
+    may_grow: bool  # whether the space has more to try
+
+
+@dataclass(frozen=True)
+class _Study:
+    """A study that goes on."""
+
+    folder: Folder
+    record: Record
+    space: Space
+    tasks: set[str]
+
+    def journal(self) -> Journal:
+        storage, points = file_storage(self.folder), self.space.points
+        return Journal(self.folder, storage, seed=self.record.seed, points=points)
 
 
 def run(
@@ -54,32 +71,37 @@ def run(
     began = time.monotonic()
     machines = replace(machines, address=tuner.resolved(machines.address))
     past = folder.record() if folder else None
-    space = spaces.load(settings.space)
+    space = presets.runnable(
+        spaces.load(settings.space), dataset=settings.dataset, weights=settings.weights
+    )
     drawn = spaces.check(space, seed=settings.seed)
     weights_named(drawn, settings)
+    trials = trials_of(settings, len(space.points))
     experiment = data.prepare(settings, progress, past)
     _check_models(drawn, experiment)
     _prepare_faces(experiment, settings.max_missing, progress)
-    record, folder = _begun(settings, experiment, past, folder)
+    record, folder = _begun(settings, trials, experiment, past, folder)
+    if said := presets.said(drawn):
+        progress.say(f"presets are {said}")
+    study = _Study(folder, record, space, {config.task or experiment.task for config in drawn})
     with folder.held():
         folder.write_record(record)
         try:
             deadline = None if machines.seconds is None else began + machines.seconds
-            return _run(folder, record, experiment, machines, progress, deadline)
+            return _run(study, experiment, machines, progress, deadline)
         except KeyboardInterrupt as interrupt:
-            _settle(folder, record)
+            _settle(study)
             raise InterruptedStudyError(record.study) from interrupt
 
 
 def _run(
-    folder: Folder,
-    record: Record,
+    study: _Study,
     experiment: Experiment,
     machines: Machines,
     progress: Progress,
     deadline: float | None,
 ) -> Outcome:
-    journal = _journal(folder, record)
+    folder, record, journal = study.folder, study.record, study.journal()
     journal.reconcile()
     progress.say(f"study {record.study}")
     for number in journal.lost_numbers():
@@ -91,16 +113,14 @@ def _run(
         progress.finished(part)
 
     searcher = StudySearcher(
-        journal,
-        spaces.load(folder.space),
-        trials=record.trials,
-        deadline=deadline,
-        on_finish=on_finish,
+        journal, study.space, trials=record.trials, deadline=deadline, on_finish=on_finish
     )
     with tuner.connected(machines.address) as where:
         each = tuner.share(machines.cpus, machines.gpus)
         progress.say(f"on {where}, {each.concurrent} trials at a time")
+        beside = baselines.start(study.tasks, experiment, folder, each)
         tuner.run(searcher, experiment, folder, each)
+        baselines.finish(beside, progress)
         finished = journal.finished()
         open_winners(finished, experiment, folder, each, progress)
     board = leaderboard.write(folder, record, finished)
@@ -109,11 +129,16 @@ def _run(
     if skipped:
         clips = len(experiment.manifest.clips)
         progress.say(f"{len(skipped)} of {clips} clips could not be used, see above")
-    return Outcome(record=record, leaderboard=board, skipped=skipped)
+    may_grow = not study.space.points or record.trials < len(study.space.points)
+    return Outcome(record=record, leaderboard=board, skipped=skipped, may_grow=may_grow)
 
 
 def _begun(
-    settings: Settings, experiment: Experiment, past: Record | None, folder: Folder | None
+    settings: Settings,
+    trials: int,
+    experiment: Experiment,
+    past: Record | None,
+    folder: Folder | None,
 ) -> tuple[Record, Folder]:
     """Give a new study its folder, or a resumed one the number of trials that it has grown to."""
     if past is not None and folder is not None:
@@ -121,15 +146,19 @@ def _begun(
             raise DataError(
                 f"{past.surface} has changed since {past.study} began; start a new one."
             )
-        return replace(past, trials=settings.trials), folder
+        return replace(past, trials=trials), folder
     folder = folders.create(settings.studies, space=settings.space, dataset=settings.dataset)
-    record = Record(
+    return _record(settings, trials, experiment, folder), folder
+
+
+def _record(settings: Settings, trials: int, experiment: Experiment, folder: Folder) -> Record:
+    return Record(
         study=folder.name,
         space=str(settings.space),
         dataset=settings.dataset,
         data_root=str(settings.data_root),
         task=experiment.task,
-        trials=settings.trials,
+        trials=trials,
         seed=settings.seed,
         store=str(settings.store),
         leaderboards=str(settings.leaderboards),
@@ -150,18 +179,13 @@ def _begun(
         arguments=sys.argv[1:],
         started_at=parts.now(),
     )
-    return record, folder
 
 
-def _settle(folder: Folder, record: Record) -> None:
+def _settle(study: _Study) -> None:
     """Leave a stopped study as a resume wants it: each trial told, the board complete."""
-    journal = _journal(folder, record)
+    journal = study.journal()
     journal.reconcile()
-    leaderboard.write(folder, record, journal.finished())
-
-
-def _journal(folder: Folder, record: Record) -> Journal:
-    return Journal(folder, file_storage(folder), seed=record.seed)
+    leaderboard.write(study.folder, study.record, journal.finished())
 
 
 def _check_models(drawn: Sequence[Config], experiment: Experiment) -> None:
@@ -170,7 +194,14 @@ def _check_models(drawn: Sequence[Config], experiment: Experiment) -> None:
     from fer_core.features import weights_file
     from fer_core.models import backbones
 
-    for stream in {replace(config.stream, freeze_depth=0, pooling="none") for config in drawn}:
+    streams = (stream for config in drawn for stream in config.images)
+    alike: dict[str, Any] = {
+        "freeze_depth": 0,
+        "pooling": "none",
+        "pca_dim": None,
+        "view": "aligned",
+    }
+    for stream in {replace(stream, **alike) for stream in streams}:
         file = weights_file(stream, experiment.weights)
         backbones.build(stream, weights_file=file, seed=experiment.seed)
     if experiment.landmarks != "data":

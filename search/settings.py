@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_core.config import BACKBONES, Config
-from fer_core.errors import FerError, unknown
+from fer_core.choices import blocks_of
+from fer_core.config import Config
+from fer_core.errors import ConfigError, FerError, unknown
 from fer_core.labels import TASKS
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Settings:
     dataset: str
     data_root: Path
     task: str | None  # None: hidden where the dataset knows authenticity, else emotion
-    trials: int
+    trials: int | None  # None: as many as there are points, else TRIALS or SMOKE_TRIALS
     seed: int
     store: Path
     studies: Path
@@ -98,7 +99,7 @@ def resolve(
         dataset=dataset,
         data_root=_data_root(dataset, data_root, store, smoke),
         task=task,
-        trials=trials or (SMOKE_TRIALS if smoke else TRIALS),
+        trials=trials,
         seed=seed,
         store=store.absolute(),
         studies=studies.absolute(),
@@ -141,17 +142,32 @@ def resumed(record: "Record", *, folder: "Folder", trials: int | None) -> Settin
     )
 
 
+def trials_of(settings: Settings, points: int) -> int:
+    """Say how many trials a study has whose space enumerates so many points; 0: it draws.
+
+    Raises: FerError where more are asked for than there are points.
+    """
+    asked = settings.trials
+    if not points:
+        return asked or (SMOKE_TRIALS if settings.smoke else TRIALS)
+    if asked is not None and asked > points:
+        raise FerError(
+            f"--trials {asked} is more than {settings.space} enumerates, {points}; "
+            "leave --trials out to run them all."
+        )
+    return asked or points
+
+
 def weights_named(drawn: Iterable[Config], settings: Settings) -> None:
     """Refuse a space that draws weights from a file where the user named none.
 
     Raises: FerError that names the option.
     """
-    for config in drawn:
-        backbone = config.stream.backbone
-        if config.stream.weights == "file" and backbone not in settings.weights:
+    for stream in (stream for config in drawn for stream in config.images):
+        if stream.weights == "file" and stream.backbone not in settings.weights:
             raise FerError(
-                f"{settings.space} draws {backbone} with weights from a file, and none is named; "
-                f"give --weights {backbone}=FILE."
+                f"{settings.space} draws {stream.backbone} with weights from a file, and none is "
+                f"named; give --weights {stream.backbone}=FILE."
             )
 
 
@@ -212,8 +228,10 @@ def _weights(named: Sequence[str]) -> dict[str, str]:
             raise FerError(
                 f"--weights is '{pair}'; it must be NAME=FILE, as in vgg16=vgg_face.pth."
             )
-        if name not in BACKBONES:
-            raise FerError(f"--weights: {unknown('backbone', name, BACKBONES)}")
+        try:
+            blocks_of(name)
+        except ConfigError as error:
+            raise FerError(f"--weights: {error}") from error
         if not os.path.isfile(file):
             raise FerError(f"--weights: file {file} does not exist.")
         found[name] = os.path.abspath(file)

@@ -1,10 +1,19 @@
-"""Load a space file, draw configs from it, and refuse one that cannot be searched."""
+"""Load a space file, draw configs from it, and refuse one that cannot be searched.
+
+A space is drawn from, or enumerated: a file that also defines
+
+    POINTS = ({"lr": 1e-3, "depth": 2}, {"lr": 1e-4, "depth": 5})
+
+is tried at exactly these parameters, in their order. Each point names all parameters that
+`space(trial)` suggests along its branch. Its study has as many trials as there are points
+(`--trials N`: the first N), and none is pruned, since each of them is asked for.
+"""
 
 import hashlib
 import importlib.util
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +21,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.trial import BaseTrial
 
 from fer_core.config import Config
 from fer_core.errors import ConfigError, unknown
@@ -21,12 +31,13 @@ CHECK_DRAWS = 50
 
 @dataclass(frozen=True)
 class Space:
-    """The function `space(trial) -> Config` of a file."""
+    """The function `space(trial) -> Config` of a file, and its points if it enumerates them."""
 
     path: Path
-    function: Callable[[optuna.Trial], object]
+    function: Callable[[BaseTrial], object]
+    points: tuple[Mapping[str, Any], ...] = ()  # none: it is drawn from
 
-    def draw(self, trial: optuna.Trial) -> Config:
+    def draw(self, trial: BaseTrial) -> Config:
         """Let the space choose a config.
 
         Raises: ConfigError of one line, whatever the space raised.
@@ -35,6 +46,7 @@ class Space:
             with redirect_stdout(sys.stderr), warnings.catch_warnings():
                 # Of a name that one draw gives two ranges Optuna only warns.
                 warnings.filterwarnings("error", "Inconsistent parameter values", RuntimeWarning)
+                warnings.filterwarnings("error", "Fixed parameter")  # of a point, out of range
                 config = self.function(trial)
         except ConfigError as error:
             raise ConfigError(f"{self.path}: {error}") from error
@@ -72,7 +84,10 @@ def load(path: Path) -> Space:
     function = getattr(module, "space", None)
     if not callable(function):
         raise ConfigError(f"{path} has no function space(trial); see spaces/smoke.py.")
-    return Space(path, function)
+    points = getattr(module, "POINTS", ())
+    if not isinstance(points, tuple) or not all(isinstance(point, dict) for point in points):
+        raise ConfigError(f"{path}: POINTS is no tuple of dicts of parameters; it must be one.")
+    return Space(path, function, points)
 
 
 def sampler(seed: int, index: int) -> optuna.samplers.BaseSampler:
@@ -88,22 +103,34 @@ def sampler(seed: int, index: int) -> optuna.samplers.BaseSampler:
 def draws(space: Space, *, seed: int, count: int) -> Iterator[tuple[optuna.Trial, Config]]:
     """Draw without results: the first ten are the configs that a study of this seed starts with.
 
-    Each draw has a throwaway study of its own, so that Optuna compares no ranges between them.
+    Of a space that enumerates its points these are all. Each draw has a throwaway study of its
+    own, so that Optuna compares no ranges between them.
+
+    Raises: ConfigError where a point is none of the space's.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for index in range(count):
-        trial = optuna.create_study(sampler=sampler(seed, index)).ask()
-        yield trial, space.draw(trial)
+    for index in range(min(count, len(space.points) or count)):
+        study = optuna.create_study(sampler=sampler(seed, index))
+        for point in space.points[index : index + 1]:
+            study.enqueue_trial(dict(point))
+        trial = study.ask()
+        config = space.draw(trial)
+        if space.points and trial.params != space.points[index]:
+            raise ConfigError(
+                f"{space.path}: POINTS[{index}] is {space.points[index]}, and space(trial) makes "
+                f"{trial.params} of it; a point names the parameters that are suggested."
+            )
+        yield trial, config
 
 
 def check(space: Space, *, draws_count: int = CHECK_DRAWS, seed: int = 0) -> tuple[Config, ...]:
-    """Draw a few dozen configs, all of which must be valid, and give them.
+    """Draw a few dozen configs, or all points, each of which must be valid, and give them.
 
     Raises: ConfigError where a draw is invalid or a parameter has two ranges.
     """
     ranges: dict[str, BaseDistribution] = {}
     configs = []
-    for trial, config in draws(space, seed=seed, count=draws_count):
+    for trial, config in draws(space, seed=seed, count=len(space.points) or draws_count):
         for name, distribution in trial.distributions.items():
             first = ranges.setdefault(name, distribution)
             if first != distribution:

@@ -18,11 +18,17 @@ def space(trial: Trial) -> Config:
         pca_dim = trial.suggest_int("pca.dim", 4, 8)
 
     return Config(
-        stream=StreamConfig(
-            backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3, pooling="avg"
+        streams=(
+            StreamConfig(
+                backbone="dlib_resnet",
+                weights="package",
+                blocks=3,
+                freeze_depth=3,
+                pooling="avg",
+                pca_dim=pca_dim,
+            ),
         ),
         clip=ClipConfig(frames=3),
-        pca_dim=pca_dim,
         recurrent=recurrent,
         optimizer=OptimizerConfig(
             lr=trial.suggest_float("adamw.lr", 1e-3, 1e-2, log=True), epochs=3

@@ -1,8 +1,9 @@
 """How much of a face network should be kept, and what head should read it, frame by frame?
 
-Fixed:    aligned faces; dlib's face ResNet-29, frozen; the frames of a clip vote.
-Searched: how deep the network is cut, pooling, PCA, FC layers and their width, the optimiser.
-Cost:     0.5-5 s a trial on one CPU core (204 photographs, 5 folds).
+Fixed:    aligned faces; dlib's face ResNet-29; the frames of a clip vote.
+Searched: how deep the network is cut, whether its last block is trained along, pooling, PCA, FC
+          layers and their width, how frames vote, the optimiser, label smoothing.
+Cost:     COST.
 """
 
 from optuna import Trial
@@ -11,11 +12,13 @@ from fer_core.config import ClipConfig, Config, HeadConfig, OptimizerConfig, Str
 
 
 def space(trial: Trial) -> Config:
-    depth = trial.suggest_int("freeze_depth", 2, 5)
-    pooling = trial.suggest_categorical("pooling", ["none", "avg", "max"])
+    freeze_depth = trial.suggest_int("freeze_depth", 2, 5)
+    trained = trial.suggest_int("trained_blocks", 0, 1) if freeze_depth > 2 else 0
+    pooling = trial.suggest_categorical("pooling", ["none", "avg", "max", "gem"])
     pca_dim = None
-    if pooling == "none" and trial.suggest_categorical("pca", [False, True]):
+    if not trained and pooling == "none" and trial.suggest_categorical("pca", [False, True]):
         pca_dim = trial.suggest_int("pca.dim", 16, 100, log=True)
+    backbone_lr = trial.suggest_float("backbone_lr", 0.03, 1.0, log=True) if trained else 1.0
 
     fc_layers = trial.suggest_int("head.fc_layers", 0, 3)
     fc_width, dropout = 128, 0.0
@@ -23,21 +26,28 @@ def space(trial: Trial) -> Config:
         fc_width = trial.suggest_int("head.fc_width", 64, 512, log=True)
         dropout = trial.suggest_float("head.dropout", 0.0, 0.5)
 
-    optimizer = trial.suggest_categorical("optimizer", ["adamw", "sgd"])
-    low, high = {"adamw": (1e-4, 1e-2), "sgd": (1e-3, 1e-1)}[optimizer]
-    lr = trial.suggest_float(f"{optimizer}.lr", low, high, log=True)
-    weight_decay = trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True)
-
-    return Config(
-        stream=StreamConfig(
-            backbone="dlib_resnet",
-            weights="package",
-            blocks=depth,
-            freeze_depth=depth,
-            pooling=pooling,
-        ),
-        clip=ClipConfig(start=0.5, end=0.8, frames=trial.suggest_int("clip.frames", 3, 5, step=2)),
+    stream = StreamConfig(
+        backbone="dlib_resnet",
+        weights="package",
+        blocks=freeze_depth + trained,
+        freeze_depth=freeze_depth,
+        pooling=pooling,
         pca_dim=pca_dim,
+    )
+    rules = ["majority", "mean_probability", "mean_logit", "attention"]
+    optimizer = trial.suggest_categorical("optimizer", ["adam", "adamw", "sgd"])
+    low, high = {"adam": (1e-4, 1e-2), "adamw": (1e-4, 1e-2), "sgd": (1e-3, 1e-1)}[optimizer]
+    return Config(
+        streams=(stream,),
+        clip=ClipConfig(start=0.5, end=0.8, frames=trial.suggest_int("clip.frames", 3, 5, step=2)),
+        voting=trial.suggest_categorical("voting", rules),
         head=HeadConfig(fc_layers=fc_layers, fc_width=fc_width, dropout=dropout),
-        optimizer=OptimizerConfig(name=optimizer, lr=lr, weight_decay=weight_decay, epochs=30),
+        optimizer=OptimizerConfig(
+            name=optimizer,
+            lr=trial.suggest_float(f"{optimizer}.lr", low, high, log=True),
+            weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True),
+            epochs=8 if trained else 30,
+            backbone_lr=backbone_lr,
+            label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.2),
+        ),
     )

@@ -1,7 +1,8 @@
 """How much of VGG-Face should be frozen, and what should read it? The study's still question.
 
 Fixed:    aligned faces, 5 frames that vote; VGG-Face, from `--weights vgg16=FILE`.
-Searched: freeze depth, pooling, FC layers, PCA where all is frozen, the learning rate.
+Searched: freeze depth, pooling, FC layers, PCA where all is frozen, from which end the published
+          mean is read, the learning rates and their schedule.
 Cost:     a GPU's work; not measured yet.
 """
 
@@ -12,26 +13,34 @@ from fer_core.config import ClipConfig, Config, HeadConfig, OptimizerConfig, Str
 
 def space(trial: Trial) -> Config:
     freeze_depth = trial.suggest_int("freeze_depth", 0, 5)
-    pca_dim = None
-    if freeze_depth == 5 and trial.suggest_categorical("pca", [False, True]):
+    pooling = trial.suggest_categorical("pooling", ["none", "avg", "max", "gem"])
+    frozen, pca_dim = freeze_depth == 5, None
+    if frozen and pooling == "none" and trial.suggest_categorical("pca", [False, True]):
         pca_dim = trial.suggest_int("pca.dim", 25, 200, log=True)
 
     return Config(
-        stream=StreamConfig(
-            backbone="vgg16",
-            weights="file",
-            blocks=5,
-            freeze_depth=freeze_depth,
-            pooling=trial.suggest_categorical("pooling", ["none", "avg", "max"]),
+        streams=(
+            StreamConfig(
+                backbone="vgg16",
+                weights="file",
+                blocks=5,
+                freeze_depth=freeze_depth,
+                pooling=pooling,
+                pca_dim=pca_dim,
+                mean_order=trial.suggest_categorical("mean_order", ["rgb", "bgr"]),
+            ),
         ),
         clip=ClipConfig(start=0.5, end=0.8, frames=5),
-        pca_dim=pca_dim,
         head=HeadConfig(
             fc_layers=trial.suggest_int("head.fc_layers", 0, 3),
             fc_width=512,
             dropout=trial.suggest_float("head.dropout", 0.0, 0.5),
         ),
         optimizer=OptimizerConfig(
-            lr=trial.suggest_float("adamw.lr", 1e-5, 1e-2, log=True), epochs=20
+            lr=trial.suggest_float("adamw.lr", 1e-5, 1e-2, log=True),
+            epochs=20,
+            schedule=trial.suggest_categorical("schedule", ["constant", "cosine", "plateau"]),
+            backbone_lr=1.0 if frozen else trial.suggest_float("backbone_lr", 0.01, 1.0, log=True),
+            mixed_precision=True,
         ),
     )

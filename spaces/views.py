@@ -24,13 +24,15 @@ def space(trial: Trial) -> Config:
         stride = trial.suggest_int("clip.stride", 1, 10)
 
     return Config(
-        stream=StreamConfig(
-            backbone="dlib_resnet",
-            weights="package",
-            blocks=3,
-            freeze_depth=3,
-            pooling=trial.suggest_categorical("pooling", ["none", "avg", "max"]),
-            view=view,
+        streams=(
+            StreamConfig(
+                backbone="dlib_resnet",
+                weights="package",
+                blocks=3,
+                freeze_depth=3,
+                pooling=trial.suggest_categorical("pooling", ["none", "avg", "max", "gem"]),
+                view=view,
+            ),
         ),
         clip=ClipConfig(
             start=0.5,

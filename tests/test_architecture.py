@@ -11,14 +11,22 @@ ROOT = Path(__file__).parents[1]
 PRODUCT = [p for d in ("search", "fer_core", "spaces") for p in sorted((ROOT / d).rglob("*.py"))]
 LEVELS = [  # a part of fer_core imports itself and the rows above it
     {"errors"},
-    {"labels", "config", "store", "weight_files", "memory", "processes"},
+    {"labels", "choices", "store", "weight_files", "memory", "processes"},
+    {"checks", "prediction"},
+    {"config", "timeline"},
     {"manifest", "stages"},
     {"protocol", "faces", "models"},
     {"experiment", "datasets", "features", "reduce", "training", "evaluation"},
+    {"setting", "encoders", "feasible"},
+    {"pretrain", "export"},
+    {"sources", "predict"},
     {"trial"},
+    {"baselines"},
 ]
 LARGEST_FILE, LARGEST_FUNCTION = 300, 40  # lines
-LARGEST_PRODUCT = 9_000  # lines of code: what explains it, and what is empty, is not to be saved on
+# Lines of code: what explains it, and what is empty, is not to be saved on. It was 9,000 while
+# there were three backbones, one stream and one weights format.
+LARGEST_PRODUCT = 12_000
 
 
 def imports(path: Path) -> set[str]:
@@ -102,7 +110,7 @@ def test_a_space_imports_its_trial_type_and_the_config_only(path):
     assert all(m == "optuna.Trial" or m.startswith("fer_core.config.") for m in modules)
 
 
-@pytest.mark.parametrize("stem", ["config", "errors"])
+@pytest.mark.parametrize("stem", ["choices", "checks", "config", "errors"])
 def test_config_and_errors_need_the_standard_library_only(stem):
     modules = imports(ROOT / "fer_core" / f"{stem}.py")
 

@@ -1,7 +1,7 @@
 """Encodings of 68 points: what a network is given of a face's geometry, (..., 68, 2) to (..., D).
 
 `centred` is the study's; the others remove what is no expression: where a face is, how large, how
-tilted (`procrustes`, `distances`), and whose it is (`difference`).
+tilted (`procrustes`, `distances`), and whose it is (`difference`, `motion`).
 """
 
 from dataclasses import dataclass
@@ -78,6 +78,11 @@ class Procrustes:
         """
         shapes = _turned(_shapes(points), self.mean)
         return _features(shapes - shapes[..., :1, :])
+
+    def motion(self, points: Points) -> Features:
+        """What changed since the frame before, in each clip (..., T, 68, 2), D = 136."""
+        shapes = _turned(_shapes(points), self.mean)
+        return _features(np.diff(shapes, axis=-2, prepend=shapes[..., :1, :]))
 
 
 def _shapes(points: Points) -> NDArray[np.complex128]:

@@ -11,15 +11,15 @@ import numpy as np
 from fer_core.config import ClipConfig
 from fer_core.errors import DataError
 from fer_core.faces.follow import Image, encoded
-from fer_core.faces.sampling import pick
+from fer_core.faces.sampling import Indices, pick
 from fer_core.faces.surface import Surface, reference
-from fer_core.faces.tracks import PLACE, Faces, decoded, packed, unpacked
+from fer_core.faces.tracks import PLACE, Faces, Track, decoded, packed, read_back, unpacked
 from fer_core.faces.views import CROP_PIXELS, views
 from fer_core.stages import Shard
 from fer_core.store import Array, Entry
 
 BATCH_IMAGES = 64  # shown at a time
-_CODE = 2  # raise it when the same input gives another result
+_CODE = 3  # raise it when the same input gives another result
 _PICTURE = np.dtype(PLACE)
 
 
@@ -63,6 +63,23 @@ def crops(entry: Entry) -> Image:
     shape = (clips, frames, CROP_PIXELS, CROP_PIXELS, 3)
     images = [decoded(files, row) for row in rows]
     return np.stack(images).reshape(shape) if images else np.zeros(shape, np.uint8)
+
+
+def shown(
+    track: Track, indices: Indices, view: str, *, surface: Surface | None, device: str
+) -> Image:
+    """Show frames of a track as the stage stores them, (n, 224, 224, 3).
+
+    Raises: DataError where the view cannot show one.
+    """
+    images = views(
+        track.pictures(indices),
+        track.crop_points(indices),
+        view=view,
+        surface=surface,
+        device=device,
+    )
+    return np.stack([read_back(encoded(image)) for image in images])
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,11 @@ def unpacked(array: Array, kind: np.dtype[np.void], rows: int) -> tuple[Array, A
 
 def decoded(files: Array, row: Array) -> Image:
     """Decode the JPEG file of a record to RGB (H, W, 3)."""
-    jpeg = files[row["start"] : row["start"] + row["bytes"]]
-    bgr = cv2.imdecode(np.asarray(jpeg), cv2.IMREAD_COLOR)
+    return read_back(files[row["start"] : row["start"] + row["bytes"]])
+
+
+def read_back(jpeg: bytes | Array) -> Image:
+    """Decode a JPEG file to RGB (H, W, 3)."""
+    data = np.frombuffer(jpeg, np.uint8) if isinstance(jpeg, bytes) else np.asarray(jpeg)
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
     return np.ascontiguousarray(np.asarray(bgr, np.uint8)[:, :, ::-1])

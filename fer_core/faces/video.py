@@ -25,6 +25,8 @@ from fer_core.manifest import IMAGE_SUFFIXES, is_image
 
 Image = NDArray[np.uint8]
 
+FOLDER_RATE = 25.0  # frames a second of a folder of images; OULU-CASIA's, Zhao et al. 2011
+
 
 def frames(path: Path, offset: int | None = None) -> Iterator[Image]:
     """Decode a clip's frames in order, each (H, W, 3) RGB, holding one at a time.
@@ -44,6 +46,21 @@ def frames(path: Path, offset: int | None = None) -> Iterator[Image]:
     else:
         for frame in _decode(path):
             yield _rgb(frame)
+
+
+def frames_per_second(path: Path) -> float:
+    """Read the rate that a video declares; FOLDER_RATE for folders of images, which declare none.
+
+    Raises: DataError where the file cannot be opened.
+    """
+    if path.is_dir() or is_image(path):
+        return FOLDER_RATE
+    try:
+        with av.open(str(path)) as container:
+            rate = container.streams.video[0].average_rate
+    except (FFmpegError, IndexError) as error:
+        raise DataError(f"{path} cannot be opened as a video: {error}") from error
+    return float(rate) if rate else FOLDER_RATE
 
 
 def _read_row(path: Path, offset: int) -> Image:

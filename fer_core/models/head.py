@@ -1,28 +1,58 @@
-"""Fully connected head: features to logits through up to three hidden layers."""
+"""Fully connected layers, and the last ones, which give logits."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
+from fer_core.errors import ConfigError
+from fer_core.labels import AUTHENTICITIES
 
-class Head(nn.Module):
-    """Features (..., D) to logits (..., K); dropout stands before every linear layer."""
 
-    def __init__(
-        self,
-        feature_dim: int,
-        num_classes: int,
-        *,
-        fc_layers: int = 0,
-        fc_width: int = 128,
-        dropout: float = 0.0,
-    ) -> None:
+def fc_layers(feature_dim: int, count: int, width: int, dropout: float) -> nn.Sequential:
+    """Give the hidden layers, features (..., D) to (..., width); dropout stands before each."""
+    layers: list[nn.Module] = []
+    for _ in range(count):
+        layers += [nn.Dropout(dropout), nn.Linear(feature_dim, width), nn.ReLU()]
+        feature_dim = width
+    return nn.Sequential(*layers)
+
+
+def classifier(
+    feature_dim: int, classes: Sequence[str], *, dropout: float, two_heads: bool
+) -> nn.Sequential:
+    """Give the last layer, features (..., D) to logits (..., K).
+
+    Raises: ConfigError where the classes are not emotions that are genuine or acted, and two
+        heads were asked for.
+    """
+    last = TwoHeads(feature_dim, classes) if two_heads else nn.Linear(feature_dim, len(classes))
+    return nn.Sequential(nn.Dropout(dropout), last)
+
+
+class TwoHeads(nn.Module):
+    """Emotion and authenticity by a layer each, to the logits of both together (..., K).
+
+    A class's logit is the sum of two log-probabilities, so that cross-entropy over the classes
+    is the sum of the two tasks' own, and both are trained together.
+    """
+
+    def __init__(self, feature_dim: int, classes: Sequence[str]) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for _ in range(fc_layers):
-            layers += [nn.Dropout(dropout), nn.Linear(feature_dim, fc_width), nn.ReLU()]
-            feature_dim = fc_width
-        layers += [nn.Dropout(dropout), nn.Linear(feature_dim, num_classes)]
-        self.layers = nn.Sequential(*layers)
+        pairs = [name.rpartition("_")[::2] for name in classes]
+        kinds = {kind for _, kind in pairs}
+        if not kinds <= set(AUTHENTICITIES):
+            raise ConfigError(
+                "head.two_heads is True; it must be False but for task 'hidden', whose classes "
+                "are emotions that are genuine or acted."
+            )
+        emotions = sorted({emotion for emotion, _ in pairs})
+        self.emotion = nn.Linear(feature_dim, len(emotions))
+        self.authenticity = nn.Linear(feature_dim, len(AUTHENTICITIES))
+        self.emotions = [emotions.index(emotion) for emotion, _ in pairs]
+        self.kinds = [AUTHENTICITIES.index(kind) for _, kind in pairs]
 
     def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.layers(features)
-        return logits
+        emotion = torch.log_softmax(self.emotion(features), dim=-1)
+        authenticity = torch.log_softmax(self.authenticity(features), dim=-1)
+        return emotion[..., self.emotions] + authenticity[..., self.kinds]

@@ -1,60 +1,153 @@
-"""The part of a model that a trial trains: unfrozen blocks, pooling, recurrent cell, head."""
+"""The part of a model that a trial trains, put together from a config's choices.
 
-from dataclasses import asdict
+Each stream is read to features. Up to the fusion point each goes its own way, through a recurrent
+cell (or attention over the frames) and FC layers of its own; after it, all go one way together.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
+from fer_core.choices import FusionConfig, GeometryConfig, Stream
 from fer_core.config import Config
-from fer_core.models.head import Head
-from fer_core.models.pooling import pool
-from fer_core.models.recurrent import Recurrent
+from fer_core.models.fusion import fuse, fused_dim
+from fer_core.models.head import classifier, fc_layers
+from fer_core.models.readers import GeometryReader, ImageReader
+from fer_core.models.recurrent import Attention, ConvLSTM, Recurrent
+
+_ALONE = FusionConfig(point="conv")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the network is given of one stream, and the blocks that it still has to go through."""
+
+    sample: Tensor  # of one clip, as a batch
+    blocks: nn.ModuleList  # empty where the whole backbone is stored, and for geometry
+    frozen: int = 0  # how many of the blocks keep their weights
+    maps: tuple[int, int, int] | None = None  # (C, H, W) that a ConvLSTM reads
 
 
 class Network(nn.Module):
-    """What was stored at the freeze point, and clip lengths (B,), to logits.
+    """What is given of each stream, and clip lengths (B,), to logits.
 
-    Stored are maps (B, T, C, H, W), or preprocessed crops at depth 0, or pooled features
-    (B, T, D) where the whole backbone is frozen. Logits are (B, T, K), one row a frame, or
-    (B, K) with a recurrent cell. C3d reads volumes (B, C, T, H, W), or features (B, D), to (B, K).
+    These are (B, T, K), one row a frame, where frames vote; else (B, K).
+
+    Raises: ConfigError where streams do not fit together, or the classes not the heads.
     """
 
-    def __init__(
-        self, config: Config, suffix: nn.ModuleList, feature_dim: int, num_classes: int
-    ) -> None:
+    def __init__(self, config: Config, given: Sequence[Given], classes: Sequence[str]) -> None:
         super().__init__()
-        self.config = config
-        self.suffix = suffix
-        # Stored features come standardised by the training frames; trained ones are, as they go.
-        self.standardise = nn.BatchNorm1d(feature_dim, affine=False) if len(suffix) else None
-        self.recurrent: Recurrent | None = None
-        if config.recurrent is not None:
-            self.recurrent = Recurrent(feature_dim, **asdict(config.recurrent))
-            feature_dim = config.recurrent.hidden
-        self.head = Head(feature_dim, num_classes, **asdict(config.head))
+        self.fusion, head = config.fusion or _ALONE, config.head
+        self.classes = len(classes)
+        point = self.fusion.point
+        self.readers, self.ways = nn.ModuleList(), nn.ModuleList()
+        own = {"conv": 0, "fc1": 1, "fc2": 2, "logits": head.fc_layers}[point]
+        dims = []
+        for stream, each in zip(config.streams, given, strict=True):
+            reader, dim = _reader(config, stream, each)
+            way = _Way(config, dim, cell=point != "conv" and not stream.is_volume, fc=own)
+            if point == "logits":
+                way.classify(classes, config)
+            self.readers.append(reader)
+            self.ways.append(way)
+            dims.append(way.feature_dim)
+        shared = _Way(
+            config, fused_dim(dims, self.fusion), cell=point == "conv", fc=head.fc_layers - own
+        )
+        if point != "logits" or self.fusion.how == "concat":
+            shared.classify(classes, config)
+        self.shared = shared
 
-    def forward(self, stored: Tensor, lengths: Tensor) -> Tensor:
-        features = _features(self.config, self.suffix, stored)
-        if self.standardise is not None:
-            features = self.standardise(features.flatten(0, -2)).view_as(features)
-        if self.recurrent is not None:
-            features = self.recurrent(features, lengths)
-        logits: Tensor = self.head(features)
+    def forward(self, given: Sequence[Tensor], lengths: Tensor) -> Tensor:
+        streams = []
+        for reader, way, each in zip(self.readers, self.ways, given, strict=True):
+            streams.append(way(reader(each, lengths), lengths))
+        fused = streams[0] if len(streams) == 1 else fuse(streams, self.fusion)
+        logits: Tensor = self.shared(fused, lengths)
         return logits
 
+    def lengths(self, given: Sequence[Tensor]) -> Tensor:
+        """Give the lengths (B,) of clips that are all as long as what is given of them."""
+        frames = (
+            each.shape[1]
+            for each, reader in zip(given, self.readers, strict=True)
+            if not (isinstance(reader, ImageReader) and reader.stream.is_volume)
+        )
+        return torch.full((len(given[0]),), next(frames, 1))
 
-def feature_dim(config: Config, suffix: nn.ModuleList, sample: Tensor) -> int:
-    """Count the features D that a stored sample, a batch of one clip, has after pooling."""
+    def unfrozen(self) -> Iterator[nn.Parameter]:
+        """Give the parameters of backbone blocks that are trained."""
+        for reader in self.readers:
+            if isinstance(reader, ImageReader):
+                yield from (p for p in reader.blocks.parameters() if p.requires_grad)
+
+
+class _Way(nn.Module):
+    """A cell over the frames, FC layers, a classifier: any of them may be missing."""
+
+    def __init__(self, config: Config, feature_dim: int, *, cell: bool, fc: int) -> None:
+        super().__init__()
+        head = config.head
+        self.cell = _cell(config, feature_dim) if cell else None
+        if self.cell is not None:
+            feature_dim = self.cell.feature_dim
+        self.fc = fc_layers(feature_dim, fc, head.fc_width, head.dropout)
+        self.feature_dim = head.fc_width if fc else feature_dim
+        self.classifier: nn.Module | None = None
+
+    def classify(self, classes: Sequence[str], config: Config) -> None:
+        """Add the last layer."""
+        head = config.head
+        self.classifier = classifier(
+            self.feature_dim, classes, dropout=head.dropout, two_heads=head.two_heads
+        )
+        self.feature_dim = len(classes)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        if self.cell is not None and features.ndim == 3:
+            features = self.cell(features, lengths)
+        features = self.fc(features)
+        return features if self.classifier is None else self.classifier(features)
+
+
+def _cell(config: Config, feature_dim: int) -> Recurrent | Attention | None:
+    recurrent = config.recurrent
+    if all(stream.is_volume for stream in config.streams):
+        return None
+    if recurrent is not None and recurrent.cell != "convlstm":
+        return Recurrent(feature_dim, **asdict(recurrent))
+    return Attention(feature_dim) if config.voting == "attention" else None
+
+
+def _reader(
+    config: Config, stream: Stream, given: Given
+) -> tuple[ImageReader | GeometryReader, int]:
+    if isinstance(stream, GeometryConfig):
+        points = GeometryReader(stream, given.sample.shape[-1])
+        return points, points.feature_dim
+    cell = config.recurrent
+    if cell is None or cell.cell != "convlstm":
+        image = ImageReader(stream, given.blocks, frozen=given.frozen)
+        return image, image.settle(given.sample)
+    maps = given.maps or map_shape(given)
+    convlstm = ConvLSTM(maps[0], hidden=cell.hidden, layers=cell.layers, dropout=cell.dropout)
+    convlstm.to(given.sample.device)
+    image = ImageReader(stream, given.blocks, frozen=given.frozen, convlstm=convlstm, maps=maps)
+    return image, image.settle(given.sample)
+
+
+def map_shape(given: Given) -> tuple[int, int, int]:
+    """Say what maps (C, H, W) the blocks make of a frame."""
+    maps = given.sample[:1, 0]
     with torch.no_grad():
-        return _features(config, suffix, sample).shape[-1]
+        for block in given.blocks.eval():
+            maps = block(maps)
+    return maps.shape[1], maps.shape[2], maps.shape[3]
 
 
-def _features(config: Config, suffix: nn.ModuleList, stored: Tensor) -> Tensor:
-    if not len(suffix):
-        return stored
-    is_volume = config.stream.backbone == "c3d"
-    maps = stored if is_volume else stored.flatten(0, 1)  # frames pass one by one
-    for block in suffix:
-        maps = block(maps)
-    features = pool(maps, config.stream.pooling)
-    return features if is_volume else features.view(*stored.shape[:2], -1)
+def count(modules: Sequence[nn.Module]) -> int:
+    """Count the parameters of several parts of a model."""
+    return sum(p.numel() for module in modules for p in module.parameters())

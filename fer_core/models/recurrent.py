@@ -1,13 +1,16 @@
-"""Recurrent cell over the features of a clip's frames, read out at its last frame.
+"""What reads the frames of a clip as one: recurrent cells, and attention over frames.
 
 Elman 1990 (rnn); Hochreiter and Schmidhuber 1997 (lstm), https://doi.org/10.1162/neco.1997.9.8.1735;
-Cho et al. 2014 (gru), https://arxiv.org/abs/1406.1078.
+Cho et al. 2014 (gru), https://arxiv.org/abs/1406.1078; Shi et al. 2015 (convlstm),
+https://arxiv.org/abs/1506.04214, without its peephole connections; Meng et al. 2019 (attention),
+https://arxiv.org/abs/1907.00193, its self-attention.
 """
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from fer_core.errors import ConfigError, unknown
 
@@ -16,21 +19,96 @@ CELLS: Mapping[str, type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]] = {
     "lstm": nn.LSTM,
     "rnn": nn.RNN,
 }
+KERNEL = 3  # of the ConvLSTM; Shi et al. 2015, section 4.1
 
 
 class Recurrent(nn.Module):
     """Frame features (B, T, D) and clip lengths (B,) to the last state of each clip, (B, H).
 
+    With two directions, H is both of them: each has seen the whole clip.
+
     Raises: ConfigError for an unknown cell.
     """
 
-    def __init__(self, feature_dim: int, *, cell: str, hidden: int, layers: int = 1) -> None:
+    def __init__(
+        self,
+        feature_dim: int,
+        *,
+        cell: str,
+        hidden: int,
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         if cell not in CELLS:
             raise ConfigError(unknown("recurrent cell", cell, CELLS))
-        self.cell = CELLS[cell](feature_dim, hidden, layers, batch_first=True)
+        self.cell = CELLS[cell](
+            feature_dim,
+            hidden,
+            layers,
+            batch_first=True,
+            bidirectional=bidirectional,
+            dropout=dropout,
+        )
+        self.feature_dim = hidden * (1 + bidirectional)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        states: Tensor = self.cell(frames)[0]  # (B, T, H); no state sees what comes after it
-        clips = torch.arange(len(states), device=states.device)
-        return states[clips, lengths.to(states.device) - 1]
+        packed = pack_padded_sequence(frames, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        ends = self.cell(packed)[1]  # (layers x directions, B, hidden), and for lstm the cell's
+        last: Tensor = ends[0] if isinstance(ends, tuple) else ends
+        directions = 1 + self.cell.bidirectional
+        return last[-directions:].transpose(0, 1).flatten(1)
+
+
+class ConvLSTM(nn.Module):
+    """Maps (B, T, C, H, W) and clip lengths (B,) to the last state of each clip, (B, C', H, W)."""
+
+    def __init__(
+        self, channels: int, *, hidden: int, layers: int = 1, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        sizes = [channels, *[hidden] * layers]
+        self.gates = nn.ModuleList(
+            nn.Conv2d(size + hidden, 4 * hidden, KERNEL, padding=KERNEL // 2) for size in sizes[:-1]
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, maps: Tensor, lengths: Tensor) -> Tensor:
+        for i, gates in enumerate(self.gates):
+            maps = _unrolled(gates, maps if i == 0 else self.dropout(maps))
+        return maps[torch.arange(len(maps), device=maps.device), lengths.to(maps.device) - 1]
+
+
+class Attention(nn.Module):
+    """Frame features (B, T, D) and clip lengths (B,) to their weighted mean, (B, D)."""
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+        self.weigh = nn.Linear(feature_dim, 1)
+        self.feature_dim = feature_dim
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        weights = torch.sigmoid(self.weigh(frames)) * within(lengths, frames)[..., None]
+        return (weights * frames).sum(dim=1) / weights.sum(dim=1)
+
+
+def within(lengths: Tensor, frames: Tensor) -> Tensor:
+    """Say which of the frames (B, T, ...) lie in their clip, (B, T)."""
+    steps = torch.arange(frames.shape[1], device=frames.device)
+    return steps[None] < lengths.to(frames.device)[:, None]
+
+
+def _unrolled(gates: nn.Module, maps: Tensor) -> Tensor:
+    """Run one layer over all frames (B, T, C, H, W): its state after each, (B, T, C', H, W)."""
+    state = cell = None
+    states = []
+    for frame in maps.unbind(dim=1):
+        if state is None:
+            hidden = next(gates.parameters()).shape[0] // 4
+            state = cell = frame.new_zeros(len(frame), hidden, *frame.shape[2:])
+        keep, add, show, new = gates(torch.cat([frame, state], dim=1)).chunk(4, dim=1)
+        cell = keep.sigmoid() * cell + add.sigmoid() * new.tanh()
+        state = show.sigmoid() * cell.tanh()
+        states.append(state)
+    return torch.stack(states, dim=1)

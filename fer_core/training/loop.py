@@ -1,18 +1,22 @@
 """Fit a network: a generator that gives an item an epoch, so whoever loops over it may stop."""
 
+import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from fer_core.config import OptimizerConfig
+from fer_core.choices import OptimizerConfig
+from fer_core.models.network import Network
 from fer_core.store import Array
 from fer_core.training import optimizer as optimizers
 
-Batches = Callable[[Array], Tensor]  # rows (B,) to the network's input for these clips
+# Rows (B,) to what the network is given of these clips, a tensor for each stream; augmented where
+# a generator is given.
+Batches = Callable[[Array, np.random.Generator | None], Sequence[Tensor]]
 
 
 class DivergedError(RuntimeError):
@@ -20,60 +24,122 @@ class DivergedError(RuntimeError):
 
 
 def fit(
-    network: nn.Module,
-    inputs: Batches,
+    network: Network,
+    batches: Batches,
     labels: Array,
     rows: Array,
     config: OptimizerConfig,
     *,
     seed: int,
+    held: Array | None = None,
 ) -> Iterator[float]:
     """Train on the clips `rows` and yield the mean loss of each epoch.
 
     Cross-entropy of (B, K) logits, or of (B, T, K) where each frame carries its clip's label.
-
-    Raises: DivergedError at the first epoch whose loss is not finite.
+    With patience, training ends where the loss of the clips `held` no longer falls, and the
+    network keeps the weights that did best on them. Raises: DivergedError at the first epoch
+    whose loss is not finite.
     """
     order = np.random.default_rng(seed)
-    optimizer = optimizers.build(network.parameters(), config)
-    batches = math.ceil(len(rows) / config.batch_clips)
-    schedule = optimizers.cosine(optimizer, config.epochs * batches)
+    count = math.ceil(len(rows) / config.batch_clips)
+    optimizer = optimizers.build(network, config)
+    schedule = optimizers.Schedule(optimizer, config, config.epochs * count)
+    loss_of = _Loss(network, labels, rows, config)
+    best = _Best(network)
     for epoch in range(config.epochs):
         network.train()
         total = 0.0
-        for batch in np.array_split(order.permutation(rows), batches):  # sizes differ by one
-            loss = _loss(_logits(network, inputs(batch)), labels[batch])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+        for batch in np.array_split(order.permutation(rows), count):  # sizes differ by one
+            loss = loss_of(batches(batch, order), batch)
+            _step(optimizer, loss)
             schedule.step()
             total += float(loss.detach()) * len(batch)
         if not math.isfinite(total):
             raise DivergedError(f"the loss is {total} after epoch {epoch + 1}; lower optimizer.lr.")
+        if held is not None:
+            best.see(_held_loss(network, loss_of, batches, held))
+        schedule.epoch(total / len(rows) if held is None else best.seen)
         yield total / len(rows)
+        if config.patience is not None and best.waited >= config.patience:
+            break
+    best.restore()
 
 
-def predict(network: nn.Module, inputs: Batches, rows: Array, *, batch_clips: int) -> Array:
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+class _Best:
+    """The weights that did best so far on the clips held back."""
+
+    def __init__(self, network: Network) -> None:
+        self._network, self._loss = network, math.inf
+        self._state: dict[str, Tensor] | None = None
+        self.seen = math.inf  # the last loss
+        self.waited = 0  # epochs since the best
+
+    def see(self, loss: float) -> None:
+        self.seen = loss
+        self.waited += 1
+        if loss < self._loss:
+            self._loss, self.waited = loss, 0
+            self._state = copy.deepcopy(self._network.state_dict())
+
+    def restore(self) -> None:
+        if self._state is not None:
+            self._network.load_state_dict(self._state)
+
+
+def predict(network: Network, batches: Batches, rows: Array, *, batch_clips: int) -> Array:
     """Give probabilities (N, T, K) of the clips `rows`; T is 1 where a clip is seen whole."""
+    parts = [
+        probabilities(network, batches(rows[start : start + batch_clips], None))
+        for start in range(0, len(rows), batch_clips)
+    ]
+    return np.concatenate(parts)
+
+
+def probabilities(network: Network, given: Sequence[Tensor]) -> Array:
+    """Score a batch of clips: (B, T, K), in single precision whatever training used."""
     network.eval()
-    parts = []
     with torch.inference_mode():
-        for start in range(0, len(rows), batch_clips):
-            logits = _logits(network, inputs(rows[start : start + batch_clips]))
-            parts.append(torch.softmax(logits, dim=-1).cpu().numpy())
-    scores: Array = np.concatenate(parts)
+        logits = network(given, network.lengths(given))
+        scores: Array = torch.softmax(logits, dim=-1).cpu().numpy()
     return scores if scores.ndim == 3 else scores[:, None]
 
 
-def _logits(network: nn.Module, stored: Tensor) -> Tensor:
-    lengths = torch.full((len(stored),), stored.shape[1])  # every clip gave the same window
-    logits: Tensor = network(stored, lengths)
-    return logits
+class _Loss:
+    """Cross-entropy as a config has it."""
+
+    def __init__(
+        self, network: Network, labels: Array, rows: Array, config: OptimizerConfig
+    ) -> None:
+        self._network, self._config = network, config
+        self._device = next(network.parameters()).device
+        self._labels = torch.from_numpy(labels)
+        self._weights: Tensor | None = None
+        if config.class_weights:
+            seen = self._labels[torch.from_numpy(rows)]
+            self._weights = optimizers.class_weights(seen, network.classes).to(self._device)
+
+    def __call__(self, given: Sequence[Tensor], rows: Array) -> Tensor:
+        target = self._labels[torch.from_numpy(rows)].to(self._device)
+        with optimizers.mixed(self._device, self._config):
+            logits = self._network(given, self._network.lengths(given))
+        if logits.ndim == 3:
+            target = target[:, None].expand(logits.shape[:2]).reshape(-1)
+            logits = logits.flatten(0, 1)
+        return functional.cross_entropy(
+            logits.float(),
+            target,
+            weight=self._weights,
+            label_smoothing=self._config.label_smoothing,
+        )
 
 
-def _loss(logits: Tensor, labels: Array) -> Tensor:
-    target = torch.from_numpy(labels).to(logits.device)
-    if logits.ndim == 3:
-        target = target[:, None].expand(logits.shape[:2]).reshape(-1)
-        logits = logits.flatten(0, 1)
-    return functional.cross_entropy(logits, target)
+def _held_loss(network: Network, loss_of: _Loss, batches: Batches, held: Array) -> float:
+    network.eval()
+    with torch.inference_mode():
+        return float(loss_of(batches(held, None), held))

@@ -1,4 +1,4 @@
-"""Open the winners on the sealed subjects: in parallel, and one of each family, ever.
+"""Open the winners on the sealed subjects: in parallel, and one of each family and task, ever.
 
 A study that is extended may find a better trial of a family; it stays sealed, since a second look
 would choose by the sealed subjects.
@@ -6,7 +6,7 @@ would choose by the sealed subjects.
 
 import json
 from collections.abc import Sequence, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -19,6 +19,9 @@ from search.cluster.worker import keep_to_share, write_arrays
 from search.space import describe
 from search.study.folder import Folder
 from search.study.parts import Part
+
+if TYPE_CHECKING:
+    from fer_core.trial import SealedResult
 
 _NONE_SEALED = (
     "this protocol seals no subject: val_uar is all that it gives, and optimistic by as much as "
@@ -55,11 +58,11 @@ def open_winners(
 
 
 def winners(finished: Sequence[Part], opened: Set[int]) -> list[Part]:
-    """Choose the best complete trial of each family by val_uar; of equals, the first.
+    """Choose the best complete trial of each family and task by val_uar; of equals, the first.
 
     A family of which a trial was opened has had its winner.
     """
-    best: dict[str, Part] = {}
+    best: dict[tuple[str, str | None], Part] = {}
     for part in sorted(finished, key=lambda part: (-(part.val_uar or 0.0), part.number)):
         if part.state == "complete":
             best.setdefault(_family(part), part)
@@ -68,8 +71,9 @@ def winners(finished: Sequence[Part], opened: Set[int]) -> list[Part]:
     return sorted(chosen, key=lambda part: part.number)
 
 
-def _family(part: Part) -> str:
-    return configs.from_json(part.config_json).family if part.config_json else ""
+def _family(part: Part) -> tuple[str, str | None]:
+    config = configs.from_json(part.config_json) if part.config_json else None
+    return (config.family, config.task) if config else ("", None)
 
 
 def _open(
@@ -78,7 +82,11 @@ def _open(
     from fer_core.trial import open_sealed  # imports torch: in workers only
 
     keep_to_share(threads)
-    result = open_sealed(configs.from_json(config_json), experiment)
+    return write_opened(folder, number, open_sealed(configs.from_json(config_json), experiment))
+
+
+def write_opened(folder: Folder, number: int, result: "SealedResult") -> float:
+    """Keep the scores of sealed subjects, and give their UAR."""
     arrays = {
         "clips": list(result.clip_names),
         "labels": result.labels,

@@ -98,9 +98,10 @@ class Progress:
         return Group(Text(""), grid)
 
     def _line(self, part: Part) -> str:
-        family = configs.from_json(part.config_json).family if part.config_json else "no config"
+        config = configs.from_json(part.config_json) if part.config_json else None
+        name = (config.stands_for or config.family) if config else "no config"
         score = part.error if part.val_uar is None else f"val_uar {part.val_uar:.3f}"
-        ended = f"trial {part.number} {family} {part.state}: {score}"
+        ended = f"trial {part.number} {name} {part.state}: {score}"
         return f"{ended}  [{len(self._parts)}/{self._trials}, best {self._best}, {self._stages}]"
 
     @property

@@ -37,7 +37,7 @@ class TrialRun:
         self,
         folder: Folder,
         number: int,
-        config_json: str,
+        config_json: str | None,  # None of a baseline
         *,
         results: "Iterator[FoldResult]",
         folds: int,

@@ -1,11 +1,12 @@
-"""The leaderboard: one row per trial, one file per study, one schema for all of them.
+"""The leaderboard: a row a trial, one file a study, one schema for all of them.
 
-It is made anew from parts and openings whenever a trial finishes, so it can be lost and rebuilt.
+Baselines and printed figures have rows too: `source` tells them. It is made anew from parts and
+openings whenever a trial finishes, so it can be lost and rebuilt.
 """
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -17,72 +18,79 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_core import config as configs
+from fer_core.baselines import NUMBERS
 from fer_core.config import Config
 from fer_core.errors import FerError, unknown
 from fer_core.store import write_atomically
+from search.results import published
 from search.study.folder import Folder, Record
 from search.study.parts import Part
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One trial: this is the list of the columns, in which `__` stands for a dot.
+    """One trial, baseline or printed figure: the columns, in which `__` stands for a dot.
 
     Scores are fractions in [0, 1], times are seconds, memory is GiB.
     """
 
     dataset: str
     task: str
-    protocol_id: str
+    protocol_id: str  # "published" of a printed figure: it has none, and ranks with nothing
     study: str
     space: str
-    trial: int
-    config_id: str | None  # None where the space drew no valid config
-    source: str
-    family: str | None
-    state: str
-    error: str | None
-    val_uar: float | None
-    val_uar_std: float | None  # between folds
-    val_war: float | None
-    val_macro_f1: float | None
-    folds: int  # finished ones, over which the val scores are means
-    test_uar: float | None  # the test columns are None until the trial is opened
-    test_uar_low: float | None  # 95 % interval, bootstrap over subjects
-    test_uar_high: float | None
-    test_war: float | None
-    test_macro_f1: float | None
-    test_subjects: int | None
-    test_clips: int | None
-    train_seconds: float
-    stage_seconds: float
-    params: int | None
-    peak_memory_gib: float | None
-    device: str | None
-    config__views: str | None
-    config__backbone: str | None
-    config__freeze_depth: int | None
-    config__pooling: str | None
-    config__fc_layers: int | None
-    config__fusion_point: str | None
-    config__recurrent_cell: str | None
-    config__pca_dim: int | None
-    config__frames: int | None
-    config__optimizer: str | None
-    config__lr: float | None
-    config_json: str | None
+    trial: int  # Optuna's number; below 0 of what is no trial: baselines, and from -100 on printed
+    config_id: str | None = None  # None where the space drew no valid config
+    source: str  # search, baseline or published
+    family: str | None = None
+    state: str = "complete"
+    error: str | None = None
+    val_uar: float | None = None
+    val_uar_std: float | None = None  # between folds
+    val_war: float | None = None
+    val_macro_f1: float | None = None
+    folds: int = 0  # finished ones, over which the val scores are means
+    test_uar: float | None = None  # the test columns are None until the trial is opened
+    test_uar_low: float | None = None  # 95 % interval, bootstrap over subjects
+    test_uar_high: float | None = None
+    test_war: float | None = None
+    test_macro_f1: float | None = None
+    test_subjects: int | None = None
+    test_clips: int | None = None
+    train_seconds: float = 0.0
+    stage_seconds: float = 0.0
+    params: int | None = None
+    peak_memory_gib: float | None = None
+    device: str | None = None
+    config__views: str | None = None
+    config__backbone: str | None = None
+    config__freeze_depth: int | None = None
+    config__pooling: str | None = None
+    config__fc_layers: int | None = None
+    config__fusion_point: str | None = None
+    config__recurrent_cell: str | None = None
+    config__pca_dim: int | None = None
+    config__frames: int | None = None
+    config__optimizer: str | None = None
+    config__lr: float | None = None
+    config_json: str | None = None
     seed: int
     commit: str
     versions: str  # JSON
-    data_sha256: str
-    split_sha256: str
+    data_sha256: str | None = None
+    split_sha256: str | None = None
     started_at: datetime
     finished_at: datetime
+    published_accuracy: float | None = None  # printed of what this row repeats; never a val score
+    published: str | None = None  # where it was printed
+    comparable: bool | None = None  # whether the two figures compare; None: there is none
+    note: str | None = None  # why they do not, and what was made smaller
 
 
 _ARROW = {
     str: pa.string(),
     int: pa.int64(),
+    bool: pa.bool_(),
     float: pa.float64(),
     datetime: pa.timestamp("us", tz="UTC"),
 }
@@ -95,21 +103,24 @@ def schema() -> pa.Schema:
 
 
 def row(part: Part, record: Record, opened: dict[str, Any] | None) -> Row:
-    """Join what is known of a trial."""
+    """Join what is known of a trial, or of a baseline."""
     config = configs.from_json(part.config_json) if part.config_json else None
+    task, family = NUMBERS.get(part.number, (None, None))
+    if config is not None:
+        task, family = config.task, config.family
     scored = part.val_uar is not None
     return Row(
+        **_study(record),
         **_flat(config, record.clip),
-        **(opened or _none("test_")),
+        **(opened or {}),
+        **_beside(config),
         dataset=record.dataset,
-        task=record.task,
+        task=task or record.task,
         protocol_id=record.protocol_id,
-        study=record.study,
-        space=record.space,
         trial=part.number,
         config_id=config.config_id if config else None,
-        source="search",
-        family=config.family if config else None,
+        source="baseline" if part.number in NUMBERS else "search",
+        family=family,
         state=part.state,
         error=part.error,
         val_uar=part.val_uar,
@@ -123,8 +134,6 @@ def row(part: Part, record: Record, opened: dict[str, Any] | None) -> Row:
         peak_memory_gib=part.peak_memory_gib,
         device=part.device,
         config_json=part.config_json,
-        seed=record.seed,
-        commit=record.commit,
         versions=json.dumps(record.versions | _sources(part, record)),
         data_sha256=record.data_sha256,
         split_sha256=record.split_sha256,
@@ -133,10 +142,57 @@ def row(part: Part, record: Record, opened: dict[str, Any] | None) -> Row:
     )
 
 
+def printed(rows: Sequence[Row], record: Record) -> list[Row]:
+    """Give the study's rows that trials stand for, and those it printed last of this dataset."""
+    ours = [configs.from_json(each.config_json) for each in rows if each.config_json]
+    stood = {config.stands_for: config for config in ours}
+    tasks = {each.task for each in rows}
+    at = datetime.fromisoformat(record.started_at)
+    return [
+        Row(
+            **_study(record),
+            **_flat(stood.get(key), None),
+            dataset=figure.dataset,
+            task=figure.task,
+            protocol_id="published",
+            trial=-100 - place,
+            source="published",
+            family=stood[key].family if key in stood else None,
+            versions="{}",
+            started_at=at,
+            finished_at=at,
+            published_accuracy=figure.accuracy,
+            published=figure.source,
+            comparable=False,
+            note=f"{figure.words}: {figure.why}",
+        )
+        for place, (key, figure) in enumerate(published.ROWS.items())
+        if key in stood or published.is_last_of(figure, record.dataset, tasks)
+    ]
+
+
+def _study(record: Record) -> dict[str, Any]:
+    names = ("study", "space", "seed", "commit")
+    return {name: getattr(record, name) for name in names}
+
+
+def _beside(config: Config | None) -> dict[str, Any]:
+    """Give the printed figure that a config stands beside."""
+    figure = published.beside(config) if config else None
+    if config is None or figure is None:
+        return {}
+    return {
+        "published_accuracy": figure.accuracy,
+        "published": figure.source,
+        "comparable": False,
+        "note": "; ".join(filter(None, (published.narrow(config), figure.why))),
+    }
+
+
 def _flat(config: Config | None, fixed: dict[str, Any] | None) -> dict[str, Any]:
     """Give the columns of a config, with the frames that were read and not those drawn."""
     if config is None:
-        return _none("config__")
+        return {}
     columns = {name.replace(".", "__"): value for name, value in configs.flat(config).items()}
     return columns | ({"config__frames": fixed["frames"]} if fixed else {})
 
@@ -151,18 +207,16 @@ def _sources(part: Part, record: Record) -> dict[str, str]:
     return {name: source for name, source in sources.items() if source}
 
 
-def _none(prefix: str) -> dict[str, None]:
-    return {field.name: None for field in fields(Row) if field.name.startswith(prefix)}
-
-
 def path(record: Record) -> Path:
     """Say where a study's rows lie."""
     return Path(record.leaderboards) / record.dataset / f"{record.study}.parquet"
 
 
 def write(folder: Folder, record: Record, finished: Iterable[Part]) -> Path:
-    """Replace a study's file by one of all its finished trials."""
-    rows = [row(part, record, _opened(folder, part.number)) for part in finished]
+    """Replace a study's file by one of all its finished trials, and of what they stand beside."""
+    ended = [*finished, *filter(None, map(folder.part, NUMBERS))]
+    rows = [row(part, record, _opened(folder, part.number)) for part in ended]
+    rows += printed(rows, record)
     columns = [{_column(name): value for name, value in vars(each).items()} for each in rows]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(columns, schema=schema()), buffer)

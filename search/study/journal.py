@@ -3,10 +3,13 @@
 A worker writes a trial's part before it returns its last result, and Optuna is told from the part;
 so whatever is killed, the journal and the parts together hold every finished trial once. A trial
 without a part whose driver or worker died is *interrupted*: Optuna is told that it failed, and
-its parameters are queued again under a new number.
+its parameters are queued again under a new number. Where a space enumerates its points, they are
+queued one by one, each when its turn comes.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
@@ -41,16 +44,24 @@ def file_storage(folder: Folder) -> BaseStorage:
 class Journal:
     """Asks Optuna for trials, and tells it how they ended."""
 
-    def __init__(self, folder: Folder, storage: BaseStorage, *, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        storage: BaseStorage,
+        *,
+        seed: int,
+        points: Sequence[Mapping[str, Any]] = (),  # what is tried, in order; none: draws
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder = folder
         self._storage = storage
-        self._seed = seed
+        self._seed, self._points = seed, points
+        median = optuna.pruners.MedianPruner(n_startup_trials=5)
         self._study = optuna.create_study(
             storage=storage,
             study_name=_STUDY,
             direction="maximize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+            pruner=optuna.pruners.NopPruner() if points else median,
             load_if_exists=True,
         )
 
@@ -58,6 +69,8 @@ class Journal:
         """Begin the next trial: a repeat of an interrupted one if any waits, else a new draw."""
         waiting = (t.number for t in self._trials() if t.state == TrialState.WAITING)
         number = next(waiting, len(self._trials()))
+        if number == len(self._trials()) and self._points:
+            self._study.enqueue_trial(self._point(number))
         self._study.sampler = sampler(self._seed, self._draw_index(number))
         return self._study.ask()
 
@@ -110,7 +123,7 @@ class Journal:
             return part
         if number not in self._repeated():
             # What was interrupted while it was drawn has some of its parameters; draw it anew.
-            params = trial.params if _CONFIG in trial.user_attrs else {}
+            params = trial.params if _CONFIG in trial.user_attrs else self._point(number)
             self._study.enqueue_trial(params, user_attrs={_REPEATS: number, _RETRY: retry + 1})
         self._storage.set_trial_user_attr(self._id(number), _INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
@@ -128,6 +141,9 @@ class Journal:
                 self.interrupt(trial.number)
             else:
                 self._tell(part)
+        if self._points:  # each of them is asked for: another cannot take its place
+            for number in set(self.lost_numbers()) - repeated:
+                self._study.enqueue_trial(self._point(number), user_attrs={_REPEATS: number})
 
     def _tell(self, part: Part) -> None:
         reported = self._trials()[part.number].intermediate_values
@@ -146,6 +162,10 @@ class Journal:
         while number < len(trials) and _REPEATS in trials[number].user_attrs:
             number = trials[number].user_attrs[_REPEATS]
         return sum(_REPEATS not in trial.user_attrs for trial in trials[:number])
+
+    def _point(self, number: int) -> dict[str, Any]:
+        """Give the point that a trial tries; nothing of it where the space is drawn from."""
+        return dict(self._points[self._draw_index(number)]) if self._points else {}
 
     def _repeated(self) -> set[int]:
         """Give the numbers of the trials that others repeat."""

@@ -2,88 +2,97 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from fer_core import protocol
+from fer_core import export
 from fer_core.config import (
+    AugmentConfig,
     ClipConfig,
     Config,
+    FusionConfig,
+    GeometryConfig,
     HeadConfig,
     OptimizerConfig,
+    PretrainConfig,
     RecurrentConfig,
     StreamConfig,
 )
 from fer_core.datasets import load
 from fer_core.errors import ConfigError, DataError
 from fer_core.evaluation.metrics import score
-from fer_core.experiment import Experiment
-from fer_core.trial import cross_validate, open_sealed
+from fer_core.faces.sampling import pick
+from fer_core.faces.tracks import Faces
+from fer_core.predict import Reader
+from fer_core.setting import Setting
+from fer_core.trial import cross_validate, open_sealed, refit
 
 FROZEN = StreamConfig(
     backbone="dlib_resnet", weights="package", blocks=4, freeze_depth=4, pooling="avg"
 )
 UNPOOLED = replace(FROZEN, pooling="none")
-THREE = ClipConfig(frames=3)
-CNN = Config(stream=FROZEN, clip=THREE, optimizer=OptimizerConfig(lr=0.01, epochs=20))
+REDUCED = replace(UNPOOLED, pca_dim=20)
+SMALL_VGG = StreamConfig(
+    backbone="vgg16",
+    weights="random",
+    blocks=5,
+    freeze_depth=0,
+    pooling="max",
+    width=1 / 32,
+    crop_pixels=32,
+)
+SCAE = StreamConfig(
+    backbone="scae",
+    weights="fitted",
+    blocks=3,
+    freeze_depth=2,
+    pooling="avg",
+    crop_pixels=32,
+    width=0.25,
+    pretrain=PretrainConfig(epochs=1),
+)
+C3D = StreamConfig(
+    backbone="c3d", weights="random", blocks=5, freeze_depth=0, width=1 / 16, crop_pixels=32
+)
+CHANGES = GeometryConfig(encoding="difference", hidden=16)
+THREE, ONE_EPOCH = ClipConfig(frames=3), OptimizerConfig(epochs=1)
+GRU = RecurrentConfig(cell="gru", hidden=8, bidirectional=True)
+CNN = Config(streams=(FROZEN,), clip=THREE, optimizer=OptimizerConfig(lr=0.01, epochs=20))
+
+
+def of(*streams, **choices):
+    fusion = FusionConfig(point="fc1", how="sum") if len(streams) > 1 else None
+    head = HeadConfig(fc_layers=1, fc_width=16, dropout=0.2)
+    common = {"streams": streams, "fusion": fusion, "head": head}
+    return replace(CNN, **common | choices)
+
+
 KINDS = {
     "frames that vote": CNN,
-    "pca": replace(
-        CNN, stream=UNPOOLED, pca_dim=20, head=HeadConfig(fc_layers=1, fc_width=16, dropout=0.2)
-    ),
-    "gru on features": replace(CNN, recurrent=RecurrentConfig(cell="gru", hidden=8)),
-    "lstm on images": replace(
-        CNN,
-        stream=replace(FROZEN, freeze_depth=3, pooling="avg"),
+    "pca": of(REDUCED),
+    "gru on features": of(FROZEN, recurrent=GRU),
+    "lstm on images": of(
+        replace(FROZEN, freeze_depth=3),
         recurrent=RecurrentConfig(cell="lstm", hidden=8),
-        optimizer=OptimizerConfig(epochs=1),
+        optimizer=ONE_EPOCH,
     ),
-    "nothing frozen": replace(
-        CNN,
-        stream=StreamConfig(
-            backbone="vgg16",
-            weights="random",
-            blocks=5,
-            freeze_depth=0,
-            pooling="max",
-            width=1 / 32,
-            crop_pixels=32,
-        ),
-        optimizer=OptimizerConfig(epochs=1),
+    "convlstm": of(FROZEN, recurrent=RecurrentConfig(cell="convlstm", hidden=4)),
+    "attention": of(FROZEN, voting="attention"),
+    "nothing frozen": of(SMALL_VGG, optimizer=ONE_EPOCH),
+    "augmented": of(
+        replace(FROZEN, freeze_depth=3, crop_pixels=48),
+        augment=AugmentConfig(shift=0.1, zoom=0.1),
+        optimizer=ONE_EPOCH,
     ),
-    "c3d": replace(
-        CNN,
-        stream=StreamConfig(
-            backbone="c3d", weights="random", blocks=5, freeze_depth=0, width=1 / 16, crop_pixels=32
-        ),
-        optimizer=OptimizerConfig(epochs=1),
-    ),
+    "c3d": of(C3D, optimizer=ONE_EPOCH),
+    "frozen c3d": of(replace(C3D, freeze_depth=5)),
+    "scae": of(SCAE, optimizer=ONE_EPOCH),
+    "geometry": of(CHANGES),
+    "study's geometry": of(GeometryConfig(encoding="centred", hidden=0)),
+    "two streams": of(FROZEN, replace(FROZEN, view="frontal")),
+    "points and frames over time": of(REDUCED, CHANGES, recurrent=GRU),
+    "two heads": of(FROZEN, task="hidden", head=HeadConfig(two_heads=True)),
+    "early stopping": of(FROZEN, optimizer=replace(CNN.optimizer, patience=1, schedule="plateau")),
 }
-
-
-@pytest.fixture(scope="session")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-def experiment_of(manifest, store, task="emotion"):
-    clips = manifest.clips
-    made = protocol.sealed_and_folds([c.subject for c in clips], [c.emotion for c in clips])
-    return Experiment(
-        manifest=manifest,
-        protocol=made,
-        task=task,
-        seed=0,
-        store=store,
-        weights={},
-        landmarks="data",
-    )
-
-
-@pytest.fixture(scope="session")
-def experiment(rendered, store):
-    """Two emotions of the rendered ten subjects: 40 clips."""
-    manifest = load("synthetic", rendered)
-    two = tuple(c for c in manifest.clips if c.emotion in ("happiness", "sadness"))
-    return experiment_of(replace(manifest, clips=two), store)
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
@@ -100,6 +109,27 @@ def test_every_kind_of_model_gives_the_same_scores_again_to_the_last_bit(config,
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a.probabilities, b.probabilities)
         assert a.losses == b.losses
+
+
+def test_an_exported_model_scores_as_in_training(config, experiment, tmp_path):
+    sealed = open_sealed(config, experiment)
+
+    export.save(refit(config, experiment), tmp_path / "model", card="")
+    model = export.load(tmp_path / "model")
+
+    clips = sealed.clip_names[:3]
+    scores = [read_again(model, clip, config, experiment) for clip in clips]
+    np.testing.assert_allclose(scores, sealed.probabilities[: len(clips)], rtol=0, atol=1e-5)
+
+
+def read_again(model, clip, config, experiment):
+    """Score a clip from its frames, with the landmarks that training had."""
+    for _, entry in Setting(config, experiment, torch.device("cpu")).faces:
+        if clip in Faces(entry).clips:
+            track = Faces(entry).track(clip)
+            window = pick(track.points, track.usable, model.clip)
+            return model.voted(Reader(model, track).scores([window]))[0]
+    raise AssertionError(clip)
 
 
 def test_a_second_trial_decodes_no_frame_and_runs_no_frozen_backbone(experiment, tmp_path):
@@ -151,11 +181,11 @@ def test_an_emotion_is_told_on_subjects_that_were_never_seen(experiment):
     assert result.clips == len(result.labels) == 4 * result.subjects
 
 
-def test_on_shuffled_labels_the_winner_opens_within_the_interval_of_chance(rendered, store):
+def test_on_shuffled_labels_the_winner_opens_within_the_interval_of_chance(rendered, experiment_of):
     manifest = load("synthetic", rendered)
     shuffled = np.random.default_rng(0).permutation([c.emotion for c in manifest.clips])
     clips = tuple(replace(c, emotion=str(e)) for c, e in zip(manifest.clips, shuffled, strict=True))
-    noise = experiment_of(replace(manifest, clips=clips), store)
+    noise = experiment_of(replace(manifest, clips=clips))
     configs = [replace(CNN, head=HeadConfig(fc_layers=n)) for n in range(3)]
 
     winner = max(configs, key=lambda c: np.mean([r.uar for r in cross_validate(c, noise)]))
@@ -204,14 +234,16 @@ def test_data_of_which_no_clip_can_be_used_are_refused(experiment, tmp_path):
 
 
 def test_more_pca_dimensions_than_the_training_frames_allow_are_refused(experiment):
-    with pytest.raises(ConfigError, match="pca_dim is 500"):
-        next(cross_validate(replace(CNN, stream=UNPOOLED, pca_dim=500), experiment))
+    with pytest.raises(
+        ConfigError, match=r"stream.pca_dim is 500; \d+ training frames of \d+ features"
+    ):
+        next(cross_validate(of(replace(UNPOOLED, pca_dim=500)), experiment))
 
 
-def test_real_photographs_are_told_apart_subject_independently(london, store):
-    smiles = replace(experiment_of(load("folder", london), store), landmarks="dlib")
+def test_real_photographs_are_told_apart_subject_independently(london, experiment_of):
+    smiles = replace(experiment_of(load("folder", london)), landmarks="dlib")
 
-    results = list(cross_validate(replace(CNN, stream=UNPOOLED), smiles))
+    results = list(cross_validate(replace(CNN, streams=(UNPOOLED,)), smiles))
 
     assert np.mean([r.uar for r in results]) > 0.85
     assert sum(len(r.clips) for r in results) > 150

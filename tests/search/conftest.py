@@ -11,7 +11,7 @@ from search.study.journal import Journal, file_storage
 from search.study.parts import Part
 
 CONFIG = Config(
-    stream=StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3)
+    streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)
 )
 AT = "2026-01-15T10:00:00.000+00:00"
 SPACE = """
@@ -21,7 +21,7 @@ SPACE = """
     def space(trial):
         stream = StreamConfig(backbone="c3d", weights="random", blocks=5, freeze_depth=0)
         lr = trial.suggest_float("lr", 1e-4, 1e-2, log=True)
-        return Config(stream=stream, optimizer=OptimizerConfig(lr=lr))
+        return Config(streams=(stream,), optimizer=OptimizerConfig(lr=lr))
     """
 
 
@@ -46,6 +46,18 @@ def write_space(tmp_path):
         return path
 
     return write
+
+
+ENUMERATED = f"""
+{textwrap.dedent(SPACE)}
+POINTS = tuple({{"lr": lr}} for lr in (1e-2, 1e-3, 1e-4))
+"""
+
+
+@pytest.fixture
+def enumerated(write_space):
+    """A space of three points."""
+    return spaces.load(write_space(ENUMERATED))
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ import cv2
 import pytest
 
 import search
-from fer_core.datasets import load
+from fer_core.baselines import BASELINES
+from fer_core.datasets import load, synthetic
 from fer_core.faces import video
+from search.results import ranking
 from search.study.folder import Folder
 
 ROOT = Path(__file__).parents[2]
@@ -31,13 +33,20 @@ def test_one_command_gives_a_leaderboard_and_resuming_extends_the_study(tmp_path
 
     first = run(tmp_path, "--space", space, "--smoke", "--data-root", rendered, "--trials", "2")
     study = json.loads(first.stdout)["study"]
-    extended = json.loads(run(tmp_path, "--resume", study, "--trials", "3").stdout)
+    extended_run = run(tmp_path, "--resume", study, "--trials", "3")
+    extended = json.loads(extended_run.stdout)
 
     board = search.read_leaderboard("synthetic", tmp_path / "leaderboards")
     assert extended["counts"] == {"complete": 3, "pruned": 0, "failed": 0}
-    assert sorted(board["trial"]) == [0, 1, 2]
-    assert board["test_uar"].notna().any()
+    assert sorted(ranking.searched(board)["trial"]) == [0, 1, 2]
+    assert ranking.searched(board)["test_uar"].notna().any()
     assert "[1/2, best" in first.stderr
+    baselines = board[board["source"] == "baseline"].set_index("family")
+    assert set(baselines.index) == set(BASELINES)
+    assert baselines.loc["majority", "val_uar"] == pytest.approx(1 / 12)
+    assert baselines.loc["features+logistic", "test_uar"] > 2 / 12
+    assert first.stderr.count("baseline ") == 3
+    assert "baseline " not in extended_run.stderr  # done once, ever
 
 
 @pytest.mark.ray
@@ -84,10 +93,47 @@ def test_a_published_protocol_is_followed_and_where_it_seals_nobody_nothing_is_o
 
     done = run(tmp_path, *command, "--protocol", "loso")
 
-    (row,) = search.read_leaderboard("jaffe", tmp_path / "leaderboards").to_dict("records")
+    board = search.read_leaderboard("jaffe", tmp_path / "leaderboards")
+    (row,) = ranking.searched(board).to_dict("records")
     assert row["protocol_id"].startswith("loso-")
     assert row["folds"] == 10
     assert row["config.frames"] == 1  # of a photograph, whatever the space drew
     assert row["state"] == "complete"
     assert row["test_uar"] != row["test_uar"]  # not a number: nothing was opened
     assert "this protocol seals no subject" in done.stderr
+    assert list(board[board["source"] == "baseline"]["state"]) == ["complete"] * 3
+
+
+@pytest.mark.ray
+def test_points_are_run_beside_what_was_printed_of_them_and_then_there_is_no_more(
+    tmp_path, rendered
+):
+    space = tmp_path / "two.py"
+    space.write_text("from spaces.study import POINTS as ALL, space\nPOINTS = ALL[2:4]\n")
+
+    done = run(tmp_path, "--space", str(space), "--smoke", "--data-root", rendered)
+
+    board = search.read_leaderboard("synthetic", tmp_path / "leaderboards")
+    ours = ranking.searched(board).sort_values("trial")
+    assert list(ours["state"]) == ["complete"] * 2
+    assert list(ours["published_accuracy"]) == [0.4281, 0.4207]
+    assert set(ours["task"]) == {"emotion"}  # though the study's is hidden
+    assert ours["note"].str.startswith("narrow: 1/8 of the published width").all()
+    assert "no --weights vgg16=FILE" in done.stderr
+    assert (board["source"] == "published").sum() == 2
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize(("dataset", "rows"), [("sase_fe", 20), ("oulu_casia", 9)])
+def test_every_printed_configuration_of_a_dataset_runs_in_its_layout(tmp_path, dataset, rows):
+    root = synthetic.ensure(tmp_path / "data", layout=dataset, subjects=12)
+    command = ["--space", str(ROOT / "spaces" / "study.py"), "--dataset", dataset]
+
+    done = run(tmp_path, *command, "--data-root", str(root))
+
+    board = search.read_leaderboard(dataset, tmp_path / "leaderboards")
+    ours = ranking.searched(board)
+    assert json.loads(done.stdout)["counts"] == {"complete": rows, "pruned": 0, "failed": 0}
+    assert ours["published_accuracy"].notna().all()
+    assert set(board[board["source"] == "baseline"]["state"]) == {"complete"}

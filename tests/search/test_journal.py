@@ -9,6 +9,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
+from fer_core.config import from_json
 from fer_core.errors import FerError
 from search.study.folder import Folder
 from search.study.journal import RETRIES, Journal, file_storage
@@ -144,6 +145,66 @@ def test_a_resumed_study_draws_as_the_uninterrupted_one(tmp_path, space, make_pa
     assert drawn("whole", ()) == drawn("killed", (3, 12))
 
 
+def of_points(journal, enumerated):
+    storage = file_storage(journal.folder)
+    return Journal(journal.folder, storage, seed=0, points=enumerated.points)
+
+
+def test_points_are_tried_in_order_each_once_however_often_the_study_is_resumed(
+    journal, enumerated, make_part
+):
+    tried = []
+    for _ in enumerated.points:
+        again = of_points(journal, enumerated)
+        again.reconcile()
+        trial = again.ask()
+        tried.append(again.draw(trial, enumerated).optimizer.lr)
+        again.finish(make_part(trial.number))
+
+    assert tried == [1e-2, 1e-3, 1e-4]
+    assert of_points(journal, enumerated).finished_numbers() == [0, 1, 2]
+
+
+def test_an_interrupted_point_is_repeated_before_the_next_even_if_nothing_of_it_was_drawn(
+    journal, enumerated
+):
+    of_points(journal, enumerated).ask()
+
+    again = of_points(journal, enumerated)
+    again.reconcile()
+    drawn = [again.draw(again.ask(), enumerated).optimizer.lr for _ in range(2)]
+
+    assert drawn == [1e-2, 1e-3]
+
+
+def test_a_point_whose_part_was_damaged_is_tried_again_once(journal, enumerated, make_part):
+    points = of_points(journal, enumerated)
+    for _ in range(2):
+        trial = points.ask()
+        points.draw(trial, enumerated)
+        points.finish(make_part(trial.number))
+    (journal.folder.path / "parts" / "0.json").unlink()
+
+    for _ in range(2):
+        points = of_points(journal, enumerated)
+        points.reconcile()
+    drawn = [points.draw(points.ask(), enumerated).optimizer.lr for _ in range(2)]
+
+    assert drawn == [1e-2, 1e-4]
+
+
+def test_of_points_none_is_pruned_however_bad(journal, enumerated, make_part):
+    points = of_points(journal, enumerated)
+    for _ in range(2):
+        points.finish(make_part(points.ask().number, uars=(0.9, 0.9)))
+    points._study.pruner._n_startup_trials = 0
+
+    trial = points.ask()
+    trial.report(0.1, 1)
+
+    assert not trial.should_prune()
+
+
 class Killed(BaseException):
     pass
 
@@ -200,3 +261,26 @@ def test_wherever_the_driver_is_killed_every_trial_is_finished_exactly_once(
     assert len(finished) == 5
     assert set(configs.values()) == {1}
     assert left.finished_numbers() == sorted(finished)
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(st.integers(1, 25), max_size=6))
+def test_wherever_the_driver_is_killed_every_point_is_finished_exactly_once(
+    tmp_path, enumerated, make_part, kills
+):
+    folder = Folder(tmp_path / "killed")
+    shutil.rmtree(folder.path, ignore_errors=True)
+    folder.path.mkdir()
+
+    for writes in [*kills, 10_000]:
+        with suppress(Killed):
+            storage = JournalStorage(DyingBackend(str(folder.journal), writes))
+            journal = Journal(folder, storage, seed=0, points=enumerated.points)
+            drive(journal, enumerated, make_part, trials=3)
+
+    rates = [from_json(part.config_json).optimizer.lr for part in journal.finished()]
+    assert sorted(rates) == [1e-4, 1e-3, 1e-2]

@@ -40,7 +40,12 @@ def study(where):
 
 
 def count_parts(where):
-    return len(list((where / "studies").glob("*/parts/*.json")))
+    return len(list((where / "studies").glob("*/parts/[0-9]*.json")))
+
+
+def trials(where):
+    board = pd.read_parquet(where / "boards" / "synthetic")
+    return board[board["source"] == "search"]["trial"]
 
 
 def wait_for_parts(where, count, seconds=120):
@@ -63,11 +68,13 @@ def test_a_study_killed_ten_times_loses_nothing_and_counts_nothing_twice(tmp_pat
 
     assert driver.wait() == 0
 
-    board = pd.read_parquet(tmp_path / "boards" / "synthetic")
     folder = Folder(tmp_path / "studies" / study(tmp_path))
     finished = Journal(folder, file_storage(folder), seed=0).finished_numbers()
-    assert len(board) == TRIALS
-    assert sorted(board["trial"]) == finished
+    board = pd.read_parquet(tmp_path / "boards" / "synthetic")
+    assert len(trials(tmp_path)) == TRIALS
+    assert sorted(trials(tmp_path)) == finished
+    assert sorted(board["trial"])[:3] == [-9, -8, -7]  # the baselines of task hidden, each once
+    assert len(board) == TRIALS + 3
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -78,7 +85,6 @@ def test_an_interrupted_study_ends_with_130_and_goes_on(tmp_path, name):
     os.killpg(driver.pid, getattr(signal, name))
 
     assert driver.wait(timeout=60) == 130
-    board = pd.read_parquet(tmp_path / "boards" / "synthetic")
-    assert 3 <= len(board) < TRIALS
+    assert 3 <= len(trials(tmp_path)) < TRIALS
     assert go_on(tmp_path).wait() == 0
-    assert len(pd.read_parquet(tmp_path / "boards" / "synthetic")) == TRIALS
+    assert len(trials(tmp_path)) == TRIALS

@@ -1,9 +1,14 @@
+import io
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import search
+from fer_core.baselines import NUMBERS
+from fer_core.config import Config, FusionConfig, GeometryConfig, StreamConfig
 from fer_core.errors import FerError
 from fer_core.store import write_atomically
 from search.results import leaderboard, ranking
@@ -16,7 +21,11 @@ COLUMNS = """
     config.views config.backbone config.freeze_depth config.pooling config.fc_layers
     config.fusion_point config.recurrent_cell config.pca_dim config.frames config.optimizer
     config.lr config_json seed commit versions data_sha256 split_sha256 started_at finished_at
+    published_accuracy published comparable note
     """
+CONFIG = Config(
+    streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)
+)
 OPENED = {
     "test_uar": 0.5,
     "test_uar_low": 0.4,
@@ -100,6 +109,105 @@ def test_the_printed_table_says_what_became_of_each_trial(folder, record, make_p
     by_heading = {str(column.header): list(column.cells) for column in shown.columns}
     assert by_heading["val_uar±std"] == ["0.600±0.141", ""]
     assert by_heading["test_uar [95 %]"] == ["", "failed"]
+
+
+PRESET = replace(CONFIG, task="emotion", stands_for="t9-geometry")
+
+
+def written(folder, record, parts):
+    return ranking.rank(pd.read_parquet(leaderboard.write(folder, record, parts)))
+
+
+def test_a_row_that_repeats_a_printed_one_has_its_figure_and_why_they_do_not_compare(
+    folder, record, make_part
+):
+    board = written(folder, record, [make_part(0, config=PRESET), make_part(1)])
+
+    ours, other = (board[board["trial"] == n].iloc[0] for n in (0, 1))
+    assert (ours["task"], other["task"]) == ("emotion", "hidden")
+    assert ours["published_accuracy"] == 0.4411
+    assert ours["published"] == "Garcia Zapata 2018, table 9"
+    assert ours["comparable"] is False
+    assert "one split" in ours["note"]
+    assert pd.isna([other["published"], other["note"], other["comparable"]]).all()
+
+
+def test_printed_figures_have_rows_of_their_own_and_no_score_that_would_rank(
+    folder, record, make_part
+):
+    board = written(folder, record, [make_part(0, config=PRESET)])
+
+    (printed,) = board[board["source"] == "published"].to_dict("records")
+    assert (printed["dataset"], printed["protocol_id"]) == ("oulu_casia", "published")
+    assert (printed["published_accuracy"], printed["family"]) == (0.4411, PRESET.family)
+    assert pd.isna([printed[name] for name in ("val_uar", "val_war", "test_uar")]).all()
+    assert printed["trial"] < -9
+    assert list(board["source"]) == ["search", "published"]
+
+
+def test_the_last_table_of_the_study_stands_beside_every_study_of_its_dataset_and_task(
+    folder, record, make_part
+):
+    record = replace(record, dataset="sase_fe")
+
+    board = written(folder, record, [make_part(0)])
+
+    figures = board[board["source"] == "published"]["published_accuracy"]
+    assert sorted(figures) == [0.4298, 0.6275]
+
+
+def test_a_baseline_has_a_row_of_its_task_and_is_no_trial(folder, record, make_part):
+    number = next(n for n, pair in NUMBERS.items() if pair == ("emotion", "landmarks+svm"))
+    folder.write_part(make_part(number, config=None))
+
+    board = written(folder, record, [make_part(0)])
+
+    (baseline,) = board[board["source"] == "baseline"].to_dict("records")
+    assert (baseline["task"], baseline["family"]) == ("emotion", "landmarks+svm")
+    assert baseline["val_uar"] == 0.6
+    assert pd.isna(baseline["config_json"])
+    assert list(ranking.searched(board)["trial"]) == [0]
+
+
+def cells(shown):
+    return {str(column.header): list(column.cells) for column in shown.columns}
+
+
+def test_the_printed_table_puts_a_printed_figure_beside_our_row(folder, record, make_part):
+    folder.write_part(make_part(-1, config=None))
+    record = replace(record, dataset="oulu_casia")
+
+    shown = cells(ranking.table(written(folder, record, [make_part(0, config=PRESET)])))
+
+    assert shown["stands for"][:2] == ["majority", "t9-geometry"]
+    assert shown["trial"] == ["base", "0", "print", "print"]
+    assert shown["printed"] == ["", "0.441", "0.567", "0.589"]
+
+
+def test_eighty_columns_hold_the_printed_tables(folder, record, make_part):
+    for number in (n for n, (task, _) in NUMBERS.items() if task != "authenticity"):
+        folder.write_part(make_part(number, config=None))
+    write_atomically(folder.opened(0), json.dumps(OPENED).encode())
+    preset = replace(PRESET, stands_for="t4-all-frozen-3fc-max")
+
+    for config in (CONFIG, preset):
+        board = written(folder, record, [make_part(0, config=config)])
+        console = Console(file=io.StringIO(), width=80)
+        console.print(ranking.table(board))
+
+        assert "…" not in console.file.getvalue()
+        assert "features" in console.file.getvalue()
+
+
+def test_several_streams_are_shown_with_their_views(folder, record, make_part):
+    (stream,) = CONFIG.streams
+    streams = (stream, replace(stream, view="frontal"), GeometryConfig())
+    config = Config(streams=streams, fusion=FusionConfig())
+
+    shown = cells(ranking.table(written(folder, record, [make_part(0, config=config)])))
+
+    assert shown["backbone"] == ["dlib_resnet+geometry aligned+frontal"]
+    assert shown["frozen"] == ["3/3"]
 
 
 def test_an_unknown_dataset_has_no_leaderboard_and_the_nearest_is_suggested(

@@ -19,6 +19,17 @@ def test_the_best_complete_trial_of_each_family_wins_and_of_equals_the_first(mak
     assert [part.number for part in winners(parts, opened=set())] == [1, 4]
 
 
+def test_each_task_has_its_own_winner_of_a_family(make_part):
+    emotion = replace(from_json(make_part(0).config_json), task="emotion")
+    parts = [
+        make_part(0, uars=(0.5, 0.5)),
+        make_part(1, uars=(0.7, 0.7), config=emotion),
+        make_part(2, uars=(0.6, 0.6), config=emotion),
+    ]
+
+    assert [part.number for part in winners(parts, opened=set())] == [0, 1]
+
+
 def test_a_family_of_which_a_trial_was_opened_stays_sealed_however_good_the_next(make_part):
     parts = [make_part(0, uars=(0.5, 0.5)), make_part(1, uars=(0.9, 0.9))]
 

@@ -23,7 +23,7 @@ TWO_DEPTHS = """
             freeze_depth=depth,
             pooling=trial.suggest_categorical("pooling", ["avg", "max"]),
         )
-        return Config(stream=stream, recurrent=RecurrentConfig(cell="gru", hidden=8))
+        return Config(streams=(stream,), recurrent=RecurrentConfig(cell="gru", hidden=8))
     """
 
 
@@ -72,6 +72,43 @@ def test_every_trial_is_counted_by_its_family(planned):
 def test_a_plan_is_json_and_text(planned):
     assert json.loads(json.dumps(dataclasses.asdict(planned)))["trials"] == 20
     assert "20 cnn+gru" in plan.text(planned)
+
+
+FITTED_AND_POINTS = """
+    from fer_core.config import (
+        AugmentConfig, Config, FusionConfig, GeometryConfig, PretrainConfig, StreamConfig,
+    )
+
+    POINTS = tuple({"augmented": augmented} for augmented in (False, True))
+
+
+    def space(trial):
+        augmented = trial.suggest_categorical("augmented", [False, True])
+        frozen = StreamConfig(
+            backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3, view="frontal"
+        )
+        scae = StreamConfig(
+            backbone="scae", weights="fitted", blocks=2, freeze_depth=2, pretrain=PretrainConfig()
+        )
+        return Config(
+            streams=(frozen, scae, GeometryConfig()),
+            fusion=FusionConfig(),
+            augment=AugmentConfig(flip=False) if augmented else None,
+        )
+    """
+
+
+def test_every_stream_of_an_enumerated_space_is_planned_as_it_is_computed(write_space, tmp_path):
+    from search import space
+
+    path = write_space(FITTED_AND_POINTS)
+    planned = plan.make(space.load(path), resolved(tmp_path, path, trials=None))
+
+    assert planned.trials == 2
+    assert {prefix.view: prefix.trials for prefix in planned.views} == {"aligned": 2, "frontal": 2}
+    images = {prefix.backbone: prefix.backbone_images for prefix in planned.features}
+    assert images == {"dlib_resnet": 120 * 5, "scae": 5 * 120 * 5}  # scae is another in each fold
+    assert {prefix.trials for prefix in planned.features} == {1}  # augmented images are not stored
 
 
 def test_a_dry_run_starts_nothing_and_imports_neither_ray_nor_torch(tmp_path):

@@ -21,6 +21,7 @@ OPTIONS = """
     dry-run smoke json
     """
 SMOKE = ["--space", "spaces/smoke.py"]
+STUDY = ["--space", str(ROOT / "spaces" / "study.py")]
 
 
 @pytest.fixture
@@ -58,6 +59,8 @@ def refused(monkeypatch, tmp_path):
         ([*SMOKE, "--weights", "vgg17=x"], 2, "did you mean 'vgg16'?"),
         ([*SMOKE, "--weights", "vgg16=no.pth"], 2, "file no.pth does not exist"),
         ([*SMOKE, "--weights", "vgg16"], 2, "it must be NAME=FILE"),
+        ([*SMOKE, "--weights", "timm:vit_tiny_patch16_224=no.pth"], 2, "file no.pth does not"),
+        ([*STUDY, "--trials", "30"], 2, "--trials 30 is more than"),
         (["--resume", "smoke-synthetic-123456"], 2, "holds none yet"),
         ([*SMOKE, "--dataset", "folder", "--data-root", "empty"], 4, "empty"),
         ([*SMOKE, "--address", "127.0.0.1:9"], 6, "no Ray cluster answers at 127.0.0.1:9"),
@@ -80,7 +83,7 @@ def test_a_space_that_wants_weights_from_a_file_says_which_option_names_it(refus
 
         def space(trial):
             stream = StreamConfig(backbone="vgg16", weights="file", blocks=5, freeze_depth=5)
-            return Config(stream=stream)
+            return Config(streams=(stream,))
         """
     )
 
@@ -107,9 +110,7 @@ def test_vgg_face_weights_with_a_missing_tensor_stop_the_run_before_it_starts(
     torch.save({"conv1_1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "face.pth")
     arguments = ["--dataset", "folder", "--data-root", str(photographs), "--address", "local"]
 
-    exit_code, line = refused(
-        "--space", str(ROOT / "spaces" / "vgg_face.py"), "--weights", "vgg16=face.pth", *arguments
-    )
+    exit_code, line = refused(*STUDY, "--weights", "vgg16=face.pth", *arguments)
 
     assert "face.pth does not fit vgg16" in line
     assert "conv5_3.weight is missing" in line

@@ -43,11 +43,11 @@ def test_a_space_that_gives_no_config_is_refused(write_space):
 
 
 def test_a_config_out_of_range_names_the_space_and_the_field(write_space):
-    space = f"{IMPORTS}def space(trial):\n    return Config(stream={C3D}, pca_dim=0)"
+    space = f"{IMPORTS}def space(trial):\n    return Config(streams=())"
 
     said = refusal(write_space(space))
 
-    assert "toy.py: pca_dim is 0" in said
+    assert "toy.py: streams is ()" in said
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_config_out_of_range_names_the_space_and_the_field(write_space):
 )
 def test_a_name_with_two_ranges_is_refused_and_both_are_named(write_space, suggestion, ranges):
     body = f"big = trial.suggest_categorical('big', [False, True]); {suggestion}"
-    path = write_space(f"{IMPORTS}def space(trial):\n    {body}; return Config(stream={C3D})")
+    path = write_space(f"{IMPORTS}def space(trial):\n    {body}; return Config(streams=({C3D},))")
 
     said = refusal(path)
 
@@ -70,7 +70,7 @@ def test_a_name_with_two_ranges_is_refused_and_both_are_named(write_space, sugge
 
 def test_a_name_with_two_ranges_in_one_draw_is_refused_too(write_space):
     body = "trial.suggest_int('x', 1, 2); trial.suggest_int('x', 1, 5)"
-    path = write_space(f"{IMPORTS}def space(trial):\n    {body}; return Config(stream={C3D})")
+    path = write_space(f"{IMPORTS}def space(trial):\n    {body}; return Config(streams=({C3D},))")
 
     said = refusal(path)
 
@@ -85,7 +85,7 @@ def test_a_space_that_exits_does_not_end_the_search_in_silence(write_space, body
 
 def test_what_a_space_prints_stays_out_of_the_data(write_space, capsys):
     path = write_space(
-        f"{IMPORTS}print('a')\ndef space(trial):\n    print('b'); return Config(stream={C3D})"
+        f"{IMPORTS}print('a')\ndef space(trial):\n    print('b'); return Config(streams=({C3D},))"
     )
 
     spaces.check(spaces.load(path))
@@ -112,3 +112,33 @@ def test_a_study_starts_with_the_configs_that_the_plan_draws(space, journal, mak
         journal.finish(make_part(trial.number))
 
     assert started == planned
+
+
+POINTS = "POINTS = ({'x': 1}, {'x': 3})\n"
+OF_POINTS = f"{IMPORTS}{POINTS}def space(trial):\n    "
+
+
+def test_a_space_that_enumerates_its_points_is_checked_at_each_of_them(enumerated):
+    drawn = [config.optimizer.lr for config in spaces.check(enumerated)]
+
+    assert drawn == [1e-2, 1e-3, 1e-4]
+
+
+@pytest.mark.parametrize(
+    ("suggested", "expected"),
+    [
+        ("trial.suggest_int('x', 1, 2)", "Fixed parameter x with value 3 is out of range"),
+        ("trial.suggest_int('y', 1, 9)", "POINTS[0] is {'x': 1}"),
+        ("None", "a point names the parameters that are suggested"),
+    ],
+)
+def test_a_point_that_the_space_does_not_make_is_refused(write_space, suggested, expected):
+    said = refusal(write_space(f"{OF_POINTS}{suggested}; return Config(streams=({C3D},))"))
+
+    assert expected in said
+
+
+def test_points_that_are_no_tuple_of_dicts_are_refused(write_space):
+    said = refusal(write_space("POINTS = [1]\ndef space(trial): pass"))
+
+    assert said.endswith("POINTS is no tuple of dicts of parameters; it must be one.")

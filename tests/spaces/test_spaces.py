@@ -1,54 +1,163 @@
-"""What every space promises, over all of them."""
+"""What every space promises, and that whatever everything.py draws works or is refused."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
+from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 
+from fer_core import feasible
+from fer_core.config import (
+    CELLS,
+    ENCODINGS,
+    JOININGS,
+    POINTS,
+    POOLINGS,
+    SAMPLINGS,
+    SCHEDULES,
+    VIEWS,
+    VOTINGS,
+)
+from fer_core.datasets import load as load_data
+from fer_core.errors import ConfigError
+from fer_core.experiment import Experiment
 from fer_core.models import backbones
-from search.space import load
-from spaces import smoke, temporal
+from fer_core.protocol import Protocol
+from fer_core.trial import cross_validate
+from search.space import draws, load
+from spaces import everything, smoke
 
 SPACES = sorted((Path(__file__).parents[2] / "spaces").glob("[a-z]*.py"))
+SUPPLIED = ("file", "imagenet")  # weights that are not here
+QUICK = 25  # draws that are trained in every run; the others where slow tests are
+REFUSALS = (  # how they begin
+    "head.two_heads is True; it must be False but for task 'hidden'",
+    "fusion.how is",
+    "stream.pca_dim is",
+    "the trained part takes",
+)
 
 
-@pytest.fixture(params=SPACES, ids=lambda path: path.stem)
-def draws(request):
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    space = load(request.param)
-    trials = [study.ask() for _ in range(100)]
-    return [(trial, space.draw(trial)) for trial in trials]
+@pytest.fixture(scope="module", params=SPACES, ids=lambda path: path.stem)
+def drawn(request):
+    """A hundred draws of a space, or its points where it enumerates them."""
+    return list(draws(load(request.param), seed=0, count=100))
 
 
-def test_a_hundred_draws_all_give_a_config_and_most_differ(draws):
-    ids = {config.config_id for _, config in draws}
+def test_draws_all_give_a_config_and_most_differ(drawn):
+    ids = {config.config_id for _, config in drawn}
 
-    assert len(ids) > 90
+    assert len(ids) > 0.9 * len(drawn)
 
 
-def test_each_name_keeps_one_range(draws):
+def test_each_name_keeps_one_range(drawn):
     ranges = {}
-    for trial, _ in draws:
+    for trial, _ in drawn:
         for name, distribution in trial.distributions.items():
             assert ranges.setdefault(name, distribution) == distribution
 
 
-def test_every_stream_that_is_drawn_builds_but_those_whose_weights_the_user_supplies(draws):
-    streams = {replace(c.stream, freeze_depth=0) for _, c in draws if c.stream.weights != "file"}
+def test_every_stream_that_is_drawn_builds_but_those_whose_weights_the_user_supplies(drawn):
+    architectures = {
+        stream.architecture
+        for _, config in drawn
+        for stream in config.images
+        if stream.weights not in SUPPLIED
+    }
 
-    for stream in streams:
+    for stream in architectures:
         assert len(backbones.build(stream, weights_file=None, seed=0).blocks) == stream.blocks
 
 
 def test_temporal_draws_each_of_its_families():
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    families = {config.family for _, config in draws(load(path_of("temporal")), seed=0, count=300)}
 
-    families = {temporal.space(study.ask()).family for _ in range(60)}
+    cells = ("rnn", "lstm", "gru")
+    read = {f"{input}+{cell}" for input in ("geometry", "cnn", "geometry+cnn") for cell in cells}
+    assert families == {"cnn", "cnn+attention", "cnn+convlstm", "c3d", "c3d_study", *read}
 
-    assert families == {"cnn", "c3d", "cnn+rnn", "cnn+lstm", "cnn+gru"}
+
+def test_everything_draws_each_backbone_with_and_without_all_else_that_it_can_go_with():
+    configs = [config for _, config in draws(load(path_of("everything")), seed=0, count=400)]
+
+    images = [stream for config in configs for stream in config.images]
+    assert {stream.backbone for stream in images} == set(everything.BACKBONES)
+    assert {len(config.streams) for config in configs} == {1, 2, 3, 4}
+    assert {stream.view for stream in images} == set(VIEWS)
+    assert {stream.pooling for stream in images} == set(POOLINGS)
+    assert {config.fusion.point for config in configs if config.fusion} == set(POINTS)
+    assert {config.fusion.how for config in configs if config.fusion} == set(JOININGS)
+    assert {config.recurrent.cell for config in configs if config.recurrent} == set(CELLS)
+    assert {config.voting for config in configs} == set(VOTINGS)
+    assert {config.clip.sampling for config in configs} == set(SAMPLINGS)
+    assert {config.head.fc_layers for config in configs} == {0, 1, 2, 3}
+    assert {stream.encoding for c in configs for stream in c.geometry} == set(ENCODINGS)
+    assert {config.optimizer.schedule for config in configs} == set(SCHEDULES)
+    assert {config.augment is None for config in configs} == {True, False}
+
+
+@pytest.fixture(scope="module")
+def experiment(rendered, tmp_path_factory):
+    """Twelve clips: three people smile and grieve, genuinely and not; the first chooses."""
+    manifest = load_data("synthetic", rendered)
+    first, *others = manifest.subjects[:3]
+    clips = tuple(
+        clip
+        for clip in manifest.clips
+        if clip.subject in (first, *others) and clip.emotion in ("happiness", "sadness")
+    )
+    return Experiment(
+        manifest=replace(manifest, clips=clips),
+        protocol=Protocol(name="one", sealed=(), folds=((first,),), train=tuple(others)),
+        task="emotion",
+        seed=0,
+        store=tmp_path_factory.mktemp("store"),
+        weights={},
+        landmarks="data",
+    )
+
+
+def draw_of_everything(experiment, number):
+    """Draw a config of one epoch, which is one step on so few clips; every other task is hidden."""
+    trial = optuna.create_study(sampler=RandomSampler(seed=number)).ask()
+    config = everything.space(trial)
+    config = replace(config, optimizer=replace(config.optimizer, epochs=1))
+    return config, replace(experiment, task=("emotion", "hidden")[number % 2])
+
+
+def refusal(config, experiment):
+    try:
+        feasible.check(config, experiment)
+    except ConfigError as refused:
+        return str(refused)
+    return None
+
+
+def test_draws_of_everything_that_cannot_work_are_refused_with_a_reason_and_most_can(experiment):
+    said = [refusal(*draw_of_everything(experiment, number)) for number in range(100)]
+
+    refused = [reason for reason in said if reason is not None]
+    assert all(reason.startswith(REFUSALS) and "\n" not in reason for reason in refused)
+    assert 0 < len(refused) < 50
+    assert not list(experiment.store.iterdir())
+
+
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(i, marks=[pytest.mark.slow] if i >= QUICK else []) for i in range(100)],
+)
+def test_a_draw_of_everything_that_is_not_refused_trains(experiment, number):
+    config, experiment = draw_of_everything(experiment, number)
+    if refusal(config, experiment) is not None:
+        return
+
+    result = next(cross_validate(config, experiment))
+
+    assert np.isfinite(result.probabilities).all()
+    assert len(result.losses) == 1
 
 
 def test_smoke_has_no_hidden_size_to_tune_without_a_gru():
@@ -58,3 +167,7 @@ def test_smoke_has_no_hidden_size_to_tune_without_a_gru():
 
     assert config.recurrent is None
     assert "gru.hidden" not in trial.params
+
+
+def path_of(name):
+    return next(path for path in SPACES if path.stem == name)

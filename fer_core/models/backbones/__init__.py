@@ -1,4 +1,4 @@
-"""Backbones, from a stream's choices to blocks with weights: dlib's ResNet-29, VGG-16 and C3D."""
+"""Backbones, from a stream's choices to blocks with weights: own ones, and libraries' by name."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ import torch
 
 from fer_core.config import StreamConfig
 from fer_core.errors import ConfigError, unknown
-from fer_core.models.backbones import c3d, dlib_resnet, vgg16
+from fer_core.models.backbones import c3d, cdbn, dlib_resnet, libraries, scae, vgg16, volumes
 from fer_core.models.backbones.backbone import Backbone
 
 __all__ = ["BUILDERS", "Backbone", "build"]
@@ -16,7 +16,13 @@ Builder = Callable[[StreamConfig, Path | None, torch.Generator], Backbone]
 
 BUILDERS: Mapping[str, Builder] = {
     "c3d": c3d.build,
+    "c3d_study": c3d.build,
+    "cdbn": cdbn.build,
     "dlib_resnet": dlib_resnet.build,
+    "mc3_18": volumes.build,
+    "r2plus1d_18": volumes.build,
+    "r3d_18": volumes.build,
+    "scae": scae.build,
     "vgg16": vgg16.build,
 }
 
@@ -30,8 +36,11 @@ def build(stream: StreamConfig, *, weights_file: Path | None, seed: int) -> Back
     Raises: ConfigError for an unknown backbone, a crop too small for its blocks, or weights
     "file" without one; WeightsError for a weights file that is absent or does not fit.
     """
-    if stream.backbone not in BUILDERS:
-        raise ConfigError(unknown("backbone", stream.backbone, BUILDERS))
+    library, colon, _ = stream.backbone.partition(":")
+    named = colon and library in libraries.LIBRARIES
+    builder = libraries.build if named else BUILDERS.get(stream.backbone)
+    if builder is None:
+        names = [*BUILDERS, *(f"{library}:NAME" for library in libraries.LIBRARIES)]
+        raise ConfigError(unknown("backbone", stream.backbone, names))
     with torch.random.fork_rng(devices=[]):  # constructing a layer draws weights, used or not
-        generator = torch.Generator().manual_seed(seed)
-        return BUILDERS[stream.backbone](stream, weights_file, generator)
+        return builder(stream, weights_file, torch.Generator().manual_seed(seed))

@@ -1,40 +1,94 @@
-"""C3D: five groups of 3x3x3 convolutions over a volume of frames, with random weights.
+"""C3D: five groups of 3x3x3 convolutions over a volume of frames; as published, and as a study's.
 
-Tran et al. 2015, https://arxiv.org/abs/1412.0767. Unlike the paper, which reads 16 frames, all
-pools keep an incomplete last window (`ceil_mode`), so that clips of any length T >= 1 pass and
-none of their frames is dropped: 5 frames become 5, 3, 2, 1, 1. For a crop of 112 that gives the
-paper's maps: 56, 28, 14, 7, 4. Its Sports-1M weights and mean volume are in no package.
+Tran et al. 2015, https://arxiv.org/abs/1412.0767. Unlike theirs, `c3d`'s pools keep an incomplete
+last window of frames (`ceil_mode`), so that clips of any length T >= 1 pass; for their 16 frames
+that changes nothing. `c3d_study` reads five frames as a study's did: its last three pools take
+every second position, and zeros surround the last: T 5, 5, 2, 1, 1, 1; it needs T >= 2.
+A file is a state dict under the names of https://github.com/DavideA/c3d-pytorch, whose fully
+connected layers are left out. Its network was trained on BGR less the mean of Sports-1M.
 """
 
+import itertools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fer_core.config import StreamConfig
-from fer_core.models.backbones.backbone import Backbone, Normalise, initialise, scaled
+from fer_core.models.backbones.backbone import Backbone, Normalise, fill, initialise, scaled
 
 CROP_PIXELS = 112  # Tran et al. 2015, section 3.1
-GROUPS = ((64,), (128,), (256, 256), (512, 512), (512, 512))  # ibid., figure 3
+GROUPS: tuple[Mapping[str, int], ...] = (  # ibid., figure 3: filters of each convolution
+    {"conv1": 64},
+    {"conv2": 128},
+    {"conv3a": 256, "conv3b": 256},
+    {"conv4a": 512, "conv4b": 512},
+    {"conv5a": 512, "conv5b": 512},
+)
 HALF_RANGE = 127.5  # takes 0..255 to -1..1
+SPORTS_MEAN = (101.41, 97.66, 90.25)  # RGB, https://github.com/DavideA/c3d-pytorch/issues/1
+FULLY_CONNECTED = ("fc6", "fc7", "fc8")  # in the file, not in the blocks
 
 
-def build(stream: StreamConfig, _file: Path | None, generator: torch.Generator) -> Backbone:
-    """Build the first groups with random weights; blocks map (B, C, T, H, W)."""
-    groups, channels = [], 3
-    for i, sizes in enumerate(GROUPS[: stream.blocks]):
-        layers: list[nn.Module] = []
-        for size in (scaled(size, stream.width) for size in sizes):
-            layers += [nn.Conv3d(channels, size, 3, padding=1), nn.ReLU(inplace=True)]
-            channels = size
-        kernel = (1, 2, 2) if i == 0 else (2, 2, 2)  # early frames are not merged, section 3.1
-        groups.append(nn.Sequential(*layers, nn.MaxPool3d(kernel, ceil_mode=True)))
-    blocks = nn.ModuleList(groups)
-    initialise(blocks, generator)
+def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -> Backbone:
+    """Build the first groups, each with its pool; blocks map (B, C, T, H, W).
+
+    Raises: ConfigError where weights "file" has none; WeightsError where the file does not fit.
+    """
+    convolutions = _convolutions(stream.width)
+    network = nn.ModuleDict(convolutions)
+    initialise(network, generator)
+    weights_sha256, source = fill(network, stream, file, generator, convert=_convolutional)
+    mean, std = (HALF_RANGE,) * 3, (HALF_RANGE,) * 3
+    if stream.weights == "file":
+        mean, std = SPORTS_MEAN, (1.0, 1.0, 1.0)
+        first = convolutions["conv1"].weight
+        first.data = first.data.flip(1)  # it reads RGB now
+    blocks = [
+        nn.Sequential(*(layer for name in names for layer in (convolutions[name], nn.ReLU())), pool)
+        for names, pool in zip(GROUPS, POOLS[stream.backbone](), strict=True)
+    ]
     return Backbone(
-        blocks=blocks,
+        blocks=nn.ModuleList(blocks[: stream.blocks]),
         crop_pixels=stream.crop_pixels or CROP_PIXELS,
-        preprocess=Normalise([HALF_RANGE] * 3, [HALF_RANGE] * 3, axes=3),
-        weights_sha256=f"random:c3d:{generator.initial_seed()}:{stream.width!r}",
-        source="random",
+        preprocess=Normalise(mean, std, axes=3),
+        weights_sha256=weights_sha256,
+        source=source,
     )
+
+
+def _convolutions(width: float) -> dict[str, nn.Conv3d]:
+    sizes = {name: scaled(size, width) for group in GROUPS for name, size in group.items()}
+    pairs = itertools.pairwise([3, *sizes.values()])
+    return {
+        name: nn.Conv3d(before, after, 3, padding=1)
+        for name, (before, after) in zip(sizes, pairs, strict=True)
+    }
+
+
+def _convolutional(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return {n: t for n, t in state.items() if n.partition(".")[0] not in FULLY_CONNECTED}
+
+
+def _published_pools() -> list[nn.Module]:
+    return [
+        nn.MaxPool3d((1, 2, 2), ceil_mode=True),  # early frames are not merged, section 3.1
+        *(nn.MaxPool3d(2, ceil_mode=True) for _ in range(3)),
+        nn.MaxPool3d(2, padding=(0, 1, 1), ceil_mode=True),
+    ]
+
+
+def _study_pools() -> list[nn.Module]:
+    return [
+        nn.MaxPool3d((1, 2, 2)),
+        nn.MaxPool3d(2),
+        *(nn.MaxPool3d(1, stride=2) for _ in range(2)),
+        nn.Sequential(nn.ZeroPad3d((1, 1, 1, 1, 0, 0)), nn.MaxPool3d(1, stride=2)),
+    ]
+
+
+POOLS: Mapping[str, Callable[[], list[nn.Module]]] = {
+    "c3d": _published_pools,
+    "c3d_study": _study_pools,
+}

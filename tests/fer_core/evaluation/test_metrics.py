@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from fer_core.errors import ConfigError
 from fer_core.evaluation.metrics import score
 from fer_core.evaluation.uncertainty import uar_interval
-from fer_core.evaluation.voting import vote
+from fer_core.evaluation.voting import RULES, vote
 
 
 def one_hot(predicted, classes=3):
@@ -32,10 +33,42 @@ def test_a_class_that_does_not_occur_counts_for_nothing():
     assert score(np.array([0, 1]), one_hot([0, 1])).uar == 1.0
 
 
-def test_the_average_of_the_frames_decides_not_their_majority():
+def test_the_average_of_the_frames_decides_unless_the_majority_is_asked():
     frames = np.array([[[0.6, 0.4], [0.6, 0.4], [0.0, 1.0]]])
 
     assert vote(frames).argmax() == 1
+    assert vote(frames, "mean_logit").argmax() == 1
+    assert vote(frames, "majority").argmax() == 0
+
+
+def test_of_equally_many_votes_the_more_probable_class_wins():
+    frames = np.array([[[0.9, 0.1], [0.4, 0.6]], [[0.6, 0.4], [0.1, 0.9]]])
+
+    assert vote(frames, "majority").argmax(axis=1).tolist() == [0, 1]
+
+
+@given(st.integers(0, 99), st.sampled_from(RULES))
+def test_every_vote_gives_probabilities_and_leaves_those_of_one_frame_in_their_order(seed, rule):
+    logits = np.random.default_rng(seed).normal(size=(5, 4, 3))
+    frames = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+
+    np.testing.assert_allclose(vote(frames, rule).sum(axis=-1), 1)
+    one = vote(frames[:, :1], rule).argmax(axis=-1)
+    np.testing.assert_array_equal(one, frames[:, 0].argmax(axis=-1))
+
+
+def test_the_mean_logit_is_that_of_the_logits_themselves():
+    logits = np.random.default_rng(0).normal(size=(5, 4, 3))
+    frames = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    mean = np.exp(logits.mean(axis=1))
+
+    expected = mean / mean.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(vote(frames, "mean_logit"), expected)
+
+
+def test_an_unknown_vote_is_refused():
+    with pytest.raises(ConfigError, match="did you mean 'majority'"):
+        vote(np.ones((1, 1, 1)), "majorty")
 
 
 @given(npst.arrays(np.int64, st.integers(6, 40), elements=st.integers(0, 2)), st.integers(0, 9))

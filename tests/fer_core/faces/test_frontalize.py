@@ -257,3 +257,18 @@ def test_a_gpu_makes_the_same_views(turned, symmetry):
 
     on_cpu = frontal(images, np.stack(points), reference(), symmetry=symmetry)
     assert np.abs(views.astype(int) - on_cpu).max() <= 2
+
+
+@pytest.mark.parametrize("symmetry", ["none", "soft", "conditional"])
+def test_a_face_looks_the_same_alone_as_among_others_but_for_rounding(turned, symmetry):
+    images, points, _ = zip(*turned, strict=True)
+    images = [image[::2, ::2] for image in images]  # a cut of a face is at most 320 pixels wide
+    points = [at / 2 for at in points]
+
+    together = frontal(images, np.stack(points), reference(), symmetry=symmetry)
+
+    for row, (image, at) in enumerate(zip(images, points, strict=True)):
+        alone = frontal([image], at[None], reference(), symmetry=symmetry)
+        differ = np.abs(alone[0].astype(int) - together[row])
+        assert differ.max() <= 1
+        assert differ.mean() < 2e-5

@@ -7,7 +7,7 @@ from fer_core.errors import DataError
 from fer_core.faces import mean_face
 from fer_core.faces.geometry import PAIRS, STUDY_CENTRE, Procrustes, centred, distances
 
-SIZES = {"centred": 136, "distances": 2278, "procrustes": 136, "difference": 136}
+SIZES = {"centred": 136, "distances": 2278, "procrustes": 136, "difference": 136, "motion": 136}
 similarities = st.builds(
     lambda angle, scale, x, y: (scale * np.exp(1j * angle), complex(x, y)),
     st.floats(-3.1, 3.1),
@@ -38,6 +38,7 @@ def encodings():
         "distances": distances,
         "procrustes": procrustes.apply,
         "difference": procrustes.difference,
+        "motion": procrustes.motion,
     }
 
 
@@ -56,7 +57,7 @@ def test_a_clip_is_encoded_the_same_alone_as_among_others(encodings, name):
     np.testing.assert_array_equal(encodings[name](points)[1], encodings[name](points[1]))
 
 
-@pytest.mark.parametrize("name", ["distances", "procrustes", "difference"])
+@pytest.mark.parametrize("name", ["distances", "procrustes", "difference", "motion"])
 @given(similarity=similarities)
 def test_where_a_face_is_how_large_and_how_tilted_changes_nothing(encodings, name, similarity):
     points = clips()
@@ -123,6 +124,14 @@ def test_the_first_frame_of_a_clip_differs_from_itself_by_nothing():
 
     assert np.abs(change[:, 0]).max() == 0
     assert np.abs(change[:, 1:]).max() > 0
+
+
+def test_motions_since_the_first_frame_add_up_to_the_difference_from_it():
+    procrustes = Procrustes.fit(clips(seed=1))
+
+    path = procrustes.motion(clips()).cumsum(axis=1)
+
+    np.testing.assert_allclose(path, procrustes.difference(clips()), atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torchvision.models import vgg16
@@ -6,6 +8,7 @@ from fer_core.config import StreamConfig
 from fer_core.errors import ConfigError, WeightsError
 from fer_core.manifest import file_sha256
 from fer_core.models.backbones import build
+from fer_core.models.backbones.vgg16 import shapes
 
 CONVOLUTIONS = {  # torchvision's features.N, and the VGG-Face file's name for it
     0: "conv1_1", 2: "conv1_2", 5: "conv2_1", 7: "conv2_2", 10: "conv3_1", 12: "conv3_2",
@@ -14,8 +17,14 @@ CONVOLUTIONS = {  # torchvision's features.N, and the VGG-Face file's name for i
 }  # fmt: skip
 
 
-def stream(weights, blocks=5):
-    return StreamConfig(backbone="vgg16", weights=weights, blocks=blocks, freeze_depth=blocks)
+def stream(weights, blocks=5, mean_order=None):
+    return StreamConfig(
+        backbone="vgg16",
+        weights=weights,
+        blocks=blocks,
+        freeze_depth=blocks,
+        mean_order=mean_order,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +36,16 @@ def torchvision_net():
 
 @pytest.fixture(scope="module")
 def imagenet_state(torchvision_net):
-    state = {f"features.{name}": t for name, t in torchvision_net.state_dict().items()}
-    return state | {"classifier.0.weight": torch.zeros(1)}
+    return {f"features.{name}": t for name, t in torchvision_net.state_dict().items()}
 
 
 @pytest.fixture(scope="module")
 def face_state(torchvision_net):
-    state = {
+    return {
         f"{name}.{kind}": getattr(torchvision_net[i], kind).detach()
         for i, name in CONVOLUTIONS.items()
         for kind in ("weight", "bias")
     }
-    return state | {"fc6.weight": torch.zeros(1)}
 
 
 def saved(state, path):
@@ -62,8 +69,17 @@ def test_the_maps_are_torchvisions_bit_for_bit(
             maps = block(maps)
     assert torch.equal(maps, expected)
     assert backbone.weights_sha256 == file_sha256(path)
-    name = {"file": "file:vgg.pth", "imagenet": "imagenet"}[weights]
+    face = "file:vgg.pth (dag, rgb), mean rgb 129.19 104.76 93.59"
+    name = {"file": face, "imagenet": "imagenet"}[weights]
     assert backbone.source == f"{name}, sha256 {file_sha256(path)[:12]}"
+
+
+def test_the_network_has_the_published_number_of_parameters():
+    with torch.device("meta"):
+        imagenet = vgg16()
+
+    assert sum(map(math.prod, shapes(2622).values())) == 145_002_878
+    assert [tuple(p.shape) for p in imagenet.parameters()] == list(shapes(1000).values())
 
 
 def test_fewer_blocks_read_the_same_file(face_state, tmp_path):
@@ -75,15 +91,55 @@ def test_fewer_blocks_read_the_same_file(face_state, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("weights", "mean"), [("file", (129.1863, 104.7624, 93.594)), ("random", (124, 116, 104))]
+    ("weights", "order", "mean"),
+    [
+        ("file", None, (129.1863, 104.7624, 93.594)),
+        ("file", "rgb", (129.1863, 104.7624, 93.594)),
+        ("file", "bgr", (93.594, 104.7624, 129.1863)),
+        ("random", None, (124, 116, 104)),
+    ],
 )
-def test_the_mean_face_is_subtracted_in_rgb_order(face_state, tmp_path, weights, mean):
+def test_the_mean_face_is_subtracted_in_the_order_that_is_chosen(
+    face_state, tmp_path, weights, order, mean
+):
     path = saved(face_state, tmp_path / "face.pth")
-    backbone = build(stream(weights, blocks=1), weights_file=path, seed=0)
+    backbone = build(stream(weights, blocks=1, mean_order=order), weights_file=path, seed=0)
 
     x = backbone.preprocess(torch.tensor(mean).view(1, 3, 1, 1))
 
     torch.testing.assert_close(x, torch.zeros_like(x), atol=0.02, rtol=0)
+
+
+def test_the_order_of_the_mean_is_in_the_source_and_in_the_keys_of_what_is_stored(
+    face_state, tmp_path
+):
+    path = saved(face_state, tmp_path / "face.pth")
+
+    unsaid, rgb, bgr = (
+        build(stream("file", blocks=1, mean_order=order), weights_file=path, seed=0)
+        for order in (None, "rgb", "bgr")
+    )
+
+    assert (unsaid.weights_sha256, unsaid.source) == (rgb.weights_sha256, rgb.source)
+    assert bgr.weights_sha256 == f"{rgb.weights_sha256}:bgr"
+    assert "(dag, rgb), mean bgr 129.19 104.76 93.59, sha256" in bgr.source
+    assert torch.equal(bgr.blocks[0][0].weight, rgb.blocks[0][0].weight)
+
+
+@pytest.mark.parametrize("weights", ["random", "imagenet"])
+def test_an_order_of_the_mean_is_for_vgg_face_only(weights):
+    with pytest.raises(ConfigError, match=r"mean_order is 'rgb'; it must be None"):
+        build(stream(weights, mean_order="rgb"), weights_file=None, seed=0)
+
+
+def test_each_kind_of_weights_refuses_the_files_of_the_other(face_state, imagenet_state, tmp_path):
+    face = saved(face_state, tmp_path / "face.pth")
+    imagenet = saved(imagenet_state, tmp_path / "imagenet.pth")
+
+    with pytest.raises(WeightsError, match=r"torchvision: .* weights 'imagenet'"):
+        build(stream("file"), weights_file=imagenet, seed=0)
+    with pytest.raises(WeightsError, match=r"dag: .* others with 'file'"):
+        build(stream("imagenet"), weights_file=face, seed=0)
 
 
 def test_a_file_is_asked_for_where_there_is_none():
@@ -104,6 +160,7 @@ def test_imagenet_weights_are_not_downloaded(tmp_path, monkeypatch):
         ({"conv3_2.bias": None}, "conv3_2.bias is missing"),
         ({"conv9_9.weight": torch.zeros(1)}, "conv9_9.weight is unknown"),
         ({"conv1_1.bias": torch.zeros(3)}, r"conv1_1.bias is \(3,\), not \(64,\)"),
+        ({"fc6.bias": torch.zeros(3)}, r"fc6.bias is \(3,\), not \(4096,\); fc6.weight is missing"),
     ],
 )
 @pytest.mark.parametrize("blocks", [1, 5])

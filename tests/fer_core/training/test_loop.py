@@ -3,59 +3,59 @@ import pytest
 import torch
 from torch import nn
 
-from fer_core.config import OPTIMIZERS, OptimizerConfig
-from fer_core.training import loop
+from fer_core.config import OPTIMIZERS, SCHEDULES, Config, OptimizerConfig, StreamConfig
+from fer_core.models.network import Given, Network
+from fer_core.training import loop, optimizer
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 2, 40)
 FRAMES = torch.from_numpy((RNG.normal(size=(40, 3, 4)) + 2 * LABELS[:, None, None]).astype("f4"))
 ROWS = np.arange(40)
+FROZEN = StreamConfig(backbone="dlib_resnet", weights="package", blocks=1, freeze_depth=1)
 
 
-class Frames(nn.Linear):
-    def __init__(self):
-        super().__init__(4, 2)
-
-    def forward(self, frames, lengths):
-        return super().forward(frames)
+def batches(rows, _generator):
+    return [FRAMES[torch.from_numpy(rows)]]
 
 
-class Whole(Frames):
-    def forward(self, frames, lengths):
-        return super().forward(frames.mean(dim=1), lengths)
-
-
-def inputs(rows):
-    return FRAMES[torch.from_numpy(rows)]
-
-
-def network():
+def network(voting="mean_probability"):
     torch.manual_seed(0)
-    return Frames()
+    config = Config(streams=(FROZEN,), voting=voting)
+    return Network(config, [Given(FRAMES[:1], nn.ModuleList())], ("a", "b"))
 
 
-def config(name="adamw", lr=0.05, epochs=10):
-    return OptimizerConfig(name=name, lr=lr, epochs=epochs, batch_clips=8)
+def config(name="adamw", lr=0.05, epochs=10, **choices):
+    return OptimizerConfig(name=name, lr=lr, epochs=epochs, batch_clips=8, **choices)
 
 
+def weights(model):
+    return torch.cat([p.flatten() for p in model.parameters()])
+
+
+def accuracy(model):
+    scores = loop.predict(model, batches, ROWS, batch_clips=16)
+    return (scores.mean(axis=1).argmax(axis=1) == LABELS).mean()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_learns_what_can_be_learned(name):
+def test_every_optimizer_learns_what_can_be_learned(name, schedule):
     model = network()
+    chosen = config(name, schedule=schedule, label_smoothing=0.1, class_weights=True)
 
-    losses = list(loop.fit(model, inputs, LABELS, ROWS, config(name), seed=0))
+    losses = list(loop.fit(model, batches, LABELS, ROWS, chosen, seed=0))
 
-    scores = loop.predict(model, inputs, ROWS, batch_clips=16)
     assert losses[-1] < losses[0]
-    assert (scores.mean(axis=1).argmax(axis=1) == LABELS).mean() > 0.9
+    assert accuracy(model) > 0.9
 
 
 def test_a_seed_repeats_training_to_the_last_bit():
     first, again = network(), network()
 
-    losses = list(loop.fit(first, inputs, LABELS, ROWS, config(), seed=3))
+    losses = list(loop.fit(first, batches, LABELS, ROWS, config(), seed=3))
 
-    assert losses == list(loop.fit(again, inputs, LABELS, ROWS, config(), seed=3))
-    assert torch.equal(first.weight, again.weight)
+    assert losses == list(loop.fit(again, batches, LABELS, ROWS, config(), seed=3))
+    assert torch.equal(weights(first), weights(again))
 
 
 def test_clips_that_do_not_train_change_nothing():
@@ -63,25 +63,93 @@ def test_clips_that_do_not_train_change_nothing():
     altered[30:] = 1 - altered[30:]
     first, again = network(), network()
 
-    list(loop.fit(first, inputs, LABELS, train, config(), seed=0))
-    list(loop.fit(again, inputs, altered, train, config(), seed=0))
+    list(loop.fit(first, batches, LABELS, train, config(class_weights=True), seed=0))
+    list(loop.fit(again, batches, altered, train, config(class_weights=True), seed=0))
 
-    assert torch.equal(first.weight, again.weight)
+    assert torch.equal(weights(first), weights(again))
 
 
 def test_whoever_loops_over_training_may_stop_it():
-    epochs = loop.fit(network(), inputs, LABELS, ROWS, config(epochs=1_000_000), seed=0)
+    epochs = loop.fit(network(), batches, LABELS, ROWS, config(epochs=1_000_000), seed=0)
 
     assert len([next(epochs) for _ in range(2)]) == 2
 
 
 def test_a_loss_that_is_no_number_ends_training_with_advice():
     with pytest.raises(loop.DivergedError, match="lower optimizer"):
-        list(loop.fit(network(), inputs, LABELS, ROWS, config("sgd", lr=1e30), seed=0))
+        list(loop.fit(network(), batches, LABELS, ROWS, config("sgd", lr=1e30), seed=0))
 
 
 def test_probabilities_of_clips_seen_whole_have_one_frame():
-    scores = loop.predict(Whole(), inputs, ROWS, batch_clips=16)
+    scores = loop.predict(network("attention"), batches, ROWS, batch_clips=16)
 
     assert scores.shape == (40, 1, 2)
     np.testing.assert_allclose(scores.sum(axis=-1), 1, rtol=1e-5)
+
+
+def test_patience_ends_training_and_keeps_what_did_best_on_the_clips_held_back():
+    noise = RNG.permutation(LABELS)  # what is learned of it does not carry over
+    model = network()
+    chosen = config(lr=0.5, epochs=200, patience=3)
+    fit = loop.fit(model, batches, noise, ROWS[:30], chosen, seed=0, held=ROWS[30:])
+
+    def held_loss():
+        scores = torch.from_numpy(loop.predict(model, batches, ROWS[30:], batch_clips=16))
+        wanted = torch.from_numpy(noise[30:])[:, None, None].expand(-1, 3, 1)
+        return float(-scores.gather(2, wanted).log().mean())
+
+    seen = [held_loss() for _ in fit]
+
+    assert len(seen) < 200
+    assert held_loss() == pytest.approx(min(seen), rel=1e-5)
+    assert np.argmin(seen) == len(seen) - 1 - 3
+
+
+def test_a_plateau_lowers_the_rate_and_a_cosine_ends_at_none():
+    def rates(schedule, losses):
+        made = optimizer.build(network(), config(schedule=schedule))
+        plan = optimizer.Schedule(made, config(schedule=schedule), steps=len(losses))
+        for loss in losses:
+            made.step()
+            plan.step()
+            plan.epoch(loss)
+        return made.param_groups[0]["lr"]
+
+    assert rates("constant", [1.0] * 20) == 0.05
+    assert rates("cosine", [1.0] * 20) == pytest.approx(0, abs=1e-12)
+    assert rates("plateau", [1.0] * 20) < 0.05
+    assert rates("plateau", list(np.linspace(1, 0.1, 20))) == 0.05
+
+
+def test_unfrozen_blocks_have_a_rate_of_their_own():
+    blocks = nn.ModuleList([nn.Conv2d(3, 2, 1), nn.Conv2d(2, 2, 1)])
+    stream = StreamConfig(
+        backbone="dlib_resnet", weights="random", blocks=2, freeze_depth=0, pooling="avg"
+    )
+    sample = torch.zeros(1, 3, 3, 4, 4)
+    model = Network(Config(streams=(stream,)), [Given(sample, blocks, 1)], ("a", "b"))
+
+    made = optimizer.build(model, config(lr=0.1, backbone_lr=0.01))
+
+    rates = {id(p): group["lr"] for group in made.param_groups for p in group["params"]}
+    assert id(blocks[0].weight) not in rates
+    assert rates[id(blocks[1].weight)] == pytest.approx(0.001)
+    assert rates[id(model.shared.classifier[1].weight)] == 0.1
+
+
+def test_with_class_weights_a_rare_class_counts_as_much_as_a_frequent_one():
+    labels = torch.tensor([0] * 9 + [1])
+
+    each = optimizer.class_weights(labels, 2)
+
+    assert 9 * each[0] == pytest.approx(float(each[1]))
+    assert float(each[labels].mean()) == pytest.approx(1)
+
+
+def test_mixed_precision_is_left_out_where_the_device_has_none():
+    chosen = config(mixed_precision=True)
+
+    with optimizer.mixed(torch.device("cpu"), chosen):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+
+    assert product.dtype == torch.float32

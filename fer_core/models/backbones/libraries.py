@@ -1,0 +1,258 @@
+"""Networks of torchvision and timm by name, cut into blocks where their maps get smaller.
+
+A network is taken apart into what it runs one after another, up to its pooling over positions. A
+block ends before a part with weights that makes the maps smaller, and after a pooling that does:
+of a ResNet these are its stem and four stages. Of a transformer the patches are the first block
+and each layer is another; its N tokens, any class token among them, leave a block as maps
+(B, D, N, 1), so pooling over positions is over them all. Weights are never fetched.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fer_core.checks import require
+from fer_core.config import StreamConfig
+from fer_core.errors import ConfigError, unknown
+from fer_core.models.backbones.backbone import Backbone, fill, normalise_unit, seed_library
+
+KINDS = (  # torchvision's modules but googlenet and inception, whose parts branch
+    *("alexnet", "convnext", "densenet", "efficientnet", "maxvit", "mnasnet", "mobilenetv2"),
+    *("mobilenetv3", "regnet", "resnet", "shufflenetv2", "squeezenet", "swin_transformer"),
+    *("vgg", "vision_transformer"),
+)
+ENDS = ("avgpool", "classifier", "fc")  # what follows the maps in torchvision's networks
+LEGACY = (  # names in torchvision's files, and since; its own loaders rename them too
+    (r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)", r"\1"),
+    (r"\.mlp\.linear_1\.", ".mlp.0."),
+    (r"\.mlp\.linear_2\.", ".mlp.3."),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A library's whole network, what it reads, and how to take it apart, given an image."""
+
+    network: Any
+    side: int  # pixels
+    mean: Sequence[float]  # RGB, of 0..1
+    std: Sequence[float]
+    take_apart: Callable[[Any, Tensor], list[nn.Module]]
+
+
+class Block(nn.Sequential):
+    """Parts in a row, from maps (B, C, H, W) to maps, however these lie in between."""
+
+    def __init__(self, parts: Sequence[nn.Module], reads: str, gives: str) -> None:
+        super().__init__(*parts)
+        self.reads, self.gives = reads, gives
+
+    def forward(self, maps: Tensor) -> Tensor:
+        maps = maps if self.reads == "maps" else maps.movedim(1, -1)
+        maps = maps.flatten(1, 2) if self.reads == "tokens" else maps
+        for part in self:
+            maps = part(maps)
+        maps = maps.unsqueeze(2) if self.gives == "tokens" else maps
+        return maps if self.gives == "maps" else maps.movedim(-1, 1)
+
+
+class Patches(nn.Module):
+    """What torchvision's vision transformer does before its layers: (B, 3, H, W) to (B, N, D)."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.project, self.class_token = network.conv_proj, network.class_token
+        self.positions = network.encoder.pos_embedding
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        tokens = self.project(pixels).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        return torch.add(tokens, self.positions)
+
+
+class Before(nn.Module):
+    """What a network of timm does before its layers, which have been taken out of it."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        tokens: Tensor = self.network.forward_features(pixels)
+        return tokens
+
+
+def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -> Backbone:
+    """Build "LIBRARY:NAME" with a file's weights, or its own random ones, and cut it into blocks.
+
+    Raises: ConfigError for a network that there is not or that cannot be cut, and where crop or
+    blocks do not fit it; WeightsError where the file does not.
+    """
+    library, _, name = stream.backbone.partition(":")
+    seed_library(generator)
+    opened = LIBRARIES[library](name)
+    weights_sha256, source = fill(opened.network, stream, file, generator, convert=renamed)
+    image = torch.rand(1, 3, opened.side, opened.side, generator=generator)
+    with torch.no_grad():
+        blocks = _blocks(opened.take_apart(opened.network.eval(), image), image)
+        right = f"1 to {len(blocks)}, the blocks of {stream.backbone}"
+        require(stream.blocks <= len(blocks), "stream.blocks", stream.blocks, right)
+        crop_pixels = stream.crop_pixels or opened.side
+        if crop_pixels != opened.side:
+            _check_crop(blocks[: stream.blocks], crop_pixels, f"{name}, whose own is {opened.side}")
+    return Backbone(
+        blocks=nn.ModuleList(blocks[: stream.blocks]).train(),
+        crop_pixels=crop_pixels,
+        preprocess=normalise_unit(opened.mean, opened.std),
+        weights_sha256=weights_sha256,
+        source=source,
+    )
+
+
+def _torchvision(name: str) -> Opened:
+    from torchvision import models  # takes a second, and other backbones need it not
+
+    if name not in (names := models.list_models(module=models)):
+        raise ConfigError(_unknown("torchvision", name, names))
+    kind = models.get_model_builder(name).__module__.rpartition(".")[2]
+    if kind not in KINDS:
+        right = f"of torchvision these kinds can: {', '.join(KINDS)}"
+        raise ConfigError(f"torchvision:{name} cannot be cut into blocks; {right}.")
+    network = models.get_model(name, weights=None)
+    preset = models.get_model_weights(name).DEFAULT.transforms()  # says how, without the weights
+    return Opened(
+        network=network,
+        side=getattr(network, "image_size", preset.crop_size[0]),
+        mean=preset.mean,
+        std=preset.std,
+        take_apart=_parts_of_torchvision,
+    )
+
+
+def _timm(name: str) -> Opened:
+    try:
+        import timm
+    except ImportError as error:
+        message = f"timm:{name} needs timm, which is not installed; run pip install timm."
+        raise ConfigError(message) from error
+    names = {*timm.list_models(), *timm.list_pretrained()}  # NAME, and NAME.TAG
+    if name not in names:
+        raise ConfigError(_unknown("timm", name, names))
+    network: Any = timm.create_model(name, pretrained=False)
+    settings = network.pretrained_cfg
+    return Opened(
+        network=network,
+        side=settings["input_size"][-1],
+        mean=settings["mean"],
+        std=settings["std"],
+        take_apart=_parts_of_timm,
+    )
+
+
+LIBRARIES: Mapping[str, Callable[[str], Opened]] = {"torchvision": _torchvision, "timm": _timm}
+
+
+def _unknown(library: str, name: str, names: Iterable[str]) -> str:
+    return unknown(f"{library} network", name, get_close_matches(name, names, n=5, cutoff=0.0))
+
+
+def renamed(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    for pattern, now in LEGACY:
+        state = {re.sub(pattern, now, name): tensor for name, tensor in state.items()}
+    return state
+
+
+def _parts_of_torchvision(network: Any, _image: Tensor) -> list[nn.Module]:
+    kind = type(network).__name__
+    if kind == "VisionTransformer":
+        return [Patches(network), *network.encoder.layers, network.encoder.ln]
+    children = takewhile(lambda named: named[0] not in ENDS, network.named_children())
+    parts = [part for _, child in children for part in _flat(child)]
+    return [*parts, nn.ReLU()] if kind == "DenseNet" else parts  # a function in its `forward`
+
+
+def _parts_of_timm(network: Any, image: Tensor) -> list[nn.Module]:
+    """Run children one after another until they give what the network gives as its features.
+
+    Raises: ConfigError where they never do.
+    """
+    wanted, maps, parts = network.forward_features(image), image, []
+    try:
+        for child in _children(network):
+            for part in _flat(child):
+                maps = part(maps)
+                parts.append(part)
+            if torch.equal(maps, wanted):
+                return parts
+        raise ValueError("no child gave the features")
+    except Exception as error:  # whatever parts throw that were not made to be run like this
+        name, right = network.pretrained_cfg["architecture"], "ResNet, EfficientNet, Swin and ViT"
+        raise ConfigError(
+            f"timm:{name} cannot be cut into blocks; of timm those can whose parts run one after "
+            f"another, as in {right}."
+        ) from error
+
+
+def _children(network: Any) -> list[nn.Module]:
+    named = dict(network.named_children())
+    if not {"patch_embed", "blocks"} <= named.keys():
+        return list(named.values())
+    later = list(named)[list(named).index("blocks") :]
+    for name in later:
+        setattr(network, name, nn.Sequential())  # gives back what it reads
+    return [Before(network), *(named[name] for name in later)]
+
+
+def _flat(module: nn.Module) -> Iterator[nn.Module]:
+    if isinstance(module, nn.ModuleList) or type(module).forward is nn.Sequential.forward:
+        for child in module.children():
+            yield from _flat(child)
+    else:
+        yield module
+
+
+def _blocks(parts: Iterable[nn.Module], maps: Tensor) -> list[Block]:
+    """Group parts into blocks, by what each makes of an image's maps."""
+    blocks: list[Block] = []
+    held: list[nn.Module] = []
+    start = _layout(maps)
+    for part in parts:
+        reads, side = _layout(maps), _side(maps)
+        maps = part(maps)
+        smaller, weighted = _side(maps) < side, any(True for _ in part.parameters())
+        layer = reads == "tokens" and any(True for _ in part.children())
+        if held and (layer or (smaller and weighted)):
+            blocks.append(Block(held, start, reads))
+            held, start = [], reads
+        held.append(part)
+        if smaller and not weighted:
+            blocks.append(Block(held, start, _layout(maps)))
+            held, start = [], _layout(maps)
+    return [*blocks, Block(held, start, _layout(maps))] if held else blocks
+
+
+def _layout(maps: Tensor) -> str:
+    """Say how a square image's maps lie: tokens (B, N, D), rows (B, H, W, C), or maps."""
+    if maps.ndim == 3:
+        return "tokens"
+    return "rows" if maps.shape[1] == maps.shape[2] != maps.shape[3] else "maps"
+
+
+def _side(maps: Tensor) -> int:
+    return maps.shape[-1 if _layout(maps) == "maps" else 1]
+
+
+def _check_crop(blocks: Iterable[nn.Module], crop_pixels: int, name: str) -> None:
+    maps = torch.zeros(1, 3, crop_pixels, crop_pixels)
+    try:
+        for block in blocks:
+            maps = block(maps)
+    except (AssertionError, RuntimeError) as error:
+        raise ConfigError(f"stream.crop_pixels is {crop_pixels}, unfit for {name}.") from error

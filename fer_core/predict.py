@@ -1,0 +1,159 @@
+"""Read a face's emotion from a video with an exported model, clip-wise and over time.
+
+    python -m fer_core.predict DIR video.mp4
+
+prints the probabilities and draws them over time, `video-timeline.png`.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+
+from fer_core import export
+from fer_core.encoders import ImageEncoder, PointEncoder
+from fer_core.errors import DataError, FerError
+from fer_core.export import Model
+from fer_core.faces import prepare, present, video
+from fer_core.faces.landmarks import best_engine
+from fer_core.faces.sampling import pick
+from fer_core.faces.tracks import Faces, Track
+from fer_core.manifest import Clip, Manifest, file_sha256
+from fer_core.prediction import Prediction, in_json, text
+from fer_core.stages import Tally, gather
+from fer_core.store import Array, Store
+
+SCORES_A_SECOND = 5.0  # of models that read several frames at once; others score each frame
+BATCH_CLIPS = 32
+FACES = 9  # above the timeline
+_CPU = torch.device("cpu")
+
+
+def predict(model: Model, path: Path) -> Prediction:
+    """Score a video.
+
+    Raises: DataError where it cannot be read or shows no face.
+    """
+    track = _track(model, path)
+    rate = video.frames_per_second(path)
+    reader = Reader(model, track)
+    clip = model.voted(reader.scores([pick(track.points, track.usable, model.clip)]))[0]
+    usable = np.flatnonzero(track.usable)
+    if model.config.votes or model.clip.frames == 1:
+        moments, windows = usable, [np.array([frame]) for frame in usable]
+    else:
+        step = model.frame_seconds * rate
+        moments = np.unique(np.arange(usable[0], usable[-1] + 1, max(1.0, rate / SCORES_A_SECOND)))
+        spread = np.arange(model.clip.frames) - (model.clip.frames - 1) / 2
+        nearest = (np.abs(usable[None] - (m + spread * step)[:, None]) for m in moments)
+        windows = [usable[distance.argmin(axis=1)] for distance in nearest]
+    seen = usable[np.linspace(0, len(usable) - 1, FACES).round().astype(np.intp)]
+    return Prediction(
+        classes=model.classes,
+        clip=clip,
+        seconds=moments / rate,
+        over_time=model.voted(reader.scores(windows)),
+        shown=track.usable,
+        rate=rate,
+        faces=present.shown(track, seen, "aligned", surface=None, device=_CPU.type),
+        faces_seconds=seen / rate,
+    )
+
+
+class Reader:
+    """Scores windows of a track's frames, and encodes no frame twice."""
+
+    def __init__(self, model: Model, track: Track) -> None:
+        self._model, self._track = model, track
+        self._first = int(np.flatnonzero(track.usable)[0])
+        self._frames: list[dict[int, Tensor]] = [{} for _ in model.encoders]
+
+    def scores(self, windows: Sequence[Array]) -> Array:
+        """Score windows, each of T frames: (N, T, K), or (N, 1, K) where clips are seen whole."""
+        return np.concatenate([self._model.scores(given) for given in self._batches(windows)])
+
+    def _batches(self, windows: Sequence[Array]) -> Iterator[list[Tensor]]:
+        for start in range(0, len(windows), BATCH_CLIPS):
+            batch = windows[start : start + BATCH_CLIPS]
+            yield [self._given(i, batch) for i in range(len(self._frames))]
+
+    def _given(self, index: int, windows: Sequence[Array]) -> Tensor:
+        encoder = self._model.encoders[index]
+        if isinstance(encoder, ImageEncoder) and encoder.stream.is_volume:
+            return torch.cat(
+                [encoder(self._crops(encoder, frames)[None], _CPU) for frames in windows]
+            )
+        known = self._frames[index]
+        wanted = np.unique(np.concatenate(windows))
+        for frame in [frame for frame in known if frame < wanted[0]]:
+            del known[frame]  # windows go on in time
+        new = np.array([frame for frame in wanted if frame not in known], np.intp)
+        if len(new):
+            known.update(zip(new.tolist(), self._encoded(encoder, new), strict=True))
+        return torch.stack([torch.stack([known[int(f)] for f in frames]) for frames in windows])
+
+    def _encoded(self, encoder: ImageEncoder | PointEncoder, frames: Array) -> Tensor:
+        if isinstance(encoder, PointEncoder):
+            points = self._track.points[[self._first, *frames]]
+            return encoder(points[None], _CPU)[0]
+        return encoder(self._crops(encoder, frames)[None], _CPU)[0]
+
+    def _crops(self, encoder: ImageEncoder, frames: Array) -> Array:
+        view = encoder.stream.view
+        return present.shown(
+            self._track, frames, view, surface=self._model.surface, device=_CPU.type
+        )
+
+
+def _track(model: Model, path: Path) -> Track:
+    """Follow the face of a video, as the stage `faces` does.
+
+    Raises: DataError where there is none, or the video cannot be read.
+    """
+    if not path.exists():
+        raise DataError(f"video {path} does not exist.")
+    engine = best_engine() if model.landmarks == "data" else model.landmarks
+    clip = Clip(
+        clip=path.name,
+        subject="",
+        emotion="",
+        authenticity=None,
+        path=path,
+        sha256=file_sha256(path),
+    )
+    manifest = Manifest(dataset="video", root=path.parent, clips=(clip,))
+    with tempfile.TemporaryDirectory() as folder:
+        shards = prepare.shards(manifest, engine, _CPU.type, Tally())
+        faces = Faces(gather(Store(Path(folder)), shards, Tally())[0])
+        if faces.skipped:
+            raise DataError(f"{path}: {next(iter(faces.skipped.values()))}")
+        return faces.track(path.name)
+
+
+def main(
+    model: Annotated[Path, typer.Argument(metavar="DIR", help="What search.replay exported.")],
+    path: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video, or a folder of images.")],
+    picture: Annotated[Path | None, typer.Option(help="Default: VIDEO-timeline.png, here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the emotion and authenticity of a video, and draw them over time."""
+    from fer_core.timeline import draw  # matplotlib, which --help can do without
+
+    try:
+        found = predict(export.load(model), path)
+        drawn = picture or Path(f"{path.stem}-timeline.png")
+        draw(found, path.name, drawn)
+    except FerError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    typer.echo(in_json(found) if as_json else text(found))
+    typer.echo(f"timeline: {drawn}", err=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,133 @@
+"""`python -m search.replay ROW`: rebuild one row, say whether it came out the same, export it."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Argument, Option
+
+from fer_core import config as configs
+from fer_core.errors import FerError
+from search import command
+
+if TYPE_CHECKING:
+    from fer_core.config import Config
+    from fer_core.experiment import Experiment
+    from search.study.folder import Folder, Record
+    from search.study.parts import Part
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+CLOSE = 1e-5  # of a probability: what another machine's arithmetic may change
+_ROW = "STUDY/TRIAL, or a config_id of the leaderboard."
+_EXPORT = "Refit on all development subjects, and write the model to this new folder."
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a leaderboard, found again."""
+
+    folder: "Folder"
+    part: "Part"
+    config: "Config"
+
+
+@app.command()
+def main(
+    row: Annotated[str, Argument(metavar="ROW", help=_ROW)],
+    export: Annotated[Path | None, Option(metavar="DIR", help=_EXPORT)] = None,
+    studies: Annotated[Path, Option(help="Folder of the studies.")] = Path("studies"),
+) -> None:
+    """Run a row of the leaderboard again, and say whether it came out the same."""
+    with command.errors_said("interrupted; nothing was written."):
+        if export is not None and export.exists() and any(export.iterdir()):
+            raise FerError(f"--export: {export} is not empty; choose a new folder.")
+        found = find(row, studies.absolute())
+        record = found.folder.record()
+        experiment = _experiment(found.folder, record)
+        print(f"{found.config.family}, trial {found.part.number} of {record.study}")
+        print(_verified(found, experiment))
+        if export is not None:
+            _export(found, record, experiment, export)
+            print(f"exported to {export}; try: python -m fer_core.predict {export} VIDEO")
+
+
+def find(row: str, studies: Path) -> Row:
+    """Find a row by its study and trial, or by its config.
+
+    Raises: FerError where there is none, or it has no config.
+    """
+    from search.study import folder as folders  # NumPy takes 0.1 s, which --help has not
+
+    study, _, number = row.replace(":", "/").rpartition("/")
+    if study and number.isdigit():
+        folder = folders.find(study, studies)
+        part = folder.part(int(number))
+        if part is None:
+            raise FerError(f"study {folder.name} has no finished trial {number}.")
+        return _row(folder, part)
+    for file in sorted(studies.glob("*/parts/*.json")):
+        if not file.stem.isdigit():
+            continue
+        folder = folders.Folder(file.parents[1])
+        part = folder.part(int(file.stem))
+        if part and part.config_json and configs.from_json(part.config_json).config_id == row:
+            return _row(folder, part)
+    raise FerError(f"no row '{row}' below {studies}; name it STUDY/TRIAL, or by its config_id.")
+
+
+def _row(folder: "Folder", part: "Part") -> Row:
+    if part.config_json is None:
+        raise FerError(f"trial {part.number} of {folder.name} has no config: {part.error}")
+    return Row(folder, part, configs.from_json(part.config_json))
+
+
+def _experiment(folder: "Folder", record: "Record") -> "Experiment":
+    from search import data, settings  # these import what --help can do without
+    from search.cluster.progress import Progress
+
+    chosen = settings.resumed(record, folder=folder, trials=None)
+    with Progress() as progress:
+        return data.prepare(chosen, progress, record)
+
+
+def _verified(row: Row, experiment: "Experiment") -> str:
+    """Run the folds again and compare their scores with those that were kept."""
+    import numpy as np
+
+    from fer_core.trial import cross_validate  # imports torch
+
+    results = list(cross_validate(row.config, experiment))
+    now = sum(result.uar for result in results) / len(results)
+    kept = row.folder.predictions(row.part.number)
+    if row.part.val_uar is None or not kept.is_file():
+        return f"val_uar {now:.6f} now; the row has no scores to compare: {row.part.state}"
+    with np.load(kept) as arrays:
+        worst = max(
+            float(np.abs(arrays[f"fold{r.fold}.probabilities"] - r.probabilities).max())
+            for r in results
+        )
+    then = f"val_uar {row.part.val_uar:.6f} then, {now:.6f} now"
+    if worst == 0:
+        return f"{then}: the same, all {len(results)} folds to the last bit"
+    verdict = "the same" if worst <= CLOSE else "NOT the same"
+    return f"{then}: {verdict}, probabilities differ by up to {worst:.1e}"
+
+
+def _export(row: Row, record: "Record", experiment: "Experiment", target: Path) -> None:
+    from fer_core import export
+    from fer_core.trial import refit
+    from search.results import card
+
+    model = refit(row.config, experiment)
+    opened = row.folder.opened(row.part.number)
+    scores = json.loads(opened.read_text()) if opened.is_file() else None
+    surface = Path(experiment.surface) if experiment.surface else None
+    export.save(model, target, card=card.text(model, row.part, record, scores), surface=surface)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(app))

@@ -1,0 +1,104 @@
+"""The model card of an exported row: what it is, how well it does, what it must not be used for."""
+
+import json
+
+from fer_core.choices import StreamConfig
+from fer_core.config import Config
+from fer_core.export import Model
+from search.study.folder import Record
+from search.study.parts import Part
+
+_TERMS = {  # whose weights: what their terms are
+    "package": "dlib's face network: CC0",
+    "file": "the user's file; VGG-Face's are for non-commercial research (CC BY-NC 4.0)",
+    "imagenet": "torchvision's ImageNet weights: BSD-3-Clause, ImageNet's terms of access",
+}
+_LANDMARKS = {
+    "dlib": "dlib's 68 points (iBUG 300-W's terms exclude commercial use)",
+    "face_alignment": "face-alignment's network, 68 points",
+    "data": "the dataset's own 68 points; on other videos the best engine that is installed",
+}
+
+_ABOUT = (
+    "",
+    "A trial of a search, refitted on all development subjects; the sealed ones were never",
+    "trained on.",
+    "",
+    "    python -m fer_core.predict DIR video.mp4",
+)
+_MIND = (
+    "- It knows expressions as its dataset labels them, not what anyone feels. It is made for",
+    "  research on such data and must not decide over people.",
+    "- It was scored on one dataset; faces, cameras and cultures that are not in it may be read",
+    "  worse.",
+)
+
+
+def text(model: Model, part: Part, record: Record, opened: dict[str, float] | None) -> str:
+    """Write the card, in Markdown."""
+    parts = [
+        [f"# {model.config.family} for {model.task} on {record.dataset}", *_ABOUT],
+        [
+            "## What it tells apart",
+            "",
+            f"{len(model.classes)} classes: {', '.join(model.classes)}.",
+        ],
+        ["## How well", "", *_scores(part, record, opened, len(model.classes))],
+        ["## What it sees", "", *_seen(model)],
+        ["## What to mind", "", *_MIND, *_terms(model.config)],
+        ["## Where it comes from", "", *_origin(model.config, part, record)],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def _seen(model: Model) -> list[str]:
+    clip, config = model.clip, model.config
+    active = ", ".join(f"{name} {value}" for name, value in clip.active().items())
+    apart = f"{model.frame_seconds:.3f} s apart as trained"
+    return [
+        f"- {clip.frames} frames of a clip ({active}), {apart}.",
+        *(f"- {_stream(config, i)}" for i in range(len(config.streams))),
+        f"- Landmarks: {_LANDMARKS.get(model.landmarks, model.landmarks)}.",
+    ]
+
+
+def _terms(config: Config) -> list[str]:
+    weights = dict.fromkeys(stream.weights for stream in config.images)
+    return [f"- Weights it began with: {_TERMS[name]}." for name in weights if name in _TERMS]
+
+
+def _origin(config: Config, part: Part, record: Record) -> list[str]:
+    return [
+        f"- Trial {part.number} of study `{record.study}`, config `{config.config_id}`",
+        f"- Commit {record.commit}, seed {record.seed}, protocol `{record.protocol_id}`",
+        f"- Data sha256 `{record.data_sha256[:16]}`",
+        f"- {json.dumps(record.versions)}",
+    ]
+
+
+def _scores(part: Part, record: Record, opened: dict[str, float] | None, classes: int) -> list[str]:
+    lines = ["| subjects | unweighted average recall |", "|---|---|"]
+    if part.val_uar is not None:
+        spread = "" if part.val_uar_std is None else f" ± {part.val_uar_std:.3f} between folds"
+        lines.append(f"| development, {len(part.fold_uars)} folds | {part.val_uar:.3f}{spread} |")
+    if opened:
+        interval = f"[{opened['test_uar_low']:.3f}, {opened['test_uar_high']:.3f}]"
+        subjects = f"sealed, {opened['test_subjects']} subjects, {opened['test_clips']} clips"
+        lines.append(f"| {subjects} | {opened['test_uar']:.3f}, 95 % {interval} |")
+    else:
+        lines.append("| sealed | never opened: this row is not its family's winner |")
+    lines.append(f"| chance | {1 / classes:.3f} |")
+    return [
+        *lines,
+        "",
+        f"The best of {record.trials} trials is chosen by the first figure, which "
+        "therefore flatters it.",
+    ]
+
+
+def _stream(config: Config, index: int) -> str:
+    stream = config.streams[index]
+    if not isinstance(stream, StreamConfig):
+        return f"68 points, encoded as `{stream.encoding}`."
+    frozen = f"{stream.freeze_depth} of {stream.blocks} blocks frozen"
+    return f"View `{stream.view}` through {stream.backbone} ({stream.weights}; {frozen})."

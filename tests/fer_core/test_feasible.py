@@ -1,0 +1,146 @@
+"""What cannot work on given data is refused before anything is computed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fer_core import feasible
+from fer_core.config import (
+    ONE_FRAME,
+    ClipConfig,
+    Config,
+    FusionConfig,
+    GeometryConfig,
+    HeadConfig,
+    StreamConfig,
+)
+from fer_core.errors import ConfigError
+from fer_core.experiment import Experiment
+from fer_core.manifest import Clip, Manifest
+from fer_core.protocol import sealed_and_folds
+
+FROZEN = StreamConfig(backbone="dlib_resnet", weights="random", blocks=3, freeze_depth=3)
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """Twelve people, smiling and not, on video; there is no file behind any of it."""
+    clips = tuple(
+        Clip(
+            clip=f"{subject}-{emotion}",
+            subject=subject,
+            emotion=emotion,
+            authenticity=None,
+            path=Path(f"{subject}-{emotion}.mp4"),
+            sha256="",
+        )
+        for subject in map(str, range(12))
+        for emotion in ("happiness", "neutral")
+    )
+    return Experiment(
+        manifest=Manifest(dataset="folder", root=tmp_path, clips=clips),
+        protocol=sealed_and_folds([c.subject for c in clips], [c.emotion for c in clips]),
+        task="emotion",
+        seed=0,
+        store=tmp_path / "store",
+        weights={},
+        landmarks="dlib",
+    )
+
+
+def refusal(config, experiment):
+    with pytest.raises(ConfigError) as refused:
+        feasible.check(config, experiment)
+    assert not experiment.store.exists()
+    said = str(refused.value)
+    assert "\n" not in said
+    return said
+
+
+def test_what_can_work_is_let_through(experiment):
+    feasible.check(Config(streams=(replace(FROZEN, pca_dim=20),)), experiment)
+
+
+def test_more_pca_dimensions_than_training_frames(experiment):
+    config = Config(streams=(replace(FROZEN, pca_dim=200),))
+
+    assert "stream.pca_dim is 200" in refusal(config, experiment)
+    assert "allow at most" in refusal(config, experiment)
+
+
+def test_more_pca_dimensions_than_features(experiment):
+    config = Config(streams=(replace(FROZEN, pooling="avg", pca_dim=65),))
+
+    assert "of 64 features allow at most 64" in refusal(config, experiment)
+
+
+def test_an_unpooled_head_beyond_the_memory_there_is(experiment, monkeypatch):
+    monkeypatch.setattr(feasible.memory, "free_bytes", lambda: 2**28)
+    config = Config(streams=(FROZEN,), head=HeadConfig(fc_layers=1, fc_width=4096))
+
+    said = refusal(config, experiment)
+
+    assert "GiB with adamw, and 0.2 GiB are free; pool the map" in said
+    feasible.check(replace(config, streams=(replace(FROZEN, pooling="avg"),)), experiment)
+
+
+def test_unfrozen_blocks_count_as_memory_too(experiment, monkeypatch):
+    vgg = StreamConfig(
+        backbone="vgg16", weights="random", blocks=5, freeze_depth=5, pooling="avg", crop_pixels=32
+    )
+    monkeypatch.setattr(feasible.memory, "free_bytes", lambda: 2**27)
+
+    feasible.check(Config(streams=(vgg,)), experiment)
+    assert "GiB" in refusal(Config(streams=(replace(vgg, freeze_depth=0),)), experiment)
+
+
+def test_geometry_without_landmarks(experiment):
+    said = refusal(Config(streams=(GeometryConfig(),)), replace(experiment, landmarks="data"))
+
+    assert "geometry needs landmarks, and clip '0-happiness' has none" in said
+
+
+def test_changes_since_the_first_frame_of_photographs(experiment):
+    clips = tuple(replace(c, path=c.path.with_suffix(".jpg")) for c in experiment.manifest.clips)
+    manifest = replace(experiment.manifest, clips=clips)
+    stills = replace(experiment, manifest=manifest, clip=ONE_FRAME)
+    config = Config(streams=(GeometryConfig(encoding="difference"),))
+
+    assert "no first frame to differ from" in refusal(config, stills)
+
+
+def test_two_heads_without_two_tasks(experiment):
+    config = Config(streams=(FROZEN,), head=HeadConfig(two_heads=True))
+
+    assert "but for task 'hidden'" in refusal(config, experiment)
+
+
+def test_streams_that_cannot_be_added(experiment):
+    streams = (FROZEN, GeometryConfig(hidden=8))
+    config = Config(streams=streams, fusion=FusionConfig(how="sum"))
+
+    assert "they must have equally many" in refusal(config, experiment)
+
+
+def test_a_crop_too_small_for_the_blocks(experiment):
+    config = Config(streams=(replace(FROZEN, blocks=6, freeze_depth=6, crop_pixels=32),))
+
+    assert "use a larger crop" in refusal(config, experiment)
+
+
+def test_a_clip_too_short_for_a_volume(experiment):
+    c3d = StreamConfig(
+        backbone="c3d_study", weights="random", blocks=5, freeze_depth=0, width=1 / 16
+    )
+    config = Config(streams=(c3d,), clip=ClipConfig(frames=1))
+
+    assert "1 frames of 112 pixels do not get through" in refusal(config, experiment)
+
+
+def test_weights_that_nobody_named(experiment):
+    config = Config(streams=(replace(FROZEN, backbone="torchvision:resnet18", weights="file"),))
+
+    said = refusal(config, experiment)
+
+    assert "needs --weights torchvision:resnet18=FILE" in said

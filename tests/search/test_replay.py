@@ -1,0 +1,140 @@
+"""A row of the leaderboard, run again and taken out of the search; no Ray."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fer_core import export
+from fer_core.config import ClipConfig, Config, OptimizerConfig, StreamConfig
+from fer_core.errors import FerError
+from fer_core.trial import cross_validate
+from search import data, replay
+from search.cluster.progress import Progress
+from search.cluster.worker import TrialRun
+from search.settings import resolve
+from search.study import folder as folders
+from search.study.folder import Folder
+
+CONFIG = Config(
+    streams=(
+        StreamConfig(
+            backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3, pooling="avg"
+        ),
+    ),
+    clip=ClipConfig(frames=3),
+    optimizer=OptimizerConfig(epochs=3),
+)
+
+
+@pytest.fixture(scope="module")
+def finished(rendered, tmp_path_factory):
+    """A study of one finished trial, as a worker leaves it."""
+    root = tmp_path_factory.mktemp("replayed")
+    settings = resolve(
+        space=Path(__file__).parents[2] / "spaces" / "smoke.py",
+        dataset="synthetic",
+        data_root=rendered,
+        task="emotion",
+        trials=1,
+        seed=0,
+        store=root / "store",
+        studies=root / "studies",
+        leaderboards=root / "boards",
+        weights=[],
+        landmarks="auto",
+        protocol="sealed",
+        surface=None,
+        max_missing=0.05,
+        smoke=True,
+    )
+    experiment = data.prepare(settings, Progress(verbosity=0), None)
+    folder = folders.create(settings.studies, space=settings.space, dataset="synthetic")
+    folder.write_record(record_of(folder, settings, experiment))
+    results = cross_validate(CONFIG, experiment)
+    run = TrialRun(
+        folder, 0, CONFIG.to_json(), results=results, folds=len(experiment.protocol.folds)
+    )
+    while not run.next_fold()[1]:
+        pass
+    return folder
+
+
+def record_of(folder, settings, experiment):
+    return folders.Record(
+        study=folder.name,
+        space=str(settings.space),
+        dataset="synthetic",
+        data_root=str(settings.data_root),
+        task="emotion",
+        trials=1,
+        seed=0,
+        store=str(settings.store),
+        leaderboards=str(settings.leaderboards),
+        weights={},
+        landmarks=experiment.landmarks,
+        surface=None,
+        surface_sha256=None,
+        clip=None,
+        max_missing=0.05,
+        smoke=True,
+        protocol_name="sealed",
+        protocol=experiment.protocol.to_json(),
+        protocol_id=experiment.protocol.protocol_id,
+        data_sha256=experiment.manifest.sha256,
+        split_sha256=experiment.protocol.split_sha256,
+        commit="unknown",
+        versions={"python": "3.11"},
+        arguments=[],
+        started_at="2026-01-15T10:00:00.000+00:00",
+    )
+
+
+def run_again(finished, capsys, **options):
+    replay.main(f"{finished.name}/0", studies=finished.path.parent, **options)
+    return capsys.readouterr().out
+
+
+def test_a_row_comes_out_the_same_to_the_last_bit(finished, capsys):
+    said = run_again(finished, capsys, export=None)
+
+    assert "the same, all 5 folds to the last bit" in said
+
+
+def test_a_row_that_differs_is_called_so(finished, capsys, tmp_path):
+    import shutil
+
+    altered = Folder(tmp_path / "studies" / finished.name)
+    shutil.copytree(finished.path, altered.path)
+    other = replace(CONFIG, optimizer=OptimizerConfig(epochs=1))
+    altered.write_part(replace(finished.part(0), config_json=other.to_json()))
+
+    assert "NOT the same" in run_again(altered, capsys, export=None)
+
+
+def test_an_exported_row_comes_with_its_card(finished, capsys, tmp_path):
+    said = run_again(finished, capsys, export=tmp_path / "model")
+
+    model = export.load(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "python -m fer_core.predict" in said
+    assert model.config == CONFIG
+    assert json.loads((tmp_path / "model" / "labels.json").read_text())["task"] == "emotion"
+    assert "never opened" in card
+    assert f"{finished.part(0).val_uar:.3f}" in card
+    assert "must not decide over people" in card
+
+
+def test_a_row_is_found_by_its_config_too(finished):
+    found = replay.find(CONFIG.config_id, finished.path.parent)
+
+    assert (found.folder.name, found.part.number) == (finished.name, 0)
+
+
+@pytest.mark.parametrize("row", ["nothing", "{}/7", "gone/0"])
+def test_a_row_that_is_not_there_is_one_line(row, finished):
+    with pytest.raises(FerError) as refused:
+        replay.find(row.format(finished.name), finished.path.parent)
+
+    assert "\n" not in str(refused.value)
