@@ -105,7 +105,9 @@ def check_head(head: HeadConfig) -> None:
 def check_optimizer(optimizer: OptimizerConfig) -> None:
     one_of("optimizer.name", optimizer.name, OPTIMIZERS)
     one_of("optimizer.schedule", optimizer.schedule, SCHEDULES)
-    for name in ("lr", "epochs", "batch_clips", "backbone_lr"):
+    clips = optimizer.batch_clips
+    require(clips >= 2, "optimizer.batch_clips", clips, "at least 2: features are standardised")
+    for name in ("lr", "epochs", "backbone_lr"):
         value = getattr(optimizer, name)
         require(value > 0, f"optimizer.{name}", value, "above 0")
     decay, patience = optimizer.weight_decay, optimizer.patience

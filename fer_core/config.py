@@ -124,6 +124,15 @@ class Config:
         """The streams that read the 68 points."""
         return tuple(s for s in self.streams if isinstance(s, GeometryConfig))
 
+    def is_live(self, stream: StreamConfig) -> bool:
+        """Whether images go through the whole backbone in training, and nothing is stored."""
+        return stream.freeze_depth == 0 or self.augment is not None
+
+    def stored_pooling(self, stream: StreamConfig) -> str:
+        """Say how stored features are pooled: a ConvLSTM reads maps, which are pooled after it."""
+        convlstm = self.recurrent is not None and self.recurrent.cell == "convlstm"
+        return "none" if convlstm else stream.pooling
+
     @property
     def votes(self) -> bool:
         """Whether each frame is scored, and the frames vote."""

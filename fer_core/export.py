@@ -9,6 +9,7 @@ README.md             the model card
 
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from fer_core.faces.surface import load as load_surface
 from fer_core.models import backbones
 from fer_core.models.network import Given, Network
 from fer_core.reduce import Reduction
-from fer_core.store import Array, write_atomically
+from fer_core.store import Array
 from fer_core.training.loop import probabilities
 
 WEIGHTS, CONFIG, LABELS, PREPROCESSING, CARD = (
@@ -75,16 +76,16 @@ def save(model: Model, folder: Path, *, card: str, surface: Path | None = None) 
 
     Raises: DataError where the folder holds something already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} is not empty; choose a new folder to export to.")
-    folder.mkdir(parents=True, exist_ok=True)
+    check_new(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
     for i, encoder in enumerate(model.encoders):
         tensors |= {f"streams.{i}.{name}": value for name, value in _tensors(encoder).items()}
-    save_file({name: t.cpu().contiguous().clone() for name, t in tensors.items()}, folder / WEIGHTS)
+    save_file({name: t.cpu().contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
     kept = f"surface{surface.suffix}" if surface else None
     if surface and kept:
-        shutil.copyfile(surface, folder / kept)
+        shutil.copyfile(surface, aside / kept)
     texts = {
         CONFIG: json.dumps(json.loads(model.config.to_json()), indent=1),
         LABELS: json.dumps({"task": model.task, "classes": model.classes}, indent=1),
@@ -92,7 +93,19 @@ def save(model: Model, folder: Path, *, card: str, surface: Path | None = None) 
         CARD: card,
     }
     for name, text in texts.items():
-        write_atomically(folder / name, text.encode())
+        (aside / name).write_text(text)
+    aside.chmod(0o755)  # a temporary folder is its owner's alone
+    aside.replace(folder)  # as a whole
+
+
+def check_new(folder: Path) -> None:
+    """Refuse to write over what is there.
+
+    Raises: DataError where the folder holds something, or is none.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is a file"
+        raise DataError(f"{folder} {what}; choose a new folder to export to.")
 
 
 def load(folder: Path) -> Model:
@@ -101,24 +114,33 @@ def load(folder: Path) -> Model:
     Raises: DataError where a file is missing or does not fit the others.
     """
     try:
-        config = configs.from_json((folder / CONFIG).read_text())
-        labels = json.loads((folder / LABELS).read_text())
-        steps = json.loads((folder / PREPROCESSING).read_text())
-        tensors = load_file(folder / WEIGHTS)
-        encoders = tuple(
-            _encoder(config, i, _below(tensors, f"streams.{i}."))
-            for i in range(len(config.streams))
-        )
-        clip = ClipConfig(**steps["clip"])
-        given = [_given(encoder, clip) for encoder in encoders]
-        network = Network(config, given, labels["classes"])
-        network.load_state_dict(_below(tensors, "network."))
-        surface = load_surface(folder / steps["surface"]) if steps["surface"] else None
+        return _read(folder)
     except FileNotFoundError as error:
         raise DataError(f"{folder} is no exported model: {error.filename} is missing.") from error
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
         said = " ".join(str(error).split())[:200]
         raise DataError(f"the exported model {folder} is damaged: {said}") from error
+
+
+def _read(folder: Path) -> Model:
+    config = configs.from_json((folder / CONFIG).read_text())
+    labels = json.loads((folder / LABELS).read_text())
+    steps = json.loads((folder / PREPROCESSING).read_text())
+    tensors = load_file(folder / WEIGHTS)
+    encoders = tuple(
+        _encoder(config, i, _below(tensors, f"streams.{i}.")) for i in range(len(config.streams))
+    )
+    clip = ClipConfig(**steps["clip"])
+    network = Network(config, [_given(encoder, clip) for encoder in encoders], labels["classes"])
+    network.load_state_dict(_below(tensors, "network."))
     return Model(
         config=config,
         task=labels["task"],
@@ -128,7 +150,7 @@ def load(folder: Path) -> Model:
         clip=clip,
         frame_seconds=steps["frame_seconds"],
         landmarks=steps["landmarks"],
-        surface=surface,
+        surface=load_surface(folder / steps["surface"]) if steps["surface"] else None,
     )
 
 
@@ -195,12 +217,11 @@ def _encoder(config: Config, index: int, tensors: Mapping[str, Tensor]) -> Encod
         assert reduction is not None
         return PointEncoder(geometry=stream, mean_shape=turned, reduction=reduction)
     backbone = backbones.build(stream.architecture, weights_file=None, seed=0)
-    convlstm = config.recurrent is not None and config.recurrent.cell == "convlstm"
     encoder = ImageEncoder(
         stream=stream,
         backbone=backbone,
-        live=stream.freeze_depth == 0 or config.augment is not None,
-        pooling="none" if convlstm else stream.pooling,
+        live=config.is_live(stream),
+        pooling=config.stored_pooling(stream),
         reduction=reduction,
     )
     for part, module in _parts(encoder).items():

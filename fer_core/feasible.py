@@ -23,7 +23,7 @@ from fer_core.models.network import Given, Network, count
 
 ENCODED = {"centred": 136, "distances": 2278, **dict.fromkeys(("procrustes", *CHANGES), 136)}
 COPIES = {"sgd": 3, "adam": 4, "adamw": 4}  # of each parameter: itself, gradient, moments
-SHARE = 0.8  # of the free memory that a model may take
+SHARE = 0.8  # of the memory that weights, gradients and moments may take; not activations
 _BYTES = 4  # of a number
 
 
@@ -43,11 +43,11 @@ def check(config: Config, experiment: Experiment) -> None:
     dims = [_features(stream, window.frames) for stream in config.streams]
     _check_pca(config, experiment, window, dims)
     needed = _network_bytes(config, experiment.classes, window.frames)
-    free = memory.free_bytes()
-    if needed > SHARE * free:
+    there = memory.total_bytes()
+    if needed > SHARE * there:
         raise ConfigError(
-            f"the trained part takes {needed / 2**30:.1f} GiB with {config.optimizer.name}, and "
-            f"{free / 2**30:.1f} GiB are free; pool the map, use PCA, or lower head.fc_width."
+            f"the trained weights take {needed / 2**30:.1f} GiB with {config.optimizer.name}, and "
+            f"there are {there / 2**30:.1f} GiB; pool the map, use PCA, or lower head.fc_width."
         )
 
 
@@ -109,6 +109,8 @@ def _network_bytes(config: Config, classes: tuple[str, ...], frames: int) -> int
 def _given(config: Config, stream: Stream, frames: int) -> Given:
     """Give a stand-in of a stream's features, whose blocks are all behind it."""
     dim = _features(stream, frames)
+    if isinstance(stream, StreamConfig) and stream.pca_dim is not None:
+        dim = stream.pca_dim
     if isinstance(stream, GeometryConfig):
         return Given(torch.zeros(1, frames, dim), nn.ModuleList())
     maps = _mapped(stream.architecture, frames)

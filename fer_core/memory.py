@@ -28,15 +28,14 @@ def peak_gib(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def free_bytes() -> int:
-    """Say how much memory a model may still take: of the GPU, or of this machine or container."""
+def total_bytes() -> int:
+    """Say how much memory there is: of the GPU, or of this machine or container."""
     if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0]
-    free = [_kib("/proc/meminfo", "MemAvailable:")]
+        return int(torch.cuda.mem_get_info()[1])
+    total = [_kib("/proc/meminfo", "MemTotal:")]
     with suppress(OSError, ValueError):  # a container's own limit, where it has one
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        free.append(limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    return min(free)
+        total.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(total)
 
 
 def _kib(file: str, name: str) -> int:

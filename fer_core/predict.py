@@ -31,6 +31,7 @@ from fer_core.store import Array, Store
 SCORES_A_SECOND = 5.0  # of models that read several frames at once; others score each frame
 BATCH_CLIPS = 32
 FACES = 9  # above the timeline
+SUFFIXES = (".png", ".jpg", ".pdf", ".svg")
 _CPU = torch.device("cpu")
 
 
@@ -41,13 +42,14 @@ def predict(model: Model, path: Path) -> Prediction:
     """
     track = _track(model, path)
     rate = video.frames_per_second(path)
-    reader = Reader(model, track)
+    step = model.frame_seconds * rate
+    reader = Reader(model, track, step=step)
     clip = model.voted(reader.scores([pick(track.points, track.usable, model.clip)]))[0]
     usable = np.flatnonzero(track.usable)
-    if model.config.votes or model.clip.frames == 1:
+    volumes = any(stream.is_volume for stream in model.config.streams)
+    if (model.config.votes and not volumes) or model.clip.frames == 1:
         moments, windows = usable, [np.array([frame]) for frame in usable]
     else:
-        step = model.frame_seconds * rate
         moments = np.unique(np.arange(usable[0], usable[-1] + 1, max(1.0, rate / SCORES_A_SECOND)))
         spread = np.arange(model.clip.frames) - (model.clip.frames - 1) / 2
         nearest = (np.abs(usable[None] - (m + spread * step)[:, None]) for m in moments)
@@ -68,9 +70,11 @@ def predict(model: Model, path: Path) -> Prediction:
 class Reader:
     """Scores windows of a track's frames, and encodes no frame twice."""
 
-    def __init__(self, model: Model, track: Track) -> None:
-        self._model, self._track = model, track
-        self._first = int(np.flatnonzero(track.usable)[0])
+    def __init__(self, model: Model, track: Track, *, step: float = 1.0) -> None:
+        """Take frames to be read `step` apart where one alone is scored by its change."""
+        self._model, self._track, self._step = model, track, max(1, round(step))
+        self._usable = np.flatnonzero(track.usable)
+        self._first = int(self._usable[0])
         self._frames: list[dict[int, Tensor]] = [{} for _ in model.encoders]
 
     def scores(self, windows: Sequence[Array]) -> Array:
@@ -84,6 +88,8 @@ class Reader:
 
     def _given(self, index: int, windows: Sequence[Array]) -> Tensor:
         encoder = self._model.encoders[index]
+        if isinstance(encoder, PointEncoder):  # a window may have to do with its own frames alone
+            return torch.stack([self._points(encoder, frames) for frames in windows])
         if isinstance(encoder, ImageEncoder) and encoder.stream.is_volume:
             return torch.cat(
                 [encoder(self._crops(encoder, frames)[None], _CPU) for frames in windows]
@@ -94,14 +100,14 @@ class Reader:
             del known[frame]  # windows go on in time
         new = np.array([frame for frame in wanted if frame not in known], np.intp)
         if len(new):
-            known.update(zip(new.tolist(), self._encoded(encoder, new), strict=True))
+            encoded = encoder(self._crops(encoder, new)[None], _CPU)[0]
+            known.update(zip(new.tolist(), encoded, strict=True))
         return torch.stack([torch.stack([known[int(f)] for f in frames]) for frames in windows])
 
-    def _encoded(self, encoder: ImageEncoder | PointEncoder, frames: Array) -> Tensor:
-        if isinstance(encoder, PointEncoder):
-            points = self._track.points[[self._first, *frames]]
-            return encoder(points[None], _CPU)[0]
-        return encoder(self._crops(encoder, frames)[None], _CPU)[0]
+    def _points(self, encoder: PointEncoder, frames: Array) -> Tensor:
+        before = [] if len(frames) > 1 else self._usable[self._usable <= frames[0] - self._step]
+        read = [self._first, *before[-1:], *frames]
+        return encoder(self._track.points[read][None], _CPU)[0, -len(frames) :]
 
     def _crops(self, encoder: ImageEncoder, frames: Array) -> Array:
         view = encoder.stream.view
@@ -144,13 +150,20 @@ def main(
     """Print the emotion and authenticity of a video, and draw them over time."""
     from fer_core.timeline import draw  # matplotlib, which --help can do without
 
+    drawn = picture or Path(f"{path.stem}-timeline.png")
     try:
+        if not drawn.parent.is_dir() or drawn.suffix not in SUFFIXES:
+            raise FerError(
+                f"--picture is {drawn}; it must be a {' or '.join(SUFFIXES)} in a folder."
+            )
         found = predict(export.load(model), path)
-        drawn = picture or Path(f"{path.stem}-timeline.png")
         draw(found, path.name, drawn)
     except FerError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        typer.echo(f"error: {error.strerror or error}: {error.filename or drawn}", err=True)
+        raise typer.Exit(FerError.exit_code) from None
     typer.echo(in_json(found) if as_json else text(found))
     typer.echo(f"timeline: {drawn}", err=True)
 

@@ -77,10 +77,9 @@ class ImageSource:
         entries = [entry for _, entry in self._views]
         self.clips = tuple(clip for entry in entries for clip in entry.meta["clips"])
         self.skipped = {k: v for entry in entries for k, v in entry.meta["skipped"].items()}
-        self._live = stream.freeze_depth == 0 or config.augment is not None
+        self._live = config.is_live(stream)
         self._fitted = stream.backbone in FITTED and stream.weights == "fitted"
-        convlstm = config.recurrent is not None and config.recurrent.cell == "convlstm"
-        self._pooling = "none" if convlstm else stream.pooling
+        self._pooling = config.stored_pooling(stream)
         self._rows = np.arange(len(self.clips))
         self._order: tuple[str, ...] = self.clips
         self._crops: Array | None = None

@@ -256,7 +256,10 @@ class Bench:
         network = Network(config, [each.given for each in folds], classes).to(self.device)
 
         def batches(rows: Array, generator: np.random.Generator | None) -> list[Tensor]:
-            return [each.batch(rows, generator) for each in folds]
+            if generator is None or config.augment is None:
+                return [each.batch(rows, None) for each in folds]
+            drawn = int(generator.integers(2**32))  # all streams of a clip change alike
+            return [each.batch(rows, np.random.default_rng(drawn)) for each in folds]
 
         fitted, held = self._held(train, seed)
         losses = loop.fit(

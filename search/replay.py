@@ -1,7 +1,9 @@
 """`python -m search.replay ROW`: rebuild one row, say whether it came out the same, export it."""
 
+import hashlib
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,8 +45,8 @@ def main(
 ) -> None:
     """Run a row of the leaderboard again, and say whether it came out the same."""
     with command.errors_said("interrupted; nothing was written."):
-        if export is not None and export.exists() and any(export.iterdir()):
-            raise FerError(f"--export: {export} is not empty; choose a new folder.")
+        if export is not None:
+            _check_new(export)
         found = find(row, studies.absolute())
         record = found.folder.record()
         experiment = _experiment(found.folder, record)
@@ -55,6 +57,12 @@ def main(
             print(f"exported to {export}; try: python -m fer_core.predict {export} VIDEO")
 
 
+def _check_new(target: Path) -> None:
+    from fer_core.export import check_new  # imports torch
+
+    check_new(target)
+
+
 def find(row: str, studies: Path) -> Row:
     """Find a row by its study and trial, or by its config.
 
@@ -63,25 +71,37 @@ def find(row: str, studies: Path) -> Row:
     from search.study import folder as folders  # NumPy takes 0.1 s, which --help has not
 
     study, _, number = row.replace(":", "/").rpartition("/")
-    if study and number.isdigit():
+    if study and number.removeprefix("-").isdigit():
         folder = folders.find(study, studies)
         part = folder.part(int(number))
         if part is None:
             raise FerError(f"study {folder.name} has no finished trial {number}.")
         return _row(folder, part)
-    for file in sorted(studies.glob("*/parts/*.json")):
-        if not file.stem.isdigit():
-            continue
-        folder = folders.Folder(file.parents[1])
+    found = [folders.Folder(file.parents[1]) for file in sorted(studies.glob("*/parts/*.json"))]
+    named = {
+        f"{folder.name}/{part.number}": (folder, part)
+        for folder in dict.fromkeys(found)
+        for part in _parts(folder)
+        if part.config_json and hashlib.sha256(part.config_json.encode()).hexdigest()[:16] == row
+    }
+    if not named:
+        raise FerError(f"no row '{row}' below {studies}; name it STUDY/TRIAL, or by its config_id.")
+    if len(named) > 1:
+        raise FerError(f"'{row}' is the config of several rows; name one: {', '.join(named)}.")
+    return _row(*next(iter(named.values())))
+
+
+def _parts(folder: "Folder") -> "Iterator[Part]":
+    for file in sorted(folder.path.glob("parts/*.json")):
         part = folder.part(int(file.stem))
-        if part and part.config_json and configs.from_json(part.config_json).config_id == row:
-            return _row(folder, part)
-    raise FerError(f"no row '{row}' below {studies}; name it STUDY/TRIAL, or by its config_id.")
+        if part is not None:
+            yield part
 
 
 def _row(folder: "Folder", part: "Part") -> Row:
     if part.config_json is None:
-        raise FerError(f"trial {part.number} of {folder.name} has no config: {part.error}")
+        why = "it is a baseline" if part.number < 0 else part.error
+        raise FerError(f"trial {part.number} of {folder.name} has no config to replay: {why}")
     return Row(folder, part, configs.from_json(part.config_json))
 
 
@@ -98,8 +118,10 @@ def _verified(row: Row, experiment: "Experiment") -> str:
     """Run the folds again and compare their scores with those that were kept."""
     import numpy as np
 
-    from fer_core.trial import cross_validate  # imports torch
+    from fer_core.repeatable import settle  # these import torch
+    from fer_core.trial import cross_validate
 
+    settle(threads=1)  # as a trial is given by default
     results = list(cross_validate(row.config, experiment))
     now = sum(result.uar for result in results) / len(results)
     kept = row.folder.predictions(row.part.number)

@@ -5,7 +5,8 @@ Fixed:    what a CPU can bear: crops of 32 to 64 pixels, and narrow networks whe
 Searched: everything else. Up to three views, each through a backbone of its own, and the points;
           freeze depth, pooling, PCA, fusion, frames that vote or a cell that reads them, FC layers,
           the frames that are read, augmentation, the optimiser. Some draws are refused: two heads
-          but for task hidden, sums of unequal features, changes in photographs, too large a PCA.
+          but for task hidden, more PCA than training frames allow, changes since another frame
+          in photographs.
 Cost:     COST.
 """
 
@@ -125,10 +126,18 @@ def _recurrent(trial: Trial, streams: tuple[Stream, ...]) -> RecurrentConfig:
 
 
 def _fusion(trial: Trial, streams: tuple[Stream, ...]) -> FusionConfig:
-    return FusionConfig(
-        point=trial.suggest_categorical("fusion.point", ["conv", "fc1", "fc2", "logits"]),
-        how=trial.suggest_categorical("fusion.how", ["concat", "sum", "product"]),
-    )
+    point = trial.suggest_categorical("fusion.point", ["conv", "fc1", "fc2", "logits"])
+    if point == "conv" and len(set(map(_size, streams))) > 1:
+        return FusionConfig(point=point)  # the others need features of one size
+    how = trial.suggest_categorical("fusion.how", ["concat", "sum", "product"])
+    return FusionConfig(point=point, how=how)
+
+
+def _size(stream: Stream) -> tuple[str, str, int | None]:
+    """Give what the number of a stream's features depends on, here."""
+    if isinstance(stream, GeometryConfig):
+        return stream.encoding, "hidden", stream.hidden
+    return stream.backbone, stream.pooling, stream.pca_dim
 
 
 def _head(trial: Trial, fusion: FusionConfig | None) -> HeadConfig:

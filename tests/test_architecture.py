@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PRODUCT = [p for d in ("search", "fer_core", "spaces") for p in sorted((ROOT / d).rglob("*.py"))]
 LEVELS = [  # a part of fer_core imports itself and the rows above it
     {"errors"},
-    {"labels", "choices", "store", "weight_files", "memory", "processes"},
+    {"labels", "choices", "store", "weight_files", "memory", "processes", "repeatable"},
     {"checks", "prediction"},
     {"config", "timeline"},
     {"manifest", "stages"},

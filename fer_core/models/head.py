@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fer_core.errors import ConfigError
-from fer_core.labels import AUTHENTICITIES
+from fer_core.labels import AUTHENTICITIES, EMOTIONS
 
 
 def fc_layers(feature_dim: int, count: int, width: int, dropout: float) -> nn.Sequential:
@@ -34,14 +34,13 @@ class TwoHeads(nn.Module):
     """Emotion and authenticity by a layer each, to the logits of both together (..., K).
 
     A class's logit is the sum of two log-probabilities, so that cross-entropy over the classes
-    is the sum of the two tasks' own, and both are trained together.
+    is the sum of the two tasks' own where every emotion is there genuine and acted.
     """
 
     def __init__(self, feature_dim: int, classes: Sequence[str]) -> None:
         super().__init__()
         pairs = [name.rpartition("_")[::2] for name in classes]
-        kinds = {kind for _, kind in pairs}
-        if not kinds <= set(AUTHENTICITIES):
+        if any(kind not in AUTHENTICITIES or emotion not in EMOTIONS for emotion, kind in pairs):
             raise ConfigError(
                 "head.two_heads is True; it must be False but for task 'hidden', whose classes "
                 "are emotions that are genuine or acted."

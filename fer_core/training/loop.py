@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fer_core.choices import OptimizerConfig
+from fer_core.errors import FerError
 from fer_core.models.network import Network
 from fer_core.store import Array
 from fer_core.training import optimizer as optimizers
@@ -19,7 +20,7 @@ from fer_core.training import optimizer as optimizers
 Batches = Callable[[Array, np.random.Generator | None], Sequence[Tensor]]
 
 
-class DivergedError(RuntimeError):
+class DivergedError(FerError):
     """Training whose loss is no longer a number; the trial has failed."""
 
 
@@ -41,7 +42,8 @@ def fit(
     whose loss is not finite.
     """
     order = np.random.default_rng(seed)
-    count = math.ceil(len(rows) / config.batch_clips)
+    # No batch of one, of which nothing can be standardised; the others' sizes differ by one.
+    count = max(1, min(math.ceil(len(rows) / config.batch_clips), len(rows) // 2))
     optimizer = optimizers.build(network, config)
     schedule = optimizers.Schedule(optimizer, config, config.epochs * count)
     loss_of = _Loss(network, labels, rows, config)
@@ -49,7 +51,7 @@ def fit(
     for epoch in range(config.epochs):
         network.train()
         total = 0.0
-        for batch in np.array_split(order.permutation(rows), count):  # sizes differ by one
+        for batch in np.array_split(order.permutation(rows), count):
             loss = loss_of(batches(batch, order), batch)
             _step(optimizer, loss)
             schedule.step()
@@ -57,7 +59,7 @@ def fit(
         if not math.isfinite(total):
             raise DivergedError(f"the loss is {total} after epoch {epoch + 1}; lower optimizer.lr.")
         if held is not None:
-            best.see(_held_loss(network, loss_of, batches, held))
+            best.see(_held_loss(network, loss_of, batches, held, config.batch_clips))
         schedule.epoch(total / len(rows) if held is None else best.seen)
         yield total / len(rows)
         if config.patience is not None and best.waited >= config.patience:
@@ -139,7 +141,12 @@ class _Loss:
         )
 
 
-def _held_loss(network: Network, loss_of: _Loss, batches: Batches, held: Array) -> float:
+def _held_loss(
+    network: Network, loss_of: _Loss, batches: Batches, held: Array, batch_clips: int
+) -> float:
     network.eval()
+    total = 0.0
     with torch.inference_mode():
-        return float(loss_of(batches(held, None), held))
+        for batch in np.array_split(held, math.ceil(len(held) / batch_clips)):
+            total += float(loss_of(batches(batch, None), batch)) * len(batch)
+    return total / len(held)

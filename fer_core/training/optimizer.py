@@ -72,6 +72,10 @@ def mixed(device: torch.device, config: OptimizerConfig) -> torch.autocast:
 
 
 def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """Weigh each class (K,) by how rare it is, so that all count the same; the mean is 1."""
-    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
-    return len(labels) / (classes * counts.float())
+    """Weigh each class (K,) by how rare it is, so that all count the same; 0 where there is none.
+
+    The mean over the labels is 1.
+    """
+    counts = torch.bincount(labels, minlength=classes)
+    weights = len(labels) / ((counts > 0).sum() * counts.clamp(min=1).float())
+    return weights * (counts > 0)

@@ -146,10 +146,9 @@ def write_arrays(path: Any, arrays: dict[str, Any]) -> None:
 
 def keep_to_share(threads: int) -> None:
     """Let torch use the CPUs and GPUs that Ray gave to this worker, and no others."""
-    import torch  # in workers only
+    from fer_core.repeatable import settle  # imports torch: in workers only
 
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.deterministic = True
+    settle(threads)
     if not ray.get_gpu_ids():
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA reads it when it is first used
 

@@ -86,7 +86,12 @@ def _scores(part: Part, record: Record, opened: dict[str, float] | None, classes
         subjects = f"sealed, {opened['test_subjects']} subjects, {opened['test_clips']} clips"
         lines.append(f"| {subjects} | {opened['test_uar']:.3f}, 95 % {interval} |")
     else:
-        lines.append("| sealed | never opened: this row is not its family's winner |")
+        why = (
+            "its protocol seals none"
+            if not record.protocol["sealed"]
+            else "not opened for this row"
+        )
+        lines.append(f"| sealed | {why} |")
     lines.append(f"| chance | {1 / classes:.3f} |")
     return [
         *lines,

@@ -76,12 +76,12 @@ def test_more_pca_dimensions_than_features(experiment):
 
 
 def test_an_unpooled_head_beyond_the_memory_there_is(experiment, monkeypatch):
-    monkeypatch.setattr(feasible.memory, "free_bytes", lambda: 2**28)
+    monkeypatch.setattr(feasible.memory, "total_bytes", lambda: 2**28)
     config = Config(streams=(FROZEN,), head=HeadConfig(fc_layers=1, fc_width=4096))
 
     said = refusal(config, experiment)
 
-    assert "GiB with adamw, and 0.2 GiB are free; pool the map" in said
+    assert "GiB with adamw, and there are 0.2 GiB; pool the map" in said
     feasible.check(replace(config, streams=(replace(FROZEN, pooling="avg"),)), experiment)
 
 
@@ -89,7 +89,7 @@ def test_unfrozen_blocks_count_as_memory_too(experiment, monkeypatch):
     vgg = StreamConfig(
         backbone="vgg16", weights="random", blocks=5, freeze_depth=5, pooling="avg", crop_pixels=32
     )
-    monkeypatch.setattr(feasible.memory, "free_bytes", lambda: 2**27)
+    monkeypatch.setattr(feasible.memory, "total_bytes", lambda: 2**27)
 
     feasible.check(Config(streams=(vgg,)), experiment)
     assert "GiB" in refusal(Config(streams=(replace(vgg, freeze_depth=0),)), experiment)
@@ -121,6 +121,15 @@ def test_streams_that_cannot_be_added(experiment):
     config = Config(streams=streams, fusion=FusionConfig(how="sum"))
 
     assert "they must have equally many" in refusal(config, experiment)
+
+
+def test_pca_is_what_streams_are_added_by(experiment):
+    streams = tuple(replace(FROZEN, pca_dim=20, view=view) for view in ("crop", "aligned"))
+    config = Config(streams=streams, fusion=FusionConfig(how="sum"))
+    other = (streams[0], replace(streams[1], pca_dim=10))
+
+    feasible.check(config, experiment)
+    assert "have 20, 10 features" in refusal(replace(config, streams=other), experiment)
 
 
 def test_a_crop_too_small_for_the_blocks(experiment):

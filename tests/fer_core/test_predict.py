@@ -7,9 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from fer_core import export
 from fer_core.config import (
+    ENCODINGS,
     ClipConfig,
     Config,
     FusionConfig,
@@ -21,8 +23,10 @@ from fer_core.config import (
 )
 from fer_core.datasets import load
 from fer_core.errors import DataError
-from fer_core.predict import predict
+from fer_core.faces.tracks import Faces
+from fer_core.predict import Reader, predict
 from fer_core.prediction import text
+from fer_core.setting import Setting
 from fer_core.timeline import draw
 from fer_core.trial import refit
 
@@ -190,3 +194,41 @@ def test_real_clips_are_read(votes, shared_data):
 
         assert found.shown.mean() > 0.9
         assert np.isfinite(found.over_time).all()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_windows_score_the_same_alone_as_together(encoding, experiment):
+    config = replace(GRU, streams=(GeometryConfig(encoding=encoding),), fusion=None)
+    model = refit(config, experiment)
+    track = next(tracks(config, experiment))
+    windows = [np.array([3, 8, 9]), np.array([4, 4, 20]), np.array([8, 9, 30])]
+
+    together = Reader(model, track).scores(windows)
+
+    alone = [Reader(model, track).scores([window]) for window in windows]
+    np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-6)
+
+
+def test_a_volume_beside_frames_that_vote_reads_whole_windows(experiment, clip, tmp_path):
+    streams = (C3D.streams[0], GeometryConfig(encoding="motion"))
+    config = replace(C3D, streams=streams, fusion=FusionConfig())
+    export.save(refit(config, experiment), tmp_path / "model", card="")
+
+    found = predict(export.load(tmp_path / "model"), clip.path)
+
+    np.testing.assert_allclose(found.over_time.sum(axis=1), 1, rtol=1e-5)
+
+
+def tracks(config, experiment):
+    for _, entry in Setting(config, experiment, torch.device("cpu")).faces:
+        faces = Faces(entry)
+        yield from map(faces.track, faces.clips)
+
+
+@pytest.mark.parametrize("picture", ["nowhere/x.png", "x.foo"])
+def test_a_picture_that_cannot_be_written_is_said_before_anything_is_read(picture, votes, clip):
+    done = run(votes, clip.path, "--picture", picture, cwd=votes.parent)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: --picture is {picture}")
+    assert done.stderr.count("\n") == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fer_core import export
+from fer_core import export, trial
 from fer_core.config import (
     AugmentConfig,
     ClipConfig,
@@ -22,9 +22,10 @@ from fer_core.errors import ConfigError, DataError
 from fer_core.evaluation.metrics import score
 from fer_core.faces.sampling import pick
 from fer_core.faces.tracks import Faces
+from fer_core.models.network import Network
 from fer_core.predict import Reader
 from fer_core.setting import Setting
-from fer_core.trial import cross_validate, open_sealed, refit
+from fer_core.trial import cross_validate, open_sealed, opened, refit
 
 FROZEN = StreamConfig(
     backbone="dlib_resnet", weights="package", blocks=4, freeze_depth=4, pooling="avg"
@@ -130,6 +131,28 @@ def read_again(model, clip, config, experiment):
             window = pick(track.points, track.usable, model.clip)
             return model.voted(Reader(model, track).scores([window]))[0]
     raise AssertionError(clip)
+
+
+def test_both_streams_of_a_clip_are_mirrored_alike(experiment):
+    stream = replace(FROZEN, freeze_depth=3, crop_pixels=48)
+    config = of(
+        stream, stream, augment=AugmentConfig(zoom=0.2), optimizer=OptimizerConfig(epochs=2)
+    )
+    bench = opened(config, experiment)
+    seen = []
+
+    class Watched(Network):
+        def forward(self, given, lengths):
+            seen.append(given)
+            return super().forward(given, lengths)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "Network", Watched)
+        bench.fit(np.arange(8), "watched")
+
+    first, second = seen[0]
+    torch.testing.assert_close(first, second)
+    assert not torch.allclose(first, seen[-1][0][: len(first)])
 
 
 def test_a_second_trial_decodes_no_frame_and_runs_no_frozen_backbone(experiment, tmp_path):

@@ -121,7 +121,7 @@ def test_an_exported_row_comes_with_its_card(finished, capsys, tmp_path):
     assert "python -m fer_core.predict" in said
     assert model.config == CONFIG
     assert json.loads((tmp_path / "model" / "labels.json").read_text())["task"] == "emotion"
-    assert "never opened" in card
+    assert "not opened for this row" in card
     assert f"{finished.part(0).val_uar:.3f}" in card
     assert "must not decide over people" in card
 

@@ -35,7 +35,6 @@ SUPPLIED = ("file", "imagenet")  # weights that are not here
 QUICK = 25  # draws that are trained in every run; the others where slow tests are
 REFUSALS = (  # how they begin
     "head.two_heads is True; it must be False but for task 'hidden'",
-    "fusion.how is",
     "stream.pca_dim is",
     "the trained part takes",
 )

@@ -234,10 +234,11 @@ def test_two_heads_are_trained_by_the_sum_of_their_two_losses():
 
 def test_two_heads_are_refused_where_classes_are_no_pairs():
     config = of(stored(), head=HeadConfig(two_heads=True))
-    model = built(of(stored()))
+    given = [Given(built(of(stored())).given[0][:1], nn.ModuleList())]
 
-    with pytest.raises(ConfigError, match="it must be False but for task 'hidden'"):
-        Network(config, [Given(model.given[0][:1], nn.ModuleList())], ("anger", "fear"))
+    for classes in (("anger", "fear"), ("acted", "genuine")):
+        with pytest.raises(ConfigError, match="it must be False but for task 'hidden'"):
+            Network(config, given, classes)
 
 
 @pytest.mark.parametrize("positions", [(4,), (2, 3), (2, 3, 4)])

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from fer_core.config import OPTIMIZERS, SCHEDULES, Config, OptimizerConfig, StreamConfig
@@ -144,6 +146,23 @@ def test_with_class_weights_a_rare_class_counts_as_much_as_a_frequent_one():
 
     assert 9 * each[0] == pytest.approx(float(each[1]))
     assert float(each[labels].mean()) == pytest.approx(1)
+    assert optimizer.class_weights(labels, 3).tolist() == pytest.approx([*each.tolist(), 0])
+
+
+@given(st.integers(2, 40), st.integers(2, 9))
+def test_no_batch_is_of_one_clip(clips, batch_clips):
+    sizes = []
+
+    def counted(rows, generator):
+        sizes.append(len(rows))
+        return batches(rows, generator)
+
+    chosen = OptimizerConfig(epochs=1, batch_clips=batch_clips)
+    list(loop.fit(network(), counted, LABELS, ROWS[:clips], chosen, seed=0))
+
+    assert min(sizes) >= 2
+    assert sum(sizes) == clips
+    assert max(sizes) <= max(batch_clips, 3)
 
 
 def test_mixed_precision_is_left_out_where_the_device_has_none():
