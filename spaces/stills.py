@@ -46,7 +46,7 @@ def space(trial: Trial) -> Config:
             name=optimizer,
             lr=trial.suggest_float(f"{optimizer}.lr", low, high, log=True),
             weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True),
-            epochs=8 if trained else 30,
+            epochs=5 if trained else 30,
             backbone_lr=backbone_lr,
             label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.2),
         ),

@@ -23,7 +23,7 @@ from fer_core.config import (
     StreamConfig,
 )
 
-EPOCHS = {"images": 5, "convlstm": 10, "c3d": 12}  # others: 30
+EPOCHS = {"images": 5, "convlstm": 8, "c3d": 10}  # others: 30
 
 
 def space(trial: Trial) -> Config:

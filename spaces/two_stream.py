@@ -52,7 +52,7 @@ def space(trial: Trial) -> Config:
         head=_head(trial, point),
         optimizer=OptimizerConfig(
             lr=trial.suggest_float("adamw.lr", 1e-4, 1e-2, log=True),
-            epochs=8 if live else 20,
+            epochs=5 if live else 20,
             backbone_lr=trial.suggest_float("backbone_lr", 0.03, 1.0, log=True) if live else 1.0,
         ),
     )

@@ -42,8 +42,7 @@ def fit(
     whose loss is not finite.
     """
     order = np.random.default_rng(seed)
-    # No batch of one, of which nothing can be standardised; the others' sizes differ by one.
-    count = max(1, min(math.ceil(len(rows) / config.batch_clips), len(rows) // 2))
+    count = _batch_count(len(rows), config.batch_clips)
     optimizer = optimizers.build(network, config)
     schedule = optimizers.Schedule(optimizer, config, config.epochs * count)
     loss_of = _Loss(network, labels, rows, config)
@@ -65,6 +64,11 @@ def fit(
         if config.patience is not None and best.waited >= config.patience:
             break
     best.restore()
+
+
+def _batch_count(clips: int, batch_clips: int) -> int:
+    """Part clips so that sizes differ by one, and none is one: of it nothing is standardised."""
+    return max(1, min(math.ceil(clips / batch_clips), clips // 2))
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

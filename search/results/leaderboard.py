@@ -151,7 +151,7 @@ def printed(rows: Sequence[Row], record: Record) -> list[Row]:
     return [
         Row(
             **_study(record),
-            **_flat(stood.get(key), None),
+            **_flat(stood.get(key), None) | {"config__lr": None},  # ours, if narrow
             dataset=figure.dataset,
             task=figure.task,
             protocol_id="published",
