@@ -8,6 +8,7 @@ pushed to. A fitted block is an ordinary, differentiable layer.
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -131,17 +132,17 @@ class _Divergence:
         self.optimizer.step()
         return {
             "reconstruction_error": functional.mse_loss(given, seen),
-            "free_energy_gap": (shuffled - energy.detach()).mean() / seen[0].numel(),
+            "free_energy_gap": (energy.detach() - shuffled).mean() / seen[0].numel(),
             "activation": active.mean(),
         }
 
-    def finish(self, _maps: Tensor) -> None:
+    def finish(self, _batches: Iterable[Tensor]) -> None:
         self.rbm.visible_bias.requires_grad_(False)
 
 
 @torch.no_grad()
 def _start(rbm: RBM, maps: Tensor, sparsity: float, generator: torch.Generator) -> None:
-    """Begin with small weights and the biases that units without connections would have."""
+    """Begin with small weights, and biases by which units without any would be on so often."""
     weight = rbm.convolution.weight
     weight.copy_(FIRST_DEVIATION * torch.randn(weight.shape, generator=generator))
     rbm.hidden_bias.fill_(math.log(sparsity / max(1 - POOL**2 * sparsity, LEAST_OFF)))

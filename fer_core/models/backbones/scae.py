@@ -3,10 +3,11 @@
 Ruiz-Garcia et al. 2017, https://doi.org/10.1109/IJCNN.2017.7966040. Its channel and kernel sizes
 are our guess, and it reads local contrast. Unlike theirs, a decoder begins as the mean of what it
 has to give back, so that the large errors of a random one do not switch rectifiers off for good;
-and a fitted block is scaled to outputs of unit deviation (Mishkin and Matas 2016,
-https://arxiv.org/abs/1511.06422), a scale that reconstruction leaves open and training feels.
+and the maps of a fitted block are standardised, as by a batch normalisation (Ioffe and Szegedy
+2015, https://arxiv.org/abs/1502.03167) that keeps the training frames' figures.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -18,16 +19,34 @@ from fer_core.models.backbones.backbone import Backbone, scaled
 from fer_core.models.backbones.unsupervised import Curves, fit_greedily, unfitted
 
 LAYERS = ((20, 5), (40, 5), (60, 3), (80, 3))  # channels, kernel; a guess
-LEAST_DEVIATION = 1e-6
+LEAST_DEVIATION = 1e-2  # of a channel; one that is hardly ever on is not to be blown up
+
+
+class Block(nn.Module):
+    """Convolve, rectify, halve by max-pooling and, once fitted, standardise (B, C, H, W)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels: int, size: int, kernel: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, size, kernel, padding="same")
+        self.register_buffer("mean", torch.zeros(size, 1, 1))
+        self.register_buffer("deviation", torch.ones(size, 1, 1))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return (self.code(maps) - self.mean) / self.deviation
+
+    def code(self, maps: Tensor) -> Tensor:
+        return functional.max_pool2d(functional.relu(self.convolution(maps)), 2)
 
 
 def build(stream: StreamConfig, _file: Path | None, generator: torch.Generator) -> Backbone:
-    """Build the first blocks with random weights; each halves (B, C, H, W)."""
+    """Build the first blocks with random weights."""
     blocks, channels = nn.ModuleList(), 1
     for size, kernel in LAYERS[: stream.blocks]:
         size = scaled(size, stream.width)
-        convolution = nn.Conv2d(channels, size, kernel, padding="same")
-        blocks.append(nn.Sequential(convolution, nn.ReLU(inplace=True), nn.MaxPool2d(2)))
+        blocks.append(Block(channels, size, kernel))
         channels = size
     return unfitted(stream, blocks, generator)
 
@@ -43,14 +62,15 @@ class _AutoEncoder:
     def __init__(
         self, block: nn.Module, maps: Tensor, pretrain: PretrainConfig, _generator: torch.Generator
     ) -> None:
-        weight, _ = self.encoder = list(block.parameters())
+        assert isinstance(block, Block)
         self.block = block
-        self.weight = torch.zeros_like(weight.transpose(0, 1), requires_grad=True)
+        self.weight = torch.zeros_like(block.convolution.weight.transpose(0, 1)).requires_grad_()
         self.bias = maps.mean(dim=(0, 2, 3)).requires_grad_()
-        self.optimizer = torch.optim.Adam([*self.encoder, self.weight, self.bias], pretrain.lr)
+        decoder = [self.weight, self.bias]
+        self.optimizer = torch.optim.Adam([*block.parameters(), *decoder], pretrain.lr)
 
     def step(self, maps: Tensor, _epoch: int) -> dict[str, Tensor]:
-        code = functional.interpolate(self.block(maps), size=maps.shape[2:])
+        code = functional.interpolate(self.block.code(maps), size=maps.shape[2:])
         given = functional.conv2d(code, self.weight, self.bias, padding="same")
         error = functional.mse_loss(given, maps)
         self.optimizer.zero_grad()
@@ -59,7 +79,10 @@ class _AutoEncoder:
         return {"reconstruction_error": error.detach()}
 
     @torch.no_grad()
-    def finish(self, maps: Tensor) -> None:
-        deviation = self.block(maps).std().clamp_min(LEAST_DEVIATION)
-        for parameter in self.encoder:  # rectifier and pool let a scale through
-            parameter.div_(deviation)
+    def finish(self, batches: Iterable[Tensor]) -> None:
+        axes = (0, 2, 3)
+        codes = (self.block.code(maps) for maps in batches)
+        moments = [torch.stack([c.mean(axes), c.square().mean(axes)]) for c in codes]
+        mean, square = torch.stack(moments).mean(dim=0)[..., None, None]
+        self.block.mean.copy_(mean)
+        self.block.deviation.copy_((square - mean.square()).clamp_min(LEAST_DEVIATION**2).sqrt())

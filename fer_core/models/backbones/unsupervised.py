@@ -4,6 +4,7 @@ Bengio et al. 2006, https://papers.nips.cc/paper/3048. What the blocks below giv
 for each batch: kept, it would be several times as large as the images.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,7 +28,7 @@ class Epoch:
     """Means over one epoch of fitting one block, taken as its weights change."""
 
     reconstruction_error: float  # squared, of what the block reads
-    free_energy_gap: float | None = None  # cdbn: see its free_energy_gap
+    free_energy_gap: float | None = None  # cdbn: of images less of shuffled ones, per unit
     activation: float | None = None  # cdbn: of a hidden unit, 1/4 at most
 
 
@@ -67,8 +68,8 @@ class Layer(Protocol):
     def step(self, maps: Tensor, epoch: int) -> Mapping[str, Tensor]:
         """Take one step, in an epoch that counts from 0, and measure what `Epoch` holds."""
 
-    def finish(self, maps: Tensor) -> None:
-        """Leave the block as a layer of a network."""
+    def finish(self, batches: Iterable[Tensor]) -> None:
+        """Leave the block as a layer of a network; `batches` are all that it reads once more."""
 
 
 def fit_greedily(
@@ -88,7 +89,7 @@ def fit_greedily(
         for epoch in range(pretrain.epochs):
             batches = _batches(below, images, generator)
             curve.append(_mean([layer.step(maps, epoch) for maps in batches]))
-        layer.finish(next(_batches(below, images, generator)))
+        layer.finish(_batches(below, images, generator))
         block.zero_grad()
         curves.append(curve)
     return curves
@@ -99,7 +100,7 @@ def _batches(
 ) -> Iterator[Tensor]:
     """Yield what the blocks below give for all images, each once, in random order."""
     order = torch.randperm(len(images), generator=generator).to(images.device)
-    for chosen in torch.split(order, BATCH_IMAGES):
+    for chosen in torch.tensor_split(order, math.ceil(len(images) / BATCH_IMAGES)):  # even sizes
         maps = images[chosen]
         with torch.no_grad():
             for block in below:
