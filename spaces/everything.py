@@ -7,7 +7,7 @@ Searched: everything else. Up to three views, each through a backbone of its own
           the frames that are read, augmentation, the optimiser. Some draws are refused: two heads
           but for task hidden, more PCA than training frames allow, changes since another frame
           in photographs.
-Cost:     COST.
+Cost:     not measured as a search; one step on 12 clips takes 0-5 s on one CPU core.
 """
 
 from optuna import Trial

@@ -36,7 +36,7 @@ QUICK = 25  # draws that are trained in every run; the others where slow tests a
 REFUSALS = (  # how they begin
     "head.two_heads is True; it must be False but for task 'hidden'",
     "stream.pca_dim is",
-    "the trained part takes",
+    "the trained weights take",
 )
 
 

@@ -137,6 +137,7 @@ class _Divergence:
         }
 
     def finish(self, _batches: Iterable[Tensor]) -> None:
+        self.optimizer.zero_grad()
         self.rbm.visible_bias.requires_grad_(False)
 
 

@@ -80,6 +80,7 @@ class _AutoEncoder:
 
     @torch.no_grad()
     def finish(self, batches: Iterable[Tensor]) -> None:
+        self.optimizer.zero_grad()
         axes = (0, 2, 3)
         codes = (self.block.code(maps) for maps in batches)
         moments = [torch.stack([c.mean(axes), c.square().mean(axes)]) for c in codes]

@@ -90,7 +90,6 @@ def fit_greedily(
             batches = _batches(below, images, generator)
             curve.append(_mean([layer.step(maps, epoch) for maps in batches]))
         layer.finish(_batches(below, images, generator))
-        block.zero_grad()
         curves.append(curve)
     return curves
 
