@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fer_core import feasible
+from fer_core.choices import CHANGES
 from fer_core.config import (
     ONE_FRAME,
     ClipConfig,
@@ -101,11 +102,12 @@ def test_geometry_without_landmarks(experiment):
     assert "geometry needs landmarks, and clip '0-happiness' has none" in said
 
 
-def test_changes_since_the_first_frame_of_photographs(experiment):
+@pytest.mark.parametrize("encoding", CHANGES)
+def test_changes_since_another_frame_of_photographs(encoding, experiment):
     clips = tuple(replace(c, path=c.path.with_suffix(".jpg")) for c in experiment.manifest.clips)
     manifest = replace(experiment.manifest, clips=clips)
     stills = replace(experiment, manifest=manifest, clip=ONE_FRAME)
-    config = Config(streams=(GeometryConfig(encoding="difference"),))
+    config = Config(streams=(GeometryConfig(encoding=encoding),))
 
     assert "no first frame to differ from" in refusal(config, stills)
 
