@@ -19,12 +19,12 @@ from fer_core.config import PretrainConfig, StreamConfig
 from fer_core.models.backbones.backbone import Backbone, scaled
 from fer_core.models.backbones.unsupervised import Curves, fit_greedily, unfitted
 
-FILTERS = (24, 100)  # Lee et al. 2009, section 4.2
+FILTERS = (24, 100)  # Lee et al. 2009, section 4.1
 KERNEL = 10  # ibid.
 POOL = 2  # side of a block of hidden units, of which one at most is on; ibid.
-FIRST_DEVIATION = 0.01  # of the weights; Hinton 2010, section 8.1
+FIRST_DEVIATION = 0.01  # of the weights; Hinton 2010, section 8
+MOMENTA = (0.5, 0.9)  # in the first epoch, and later; ibid., section 9
 BIAS_PACE = 5.0  # of the biases' learning rate: each has to balance hundreds of weights
-MOMENTA = (0.5, 0.9)  # in the first epoch, and later; ibid., section 9.1
 WEIGHT_DECAY = 0.01
 SPARSITY_PUSH = 5.0  # plambda of Lee's own code, https://github.com/honglaklee/convDBN
 LEAST_OFF = 0.05  # probability, at the start, that all units of a block are off

@@ -46,7 +46,7 @@ def fit(shown, seed, **choices):
 @pytest.fixture(scope="module")
 def fitted(shown):
     """By seed the fitted blocks and their curves."""
-    return {seed: fit(shown, seed, epochs=8, lr=3e-3) for seed in SEEDS}
+    return {seed: fit(shown, seed, epochs=12, lr=3e-3) for seed in SEEDS}
 
 
 def accuracy(blocks, shown, draw):
