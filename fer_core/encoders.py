@@ -28,16 +28,24 @@ class ImageEncoder:
     live: bool  # crops are given, and no block was run: it is trained, or images are augmented
     pooling: str  # of stored features
     reduction: Reduction | None  # of stored features
+    precision: str  # of what is computed before it is stored
 
     def __call__(self, crops: Array, device: torch.device) -> Tensor:
         """Encode views (N, T, 224, 224, 3) uint8 of clips."""
         if self.live:
             return self.preprocessed(self.sized(crops), device)
-        maps = features.activations(crops, self.stream, self.backbone, device)
+        maps = self.activations(crops, device)
         if self.reduction is None:
             return torch.from_numpy(maps).to(device).float()
         pooled = features.pooled(maps, self.stream, self.pooling)
         return torch.from_numpy(self.reduction(pooled)).to(device)
+
+    def activations(self, crops: Array, device: torch.device) -> Array:
+        """Compute what the store has of views: (N, T, C, H, W), or (N, C, T', H, W) of volumes."""
+        stream, backbone = self.stream, self.backbone
+        return features.activations(
+            crops, stream, backbone, device=device, precision=self.precision
+        )
 
     def sized(self, crops: Array) -> Array:
         """Bring views (N, T, H, H, 3) to the side that the backbone reads."""

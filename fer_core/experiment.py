@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_core.config import ClipConfig
+from fer_core.config import ClipConfig, StreamConfig
 from fer_core.labels import class_names, label
 from fer_core.manifest import Clip, Manifest
 from fer_core.protocol import Protocol
@@ -24,6 +24,10 @@ class Experiment:
     surface: str | None = None  # file of the frontal views' reference surface; None: our own
     clip: ClipConfig | None = None  # where photographs or a published protocol fix the frames
     max_missing: float = 1.0  # share of the clips that a view may lose
+    # What the study's draws are known to read, once for each trial that does: a pass through a
+    # backbone stores all of it on its way, and the more trials share it, the more storing pays.
+    streams: tuple[StreamConfig, ...] = ()
+    keep: str = "rule"  # what `storing` says; "always" or "never": whatever it says
 
     def label(self, clip: Clip) -> str:
         return label(self.task, clip.emotion, clip.authenticity)

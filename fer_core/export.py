@@ -136,7 +136,8 @@ def _read(folder: Path) -> Model:
     steps = json.loads((folder / PREPROCESSING).read_text())
     tensors = load_file(folder / WEIGHTS)
     encoders = tuple(
-        _encoder(config, i, _below(tensors, f"streams.{i}.")) for i in range(len(config.streams))
+        _encoder(config, i, _below(tensors, f"streams.{i}."), described)
+        for i, described in enumerate(steps["streams"])
     )
     clip = ClipConfig(**steps["clip"])
     network = Network(config, [_given(encoder, clip) for encoder in encoders], labels["classes"])
@@ -170,6 +171,7 @@ def _described(encoder: Encoder) -> dict[str, Any]:
     buffers = encoder.backbone.preprocess.named_buffers()
     return {
         "view": encoder.stream.view,
+        "precision": encoder.precision,
         "crop_pixels": features.crop_pixels(encoder.stream, encoder.backbone),
         **{name: value.flatten().tolist() for name, value in buffers},
     }
@@ -200,7 +202,9 @@ def _parts(encoder: ImageEncoder) -> dict[str, nn.Module]:
     return {"blocks": encoder.backbone.blocks[:depth], "preprocess": encoder.backbone.preprocess}
 
 
-def _encoder(config: Config, index: int, tensors: Mapping[str, Tensor]) -> Encoder:
+def _encoder(
+    config: Config, index: int, tensors: Mapping[str, Tensor], described: Mapping[str, Any]
+) -> Encoder:
     stream = config.streams[index]
     reduction = None
     if "mean" in tensors:
@@ -217,12 +221,14 @@ def _encoder(config: Config, index: int, tensors: Mapping[str, Tensor]) -> Encod
         assert reduction is not None
         return PointEncoder(geometry=stream, mean_shape=turned, reduction=reduction)
     backbone = backbones.build(stream.architecture, weights_file=None, seed=0)
+    backbone = features.laid_out(backbone, stream)
     encoder = ImageEncoder(
         stream=stream,
         backbone=backbone,
         live=config.is_live(stream),
         pooling=config.stored_pooling(stream),
         reduction=reduction,
+        precision=described["precision"],
     )
     for part, module in _parts(encoder).items():
         _fill(module, _below(tensors, f"{part}."))
@@ -248,7 +254,7 @@ def _given(encoder: Encoder, clip: ClipConfig) -> Given:
     frozen = encoder.stream.freeze_depth if encoder.live else 0
     maps = None
     if encoder.reduction is not None and not encoder.stream.is_volume:
-        shape = features.activations(empty[:, :1], encoder.stream, encoder.backbone, _CPU).shape
+        shape = encoder.activations(empty[:, :1], _CPU).shape
         maps = (shape[2], shape[3], shape[4])
     return Given(encoder(empty, _CPU), encoder.backbone.blocks[depth:], frozen, maps)
 

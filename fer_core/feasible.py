@@ -99,15 +99,15 @@ def _network_bytes(config: Config, classes: tuple[str, ...], frames: int) -> int
     given = []
     with torch.device("meta"):
         for stream in config.streams:
-            given.append(_given(config, stream, frames))
+            given.append(stand_in(config, stream, frames))
         network = Network(config, given, classes)
     unfrozen = sum(_block_sizes(s)[s.freeze_depth :].sum() for s in _trained(config))
     trained = count([network]) + int(unfrozen)
     return trained * COPIES[config.optimizer.name] * _BYTES
 
 
-def _given(config: Config, stream: Stream, frames: int) -> Given:
-    """Give a stand-in of a stream's features, whose blocks are all behind it."""
+def stand_in(config: Config, stream: Stream, frames: int) -> Given:
+    """Give zeros in the shape of a clip of a stream's features, behind all its blocks."""
     dim = _features(stream, frames)
     if isinstance(stream, StreamConfig) and stream.pca_dim is not None:
         dim = stream.pca_dim

@@ -1,17 +1,22 @@
 """What is fitted on the training frames of a fold: standardising, and PCA cut to k."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from fer_core.choices import StreamConfig
+from fer_core.config import Config
 from fer_core.errors import ConfigError
 from fer_core.stages import Shard, Tally, gather
 from fer_core.store import Array, Store
 
 _CODE = 1  # raise it when the same input gives another result
 _LARGEST_DIM = 512  # directions that are kept; every smaller PCA is a cut of it
+_NEGLIGIBLE = 1e-6  # of the largest singular value: what is below comes from rounding
 
 
 @dataclass(frozen=True)
@@ -34,30 +39,74 @@ class Reduction:
         return result
 
 
-def fit(
-    train: Array, pca_dim: int | None, *, store: Store, lineage: dict[str, Any], tally: Tally
-) -> Reduction:
-    """Fit on the training frames (N, D) only; `lineage` says which frames these are.
+@dataclass(frozen=True)
+class Fold:
+    """Where what is fitted on a fold's training frames is stored, and which frames these are."""
 
-    Raises: ConfigError where `pca_dim` exceeds what N frames of D features allow.
-    """
+    store: Store
+    lineage: Mapping[str, Any]
+    tally: Tally
+
+    def axes(self, stage: str, parts: Mapping[str, Any], make: Callable[[], Array]) -> Array:
+        """Read axes, or make them where they are missing."""
+        shard = Shard(stage, {"code": _CODE, **parts, **self.lineage}, lambda: (make(), {}))
+        return np.array(gather(self.store, [shard], self.tally)[0].array)
+
+
+def standard(train: Array, _fold: Fold | None = None) -> Reduction:
+    """Standardise as the training frames (N, D) have it."""
     mean = train.mean(axis=0)
     scale = np.maximum(train.std(axis=0), 1e-3 * (train.std() + 1e-12)).astype(np.float32)
-    if pca_dim is None:
-        return Reduction(mean, scale, None, 1.0)
-    most = min(len(train) - 1, train.shape[1])
+    return Reduction(mean, scale, None, 1.0)
+
+
+def largest(frames: int, dim: int, pca_dim: int) -> int:
+    """Say how many directions are kept of which `pca_dim` are used.
+
+    Raises: ConfigError where it exceeds what so many frames of so many features allow.
+    """
+    most = min(frames - 1, dim)
     if pca_dim > most:
         raise ConfigError(
-            f"pca_dim is {pca_dim}; {len(train)} training frames of {train.shape[1]} features "
+            f"pca_dim is {pca_dim}; {frames} training frames of {dim} features "
             f"allow at most {most}."
         )
-    standard = (train - mean) / scale
-    largest = min(_LARGEST_DIM, most) if pca_dim <= _LARGEST_DIM else pca_dim
-    parts = {"code": _CODE, "largest": largest, **lineage}
-    entry = gather(store, [Shard("pca", parts, lambda: (_axes(standard, largest), {}))], tally)[0]
-    basis = np.array(entry.array[:pca_dim])
-    spread = float((torch.from_numpy(standard) @ torch.from_numpy(basis).T).std())
-    return Reduction(mean, scale, basis, spread)
+    return min(_LARGEST_DIM, most) if pca_dim <= _LARGEST_DIM else pca_dim
+
+
+def principal(train: Array, fold: Fold, *, count: int) -> Reduction:
+    """Project onto the first principal axes of the training frames (N, D); `cut` scales them."""
+    plain = standard(train)
+    basis = fold.axes("pca", {"largest": count}, lambda: _axes(plain(train), count))
+    return replace(plain, basis=basis)
+
+
+def cut(full: Reduction, projected: Tensor, pca_dim: int) -> Reduction:
+    """Cut `principal`'s reduction to its first axes, given the training frames (..., k) on all."""
+    assert full.basis is not None
+    spread = float(projected[..., :pca_dim].std())
+    return replace(full, basis=full.basis[:pca_dim], spread=spread)
+
+
+def exact(train: Array, fold: Fold) -> Reduction:
+    """Turn features onto an orthonormal basis of what the training frames (N, D) span, N < D.
+
+    A linear layer that SGD trains on them moves in that span alone, so that on what is projected
+    it learns the same, to rounding: its gradients, momentum and decay are those of the whole layer
+    times the basis. See performance.md, 2.5.
+    """
+    plain = standard(train)
+    return replace(plain, basis=fold.axes("span", {}, lambda: _span(plain(train))))
+
+
+def is_exact(config: Config, stream: StreamConfig) -> bool:
+    """Whether all that reads a stream's features first is a linear layer that SGD trains."""
+    joined = config.fusion is None or config.fusion.how == "concat"
+    plain = config.optimizer.name == "sgd" and not config.optimizer.mixed_precision
+    whole = stream.frozen and stream.pca_dim is None and stream.pooling == "none"
+    maps = config.recurrent is not None and config.recurrent.cell == "convlstm"
+    changed = config.augment is not None or config.head.dropout > 0
+    return whole and plain and joined and not maps and not changed and config.voting != "attention"
 
 
 def _axes(standard: Array, count: int) -> Array:
@@ -70,4 +119,14 @@ def _axes(standard: Array, count: int) -> Array:
         _, vectors = torch.linalg.eigh(x.T @ x)
         axes = vectors.flip(1)[:, :count].T
     result: Array = axes.float().contiguous().numpy()
+    return result
+
+
+def _span(standard: Array) -> Array:
+    """Give an orthonormal basis (r, D) of what N < D standardised rows span."""
+    x = torch.from_numpy(standard).double()
+    squares, vectors = torch.linalg.eigh(x @ x.T)
+    kept = squares > (_NEGLIGIBLE**2) * squares.max()
+    basis = torch.linalg.qr(x.T @ vectors[:, kept].flip(1))[0].T
+    result: Array = basis.float().contiguous().numpy()
     return result

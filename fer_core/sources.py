@@ -5,27 +5,29 @@ show. `fit` fits on the training clips whatever is fitted, and says how batches 
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fer_core import features, pretrain, reduce
+from fer_core import activations, features, pretrain, reduce
+from fer_core.activations import Activations
 from fer_core.choices import CHANGES, FITTED, ClipConfig, GeometryConfig, StreamConfig
 from fer_core.encoders import ImageEncoder, PointEncoder, encode
 from fer_core.faces import present
 from fer_core.faces.geometry import Procrustes
 from fer_core.faces.sampling import pick
 from fer_core.faces.tracks import Faces, Track
-from fer_core.models import backbones
 from fer_core.models.backbones import Backbone
 from fer_core.models.network import Given
+from fer_core.reduce import Reduction
 from fer_core.setting import Setting
-from fer_core.stages import gather
-from fer_core.store import Array
+from fer_core.store import Array, key_of
 from fer_core.training.augment import augmented
 
 Batch = Callable[[Array, np.random.Generator | None], Tensor]
@@ -70,20 +72,19 @@ class ImageSource:
     def __init__(self, stream: StreamConfig, setting: Setting) -> None:
         self._stream, self._setting = stream, setting
         experiment, config = setting.experiment, setting.config
-        file = features.weights_file(stream, experiment.weights)
-        self._backbone = backbones.build(stream, weights_file=file, seed=experiment.seed)
+        self._backbone = features.opened(stream, experiment.weights, experiment.seed)
         self.weights_source: str | None = self._backbone.source
         self._views = setting.views(stream.view)
         entries = [entry for _, entry in self._views]
         self.clips = tuple(clip for entry in entries for clip in entry.meta["clips"])
         self.skipped = {k: v for entry in entries for k, v in entry.meta["skipped"].items()}
         self._live = config.is_live(stream)
-        self._fitted = stream.backbone in FITTED and stream.weights == "fitted"
-        self._pooling = config.stored_pooling(stream)
+        self._pooling = config.stored_pooling(stream) if stream.frozen else "none"
         self._rows = np.arange(len(self.clips))
         self._order: tuple[str, ...] = self.clips
+        self._opened: Activations | None = None
+        self._maps: Array | None = None  # of what is opened: it may be too large to be held
         self._crops: Array | None = None
-        self._stored: tuple[list[str], Array] | None = None
 
     def arrange(self, clips: Sequence[str]) -> None:
         place = {clip: row for row, clip in enumerate(self.clips)}
@@ -91,75 +92,90 @@ class ImageSource:
         self._order = tuple(clips)
 
     def fit(self, train: Array) -> FoldStream:
-        backbone = self._pretrained(train) if self._fitted else self._backbone
-        depth = 0 if self._live else self._stream.freeze_depth
-        blocks = copy.deepcopy(backbone.blocks[depth:]).to(self._setting.device)
-        encoder = ImageEncoder(
-            stream=self._stream,
-            backbone=backbone,
-            live=self._live,
-            pooling=self._pooling,
-            reduction=None,
-        )
-        batch, maps = self._live_batch(encoder), None
-        if not self._live:
-            lineage, stored = self._activations(backbone)
-            batch = self._stored_batch(stored)
-            if self._stream.frozen:
-                encoder, batch = self._reduced(encoder, stored, lineage, train)
-                maps = None if self._stream.is_volume else stored.shape[2:]
-        frozen = self._stream.freeze_depth if self._live else 0
-        sample = batch(train[:1], None)
+        stream, device = self._stream, self._setting.device
+        encoder = self._encoder(self._backbone)
+        if stream.backbone in FITTED and stream.weights == "fitted":
+            encoder = replace(encoder, backbone=self._pretrained(encoder, train))
+        depth, maps, unreduced = 0 if self._live else stream.freeze_depth, None, None
+        if self._live:
+            batch = self._live_batch(encoder)
+        elif stream.frozen:
+            stored = self._activations(encoder)
+            encoder, reduced = self._reduced(encoder, stored, train)
+            batch = _rows_of(reduced)
+            maps = None if stream.is_volume else self._read(stored).shape[2:]
+            unreduced = _unreduced(encoder)
+        else:
+            batch = self._partial_batch(encoder)
+        blocks = copy.deepcopy(encoder.backbone.blocks[depth:]).to(device)
+        frozen = stream.freeze_depth if self._live else 0
         return FoldStream(
             encoder=encoder,
-            given=Given(sample, blocks, frozen, maps),
+            given=Given(batch(train[:1], None), blocks, frozen, maps, unreduced),
             batch=batch,
-            stored_blocks=backbone.blocks[:depth],
+            stored_blocks=encoder.backbone.blocks[:depth],
         )
 
-    def _activations(self, backbone: Backbone) -> tuple[list[str], Array]:
-        """Give the keys and the activations of all clips; those of one backbone are kept."""
-        if self._stored is not None and not self._fitted:
-            return self._stored
-        setting = self._setting
-        shards = features.shards(self._views, self._stream, backbone, setting.device, setting.tally)
-        entries = gather(setting.store, shards, setting.tally)
-        arrays = (entry.array for entry in entries)  # one is mapped at a time
-        filled = [self._kept(array) for array in arrays if len(array)]
-        self._stored = [shard.key for shard in shards], np.concatenate(filled)[self._rows]
-        return self._stored
+    def _encoder(self, backbone: Backbone) -> ImageEncoder:
+        stream, config = self._stream, self._setting.config
+        return ImageEncoder(
+            stream=stream,
+            backbone=backbone,
+            live=self._live,
+            pooling=config.stored_pooling(stream),
+            reduction=None,
+            precision="float32" if self._live else self._setting.machine.of(stream),
+        )
 
-    def _kept(self, maps: Array) -> Array:
-        """Pool what need not be kept whole."""
-        if not self._stream.frozen or self._pooling == "none":
-            return np.array(maps)
-        return features.pooled(maps, self._stream, self._pooling)
+    def _activations(self, encoder: ImageEncoder) -> Activations:
+        """Open the activations of all clips; those of one backbone are asked for once."""
+        if self._opened is None or self._opened.encoder.backbone is not encoder.backbone:
+            self._opened = activations.opened(encoder, self._setting, self._views)
+            self._maps = None
+        return self._opened
+
+    def _read(self, stored: Activations) -> Array:
+        if self._maps is None:
+            self._maps = stored.maps(self._pooling, self._rows)
+        return self._maps
 
     def _reduced(
-        self, encoder: ImageEncoder, stored: Array, lineage: list[str], train: Array
-    ) -> tuple[ImageEncoder, Batch]:
+        self, encoder: ImageEncoder, stored: Activations, train: Array
+    ) -> tuple[ImageEncoder, Tensor]:
         """Standardise and reduce whole frozen features, as the training clips have it."""
-        whole = self._pooling == "none"
-        flat = features.pooled(stored, self._stream, "none") if whole else stored
-        setting = self._setting
-        named = {
-            "features": lineage,
-            "pooling": self._pooling,
-            "clips": [self._order[row] for row in train],
-        }
-        reduction = reduce.fit(
-            flat[train].reshape(-1, flat.shape[-1]),
-            self._stream.pca_dim,
-            store=setting.store,
-            lineage=named,
-            tally=setting.tally,
-        )
-        reduced = torch.from_numpy(reduction(flat)).to(setting.device)
-        return replace(encoder, reduction=reduction), _rows_of(reduced)
+        setting, stream, maps = self._setting, self._stream, self._read(stored)
+        axes = 1 if stream.is_volume else 2
+        dim, frames = math.prod(maps.shape[axes:]), len(train) * math.prod(maps.shape[1:axes])
+        rows = self._rows.tobytes(), train.tobytes()
+        key = ("reduced", setting.experiment.store, stored.keys, self._pooling, stored.stored, rows)
 
-    def _stored_batch(self, stored: Array) -> Batch:
-        device = self._setting.device
-        return lambda rows, _: torch.from_numpy(stored[rows]).to(device).float()
+        def fitted(fit: Callable[[Array, reduce.Fold], Reduction]) -> tuple[Reduction, Tensor]:
+            flat = features.pooled(maps, stream, "none") if self._pooling == "none" else maps
+            clips = [self._order[row] for row in train]
+            lineage = {"features": stored.keys, "pooling": self._pooling, "clips": clips}
+            fold = reduce.Fold(setting.store, lineage, setting.tally)
+            reduction = fit(flat[train].reshape(-1, dim), fold)
+            return reduction, torch.from_numpy(reduction(flat)).to(setting.device)
+
+        if stream.pca_dim is not None:
+            count = reduce.largest(frames, dim, stream.pca_dim)
+            principal = partial(reduce.principal, count=count)
+            full, projected = setting.held((*key, "pca", count), lambda: fitted(principal))
+            reduction = reduce.cut(full, projected[train], stream.pca_dim)
+            reduced = projected[..., : stream.pca_dim] / reduction.spread
+        else:
+            exact = frames < dim and reduce.is_exact(setting.config, stream)
+            fit = reduce.exact if exact else reduce.standard
+            reduction, reduced = setting.held((*key, fit.__name__), lambda: fitted(fit))
+        return replace(encoder, reduction=reduction), reduced
+
+    def _partial_batch(self, encoder: ImageEncoder) -> Batch:
+        """Read what the frozen blocks give, or compute it for each batch, to the same values."""
+        device, stored = self._setting.device, self._activations(encoder)
+        if not stored.stored:
+            return lambda rows, _: encoder(self._sized(encoder)[rows], device)
+        maps = self._read(stored)
+        return lambda rows, _: torch.from_numpy(maps[rows]).to(device).float()
 
     def _live_batch(self, encoder: ImageEncoder) -> Batch:
         device, augment = self._setting.device, self._setting.config.augment
@@ -173,14 +189,20 @@ class ImageSource:
         return batch
 
     def _sized(self, encoder: ImageEncoder) -> Array:
+        """Give the crops of all clips (N, T, S, S, 3); they are held, and must not be changed."""
         if self._crops is None:
-            crops = [present.crops(entry) for _, entry in self._views]
-            sized = [encoder.sized(clip) for clip in crops if len(clip)]
-            self._crops = np.concatenate(sized)[self._rows]
+            keys = tuple(shard.key for shard, _ in self._views)
+            pixels = features.crop_pixels(self._stream, encoder.backbone)
+            key = ("crops", keys, pixels, self._rows.tobytes())
+            self._crops = self._setting.held(key, lambda: self._resized(encoder))
         return self._crops
 
-    def _pretrained(self, train: Array) -> Backbone:
-        setting, encoder = self._setting, self._plain()
+    def _resized(self, encoder: ImageEncoder) -> Array:
+        crops = (present.crops(entry) for _, entry in self._views)
+        return np.concatenate([encoder.sized(clip) for clip in crops if len(clip)])[self._rows]
+
+    def _pretrained(self, encoder: ImageEncoder, train: Array) -> Backbone:
+        setting = self._setting
         lineage = {
             "stream": asdict(replace(self._stream, freeze_depth=0, pooling="none", pca_dim=None)),
             "views": [shard.key for shard, _ in self._views],
@@ -189,20 +211,23 @@ class ImageSource:
         }
 
         def images(most: int) -> Tensor:
-            crops = self._sized(encoder)[train].reshape(-1, 1, *self._sized(encoder).shape[2:])
+            sized = self._sized(encoder)
+            crops = sized[train].reshape(-1, 1, *sized.shape[2:])
             spread = np.linspace(0, len(crops) - 1, min(most, len(crops))).round().astype(np.intp)
             return encoder.preprocessed(crops[spread], setting.device).flatten(0, 1)
 
-        return pretrain.fitted(self._backbone, self._stream, images, lineage, setting)
-
-    def _plain(self) -> ImageEncoder:
-        return ImageEncoder(
-            stream=self._stream,
-            backbone=self._backbone,
-            live=True,
-            pooling=self._pooling,
-            reduction=None,
+        return setting.held(
+            ("pretrain", setting.experiment.store, key_of(lineage)),
+            lambda: pretrain.fitted(encoder.backbone, self._stream, images, lineage, setting),
         )
+
+
+def _unreduced(encoder: ImageEncoder) -> int | None:
+    """Count the features that a reduction without loss was made of; None where there is none."""
+    reduction = encoder.reduction
+    if reduction is None or reduction.basis is None or encoder.stream.pca_dim is not None:
+        return None
+    return int(reduction.basis.shape[1])
 
 
 class PointSource:
@@ -214,23 +239,35 @@ class PointSource:
         self.clips = tuple(clip for faces in shards for clip in faces.clips)
         self.skipped = {k: v for faces in shards for k, v in faces.skipped.items()}
         self.weights_source: str | None = None
-        tracks = (faces.track(clip) for faces in shards for clip in faces.clips)
-        read = [points_read(track, setting.window) for track in tracks]
-        self._points = np.stack(read) if read else np.zeros((0, 2, 68, 2))
+        self._rows = np.arange(len(self.clips))
+
+        def read() -> Array:
+            tracks = (faces.track(clip) for faces in shards for clip in faces.clips)
+            points = [points_read(track, setting.window) for track in tracks]
+            return np.stack(points) if points else np.zeros((0, 2, 68, 2))
+
+        self._points = setting.held(("points", setting.data, setting.window), read)
 
     def arrange(self, clips: Sequence[str]) -> None:
         place = {clip: row for row, clip in enumerate(self.clips)}
-        self._points = self._points[[place[clip] for clip in clips]]
+        self._rows = np.array([place[clip] for clip in clips], np.intp)
 
     def fit(self, train: Array) -> FoldStream:
-        encoding, setting = self._geometry.encoding, self._setting
-        turned = encoding in ("procrustes", *CHANGES)
-        mean_shape = Procrustes.fit(self._points[train]) if turned else None
-        encoded = encode(self._points, encoding, mean_shape)
-        rows = encoded[train].reshape(-1, encoded.shape[-1])
-        reduction = reduce.fit(rows, None, store=setting.store, lineage={}, tally=setting.tally)
+        setting, encoding = self._setting, self._geometry.encoding
+
+        def fitted() -> tuple[Procrustes | None, Reduction, Tensor]:
+            points = self._points[self._rows]
+            turned = encoding in ("procrustes", *CHANGES)
+            mean_shape = Procrustes.fit(points[train]) if turned else None
+            encoded = encode(points, encoding, mean_shape)
+            reduction = reduce.standard(encoded[train].reshape(-1, encoded.shape[-1]))
+            return mean_shape, reduction, torch.from_numpy(reduction(encoded)).to(setting.device)
+
+        rows = self._rows.tobytes(), train.tobytes()
+        key = ("encoded", setting.data, setting.window, encoding, rows)
+        mean_shape, reduction, encoded = setting.held(key, fitted)
         encoder = PointEncoder(geometry=self._geometry, mean_shape=mean_shape, reduction=reduction)
-        batch = _rows_of(torch.from_numpy(reduction(encoded)).to(setting.device))
+        batch = _rows_of(encoded)
         given = Given(batch(train[:1], None), nn.ModuleList())
         return FoldStream(encoder=encoder, given=given, batch=batch, stored_blocks=nn.ModuleList())
 

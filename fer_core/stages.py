@@ -5,9 +5,9 @@ workers that wait for the same stage share its work instead of standing by.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from fer_core.processes import spread
@@ -25,7 +25,9 @@ class Work:
     backbone_images: int = 0
     stages_made: int = 0  # shards
     stages_read: int = 0  # shards
+    stages_held: int = 0  # shards that this process had in memory
     stage_seconds: float = 0.0
+    seconds_saved: float = 0.0  # that making what was read or held would have taken
 
 
 class Tally:
@@ -33,10 +35,29 @@ class Tally:
 
     def __init__(self) -> None:
         self.work = Work()
+        self.shards = 0  # that were asked for, and the seconds that making them takes
+        self.seconds = 0.0
 
     def add(self, **counts: float) -> None:
         now = asdict(self.work)
         self.work = Work(**{name: value + counts.get(name, 0) for name, value in now.items()})
+
+    def see(self, *, shards: int, seconds: float) -> None:
+        """Count shards that were asked for, however they were had."""
+        self.shards += shards
+        self.seconds += seconds
+
+
+Made = tuple[Array, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Work that makes several shards of a stage at once, under one lease."""
+
+    key: str  # of the lease
+    keys: tuple[str, ...]  # of the shards
+    make: Callable[[Collection[str]], Mapping[str, Made]]  # those of these keys
 
 
 @dataclass(frozen=True)
@@ -45,9 +66,9 @@ class Shard:
 
     stage: str
     parts: Mapping[str, Any]
-    make: Callable[[], tuple[Array, dict[str, Any]]]
+    make: Callable[[], Made] | Pass
 
-    @property
+    @cached_property
     def key(self) -> str:
         return key_of({"stage": self.stage, **self.parts})
 
@@ -80,18 +101,37 @@ def _ensure(store: Store, shard: Shard) -> None:
 
 
 def _get_or_make(store: Store, shard: Shard, key: str, tally: Tally) -> Entry | None:
-    entry = store.get(shard.stage, key)
+    entry = _read(store, shard.stage, key, tally)
     if entry is not None:
-        tally.add(stages_read=1)
         return entry
-    with store.lease(shard.stage, key) as leased:
+    work = shard.make
+    lease, covers = (work.key, work.keys) if isinstance(work, Pass) else (key, ())
+    with store.lease(shard.stage, lease, covers) as leased:
         if not leased:
             return None
-        entry = store.get(shard.stage, key)  # made while we asked for the lease
-        if entry is None:
-            array, meta = shard.make()
-            entry = store.put(shard.stage, key, array, meta)
-            tally.add(stages_made=1)
-        else:
-            tally.add(stages_read=1)
+        entry = _read(store, shard.stage, key, tally)  # made while we asked for the lease
+        return _made(store, shard, key, tally) if entry is None else entry
+
+
+def _read(store: Store, stage: str, key: str, tally: Tally) -> Entry | None:
+    entry = store.get(stage, key)
+    if entry is not None:
+        tally.add(stages_read=1, seconds_saved=entry.seconds)
+        tally.see(shards=1, seconds=entry.seconds)
     return entry
+
+
+def _made(store: Store, shard: Shard, key: str, tally: Tally) -> Entry:
+    """Make a shard, and what its pass gives besides and the store has not."""
+    stage, work = shard.stage, shard.make
+    if isinstance(work, Pass):
+        others = [other for other in work.keys if other != key and store.get(stage, other) is None]
+        made = work.make({key, *others})
+    else:
+        started = time.perf_counter()
+        array, meta = work()
+        made = {key: (array, {"seconds": time.perf_counter() - started} | meta)}
+    entries = {key: store.put(stage, key, array, meta) for key, (array, meta) in made.items()}
+    tally.add(stages_made=len(entries))
+    tally.see(shards=1, seconds=entries[key].seconds)
+    return entries[key]

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,11 @@ class Entry:
     def array(self) -> Array:
         """Map the array anew: thousands of entries must not keep as many files open."""
         return _open(self.path)
+
+    @property
+    def seconds(self) -> float:
+        """Say how long making it alone takes; 0 where that was not written down."""
+        return float(self.meta.get("seconds", 0.0))
 
 
 class Store:
@@ -85,8 +90,11 @@ class Store:
         return Entry(path, dict(meta))
 
     @contextmanager
-    def lease(self, stage: str, key: str) -> Iterator[bool]:
-        """Try to become the only maker of an entry; the system frees it when a maker dies."""
+    def lease(self, stage: str, key: str, covers: Sequence[str] = ()) -> Iterator[bool]:
+        """Try to become the only maker of an entry; the system frees it when a maker dies.
+
+        Who makes several entries at once holds one lease that covers their keys.
+        """
         path = self._path(stage, key).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as file:
@@ -95,8 +103,9 @@ class Store:
             except BlockingIOError:
                 yield False
             else:
-                for left in path.parent.glob(f".{key}.*.tmp"):  # by a maker that was killed
-                    left.unlink(missing_ok=True)
+                for made in covers or (key,):
+                    for left in path.parent.glob(f".{made}.*.tmp"):  # by a maker that was killed
+                        left.unlink(missing_ok=True)
                 yield True
 
     def _path(self, stage: str, key: str) -> Path:

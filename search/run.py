@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +26,7 @@ _MOST_TRIALS = 1_000_000
 _TRIALS = "24; with --smoke, 4; or all that the space enumerates."
 _PROTOCOL = "sealed, or one that the dataset has published."
 _MISSING = "Share of the clips that the study can do without."
+_PRUNING = "Train every trial on all folds and epochs."
 # What study.json fixes for a study that is resumed.
 _FIXED = (
     "space",
@@ -67,6 +68,7 @@ def main(
     max_missing: Annotated[float, Option(min=0, max=1, help=_MISSING)] = settings_.MAX_MISSING,
     dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be done.")] = False,
     smoke: Annotated[bool, Option("--smoke", help="Small data and few trials.")] = False,
+    pruning: Annotated[bool, Option(" /--no-pruning", help=_PRUNING)] = True,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
     verbose: Annotated[bool, Option("-v", help="Say more.")] = False,
     quiet: Annotated[bool, Option("-q", help="Say nothing but errors.")] = False,
@@ -98,13 +100,14 @@ def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
         if given["space"] is None:
             raise FerError("--space names no file; give one, such as --space spaces/temporal.py.")
         names = (*_FIXED, "trials", "studies")
-        return settings_.resolve(
+        resolved = settings_.resolve(
             **{name: given[name] for name in names}, weights=given["weights"] or []
         )
-    for name in (*_FIXED, "weights"):
+        return replace(resolved, pruning=given["pruning"])
+    for name in (*_FIXED, "weights", "pruning"):
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            option = name.replace("_", "-")
+            option = "no-pruning" if name == "pruning" else name.replace("_", "-")
             raise FerError(f"--{option} cannot be given with --resume: study.json fixes it.")
     return settings_.resumed(folder.record(), folder=folder, trials=given["trials"])
 

@@ -5,10 +5,12 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fer_core.config import Config
+from fer_core import packs
+from fer_core.config import Config, StreamConfig
 from fer_core.errors import DataError, NoTrialSucceededError
 from fer_core.experiment import Experiment
 from fer_core.manifest import file_sha256
@@ -17,7 +19,7 @@ from search import space as spaces
 from search.cluster import baselines, tuner
 from search.cluster.opening import open_winners
 from search.cluster.progress import Progress
-from search.results import leaderboard
+from search.results.board import Board
 from search.settings import Machines, Settings, trials_of, weights_named
 from search.space import Space
 from search.study import folder as folders
@@ -55,9 +57,19 @@ class _Study:
     space: Space
     tasks: set[str]
 
-    def journal(self) -> Journal:
-        storage, points = file_storage(self.folder), self.space.points
-        return Journal(self.folder, storage, seed=self.record.seed, points=points)
+    @property
+    def raced(self) -> bool:
+        """Whether the worse are stopped: each point of a space that enumerates is asked for."""
+        return self.record.pruning and not self.space.points
+
+    def journal(self, experiment: Experiment) -> Journal:
+        return Journal(
+            self.folder,
+            file_storage(self.folder),
+            seed=self.record.seed,
+            points=self.space.points,
+            rungs=packs.rungs(len(experiment.protocol.folds), raced=True) if self.raced else (),
+        )
 
 
 def run(
@@ -79,6 +91,7 @@ def run(
     trials = trials_of(settings, len(space.points))
     experiment = data.prepare(settings, progress, past)
     _check_models(drawn, experiment)
+    experiment = replace(experiment, streams=_stored(drawn))
     _prepare_faces(experiment, settings.max_missing, progress)
     record, folder = _begun(settings, trials, experiment, past, folder)
     if said := presets.said(drawn):
@@ -90,7 +103,7 @@ def run(
             deadline = None if machines.seconds is None else began + machines.seconds
             return _run(study, experiment, machines, progress, deadline)
         except KeyboardInterrupt as interrupt:
-            _settle(study)
+            _settle(study, experiment)
             raise InterruptedStudyError(record.study) from interrupt
 
 
@@ -101,36 +114,58 @@ def _run(
     progress: Progress,
     deadline: float | None,
 ) -> Outcome:
-    folder, record, journal = study.folder, study.record, study.journal()
+    folder, record, journal = study.folder, study.record, study.journal(experiment)
     journal.reconcile()
     progress.say(f"study {record.study}")
     for number in journal.lost_numbers():
         progress.say(f"the part of trial {number} is gone or damaged: another takes its place")
     progress.begin(record.trials, journal.finished())
-
-    def on_finish(part: Part) -> None:
-        leaderboard.write(folder, record, journal.finished())
-        progress.finished(part)
-
-    searcher = StudySearcher(
-        journal, study.space, trials=record.trials, deadline=deadline, on_finish=on_finish
-    )
+    board = Board(folder, record)
     with tuner.connected(machines.address) as where:
         each = tuner.share(machines.cpus, machines.gpus)
         progress.say(f"on {where}, {each.concurrent} trials at a time")
+        progress.workers = each.concurrent
         beside = baselines.start(study.tasks, experiment, folder, each)
-        tuner.run(searcher, experiment, folder, each)
+        searcher = _searcher(study, experiment, journal, board, progress, each.concurrent, deadline)
+        tuner.run(searcher, experiment, folder, each, raced=study.raced)
+        journal.reconcile()  # what was drawn and did not start in time waits for a resume
         baselines.finish(beside, progress)
         finished = journal.finished()
         open_winners(finished, experiment, folder, each, progress)
-    board = leaderboard.write(folder, record, finished)
+    board.write(finished)
     _require_success(finished, folder)
     skipped = frozenset(clip for part in finished for clip in part.skipped)
     if skipped:
         clips = len(experiment.manifest.clips)
         progress.say(f"{len(skipped)} of {clips} clips could not be used, see above")
     may_grow = not study.space.points or record.trials < len(study.space.points)
-    return Outcome(record=record, leaderboard=board, skipped=skipped, may_grow=may_grow)
+    return Outcome(record=record, leaderboard=board.path, skipped=skipped, may_grow=may_grow)
+
+
+def _searcher(
+    study: _Study,
+    experiment: Experiment,
+    journal: Journal,
+    board: Board,
+    progress: Progress,
+    workers: int,
+    deadline: float | None,
+) -> StudySearcher:
+    def on_finish(part: Part) -> None:
+        board.add(part)
+        progress.finished(part)
+
+    for part in journal.finished():
+        board.add(part)
+    return StudySearcher(
+        journal,
+        study.space,
+        trials=study.record.trials,
+        deadline=deadline,
+        on_finish=on_finish,
+        most_members=partial(packs.most_members, experiment=experiment),
+        workers=workers,
+    )
 
 
 def _begun(
@@ -169,6 +204,7 @@ def _record(settings: Settings, trials: int, experiment: Experiment, folder: Fol
         clip=asdict(experiment.clip) if experiment.clip else None,
         max_missing=settings.max_missing,
         smoke=settings.smoke,
+        pruning=settings.pruning,
         protocol_name=settings.protocol,
         protocol=experiment.protocol.to_json(),
         protocol_id=experiment.protocol.protocol_id,
@@ -181,11 +217,20 @@ def _record(settings: Settings, trials: int, experiment: Experiment, folder: Fol
     )
 
 
-def _settle(study: _Study) -> None:
+def _settle(study: _Study, experiment: Experiment) -> None:
     """Leave a stopped study as a resume wants it: each trial told, the board complete."""
-    journal = study.journal()
+    journal = study.journal(experiment)
     journal.reconcile()
-    leaderboard.write(study.folder, study.record, journal.finished())
+    Board(study.folder, study.record).write(journal.finished())
+
+
+def _stored(drawn: Sequence[Config]) -> tuple[StreamConfig, ...]:
+    """Give the streams, each as often as it was drawn, whose frozen part trials may share.
+
+    One pass taps all their depths, and how many share a depth tells whether storing it pays.
+    """
+    plain = (config for config in drawn if config.augment is None)
+    return tuple(stream for config in plain for stream in config.images if stream.freeze_depth)
 
 
 def _check_models(drawn: Sequence[Config], experiment: Experiment) -> None:

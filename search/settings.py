@@ -48,6 +48,7 @@ class Settings:
     surface: Path | None  # of the frontal views; None: our own
     max_missing: float  # share of the clips that the study can do without
     smoke: bool
+    pruning: bool = True  # whether trials are compared at rungs, and the worse half stopped
 
     @property
     def renders(self) -> bool:
@@ -139,6 +140,7 @@ def resumed(record: "Record", *, folder: "Folder", trials: int | None) -> Settin
         surface=Path(record.surface) if record.surface else None,
         max_missing=record.max_missing,
         smoke=record.smoke,
+        pruning=record.pruning,
     )
 
 

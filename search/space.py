@@ -25,6 +25,7 @@ from optuna.trial import BaseTrial
 
 from fer_core.config import Config
 from fer_core.errors import ConfigError, unknown
+from search.study.sampling import BoundedTPE
 
 CHECK_DRAWS = 50
 
@@ -97,7 +98,7 @@ def sampler(seed: int, index: int) -> optuna.samplers.BaseSampler:
     state of a generator that ran along, draws as the uninterrupted one would have.
     """
     digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
-    return optuna.samplers.TPESampler(seed=int.from_bytes(digest[:4]))
+    return BoundedTPE(seed=int.from_bytes(digest[:4]))
 
 
 def draws(space: Space, *, seed: int, count: int) -> Iterator[tuple[optuna.Trial, Config]]:

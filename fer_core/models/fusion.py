@@ -31,11 +31,12 @@ def fused_dim(dims: Sequence[int], fusion: FusionConfig) -> int:
 
 
 def fuse(streams: Sequence[Tensor], fusion: FusionConfig) -> Tensor:
-    """Join features, each (B, D) or (B, T, D); one of a clip goes to each of its frames."""
+    """Join features, each (..., B, D) or (..., B, T, D); one of a clip goes to each frame."""
     if fusion.point == "logits" and fusion.how != "concat":
         streams = [torch.log_softmax(stream, dim=-1) for stream in streams]
     most = max(streams, key=lambda stream: stream.ndim)
-    same = [s if s.ndim == most.ndim else s[:, None].expand(-1, most.shape[1], -1) for s in streams]
+    shape = most.shape[:-1]
+    same = [s if s.ndim == most.ndim else s.unsqueeze(-2).expand(*shape, -1) for s in streams]
     if fusion.how == "concat":
         return torch.cat(same, dim=-1)
     stacked = torch.stack(same)

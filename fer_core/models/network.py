@@ -28,6 +28,7 @@ class Given:
     blocks: nn.ModuleList  # empty where the whole backbone is stored, and for geometry
     frozen: int = 0  # how many of the blocks keep their weights
     maps: tuple[int, int, int] | None = None  # (C, H, W) that a ConvLSTM reads
+    unreduced: int | None = None  # features of which the sample is an exact reduction
 
 
 class Network(nn.Module):
@@ -45,20 +46,25 @@ class Network(nn.Module):
         point = self.fusion.point
         self.readers, self.ways = nn.ModuleList(), nn.ModuleList()
         own = {"conv": 0, "fc1": 1, "fc2": 2, "logits": head.fc_layers}[point]
-        dims = []
+        dims, wide = [], []
         for stream, each in zip(config.streams, given, strict=True):
             reader, dim = _reader(config, stream, each)
-            way = _Way(config, dim, cell=point != "conv" and not stream.is_volume, fc=own)
+            way = Way(config, dim, cell=point != "conv" and not stream.is_volume, fc=own)
             if point == "logits":
                 way.classify(classes, config)
+            wide.append(each.unreduced or dim)
+            if each.unreduced and point != "conv":
+                way.draw_as_if_reading(each.unreduced)
             self.readers.append(reader)
             self.ways.append(way)
             dims.append(way.feature_dim)
-        shared = _Way(
+        shared = Way(
             config, fused_dim(dims, self.fusion), cell=point == "conv", fc=head.fc_layers - own
         )
         if point != "logits" or self.fusion.how == "concat":
             shared.classify(classes, config)
+        if point == "conv" and any(each.unreduced for each in given):
+            shared.draw_as_if_reading(sum(wide))
         self.shared = shared
 
     def forward(self, given: Sequence[Tensor], lengths: Tensor) -> Tensor:
@@ -85,7 +91,7 @@ class Network(nn.Module):
                 yield from (p for p in reader.blocks.parameters() if p.requires_grad)
 
 
-class _Way(nn.Module):
+class Way(nn.Module):
     """A cell over the frames, FC layers, a classifier: any of them may be missing."""
 
     def __init__(self, config: Config, feature_dim: int, *, cell: bool, fc: int) -> None:
@@ -105,6 +111,22 @@ class _Way(nn.Module):
             self.feature_dim, classes, dropout=head.dropout, two_heads=head.two_heads
         )
         self.feature_dim = len(classes)
+
+    def draw_as_if_reading(self, features: int) -> None:
+        """Draw the layers that read features as they would be, had these not been reduced.
+
+        A layer drawn uniformly for D features and then turned onto a basis has weights of the
+        same variance, 1 / 3D, as `torch.nn.Linear` draws them; a recurrent cell's heed no D.
+        """
+        if isinstance(self.cell, Recurrent):
+            return
+        reading = [self.cell, *(self.fc[:3] if len(self.fc) else [self.classifier])]
+        bound = features**-0.5
+        with torch.no_grad():
+            for layer in nn.ModuleList(part for part in reading if part is not None).modules():
+                if isinstance(layer, nn.Linear):
+                    layer.weight.normal_(0, bound / 3**0.5)
+                    layer.bias.uniform_(-bound, bound)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         if self.cell is not None and features.ndim == 3:

@@ -31,18 +31,19 @@ def fit(
     rows: Array,
     config: OptimizerConfig,
     *,
-    seed: int,
+    order: int,
     held: Array | None = None,
 ) -> Iterator[float]:
     """Train on the clips `rows` and yield the mean loss of each epoch.
 
-    Cross-entropy of (B, K) logits, or of (B, T, K) where each frame carries its clip's label.
-    With patience, training ends where the loss of the clips `held` no longer falls, and the
-    network keeps the weights that did best on them. Raises: DivergedError at the first epoch
-    whose loss is not finite.
+    `order` seeds the order of the rows. Cross-entropy of (B, K) logits, or of (B, T, K) where each
+    frame carries its clip's label. With patience, training ends where the loss of the clips
+    `held` no longer falls, and the network keeps the weights that did best on them.
+
+    Raises: DivergedError at the first epoch whose loss is not finite.
     """
-    order = np.random.default_rng(seed)
-    count = _batch_count(len(rows), config.batch_clips)
+    drawn = np.random.default_rng(order)
+    count = batch_count(len(rows), config.batch_clips)
     optimizer = optimizers.build(network, config)
     schedule = optimizers.Schedule(optimizer, config, config.epochs * count)
     loss_of = _Loss(network, labels, rows, config)
@@ -50,11 +51,9 @@ def fit(
     for epoch in range(config.epochs):
         network.train()
         total = 0.0
-        for batch in np.array_split(order.permutation(rows), count):
-            loss = loss_of(batches(batch, order), batch)
-            _step(optimizer, loss)
+        for batch in np.array_split(drawn.permutation(rows), count):
+            total += _step(optimizer, loss_of(batches(batch, drawn), batch)) * len(batch)
             schedule.step()
-            total += float(loss.detach()) * len(batch)
         if not math.isfinite(total):
             raise DivergedError(f"the loss is {total} after epoch {epoch + 1}; lower optimizer.lr.")
         if held is not None:
@@ -66,15 +65,16 @@ def fit(
     best.restore()
 
 
-def _batch_count(clips: int, batch_clips: int) -> int:
+def batch_count(clips: int, batch_clips: int) -> int:
     """Part clips so that sizes differ by one, and none is one: of it nothing is standardised."""
     return max(1, min(math.ceil(clips / batch_clips), clips // 2))
 
 
-def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
+    return float(loss.detach())
 
 
 class _Best:

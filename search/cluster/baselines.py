@@ -14,7 +14,7 @@ from fer_core.experiment import Experiment
 from search.cluster.opening import write_opened
 from search.cluster.progress import Progress
 from search.cluster.tuner import Share
-from search.cluster.worker import TrialRun, keep_to_share
+from search.cluster.worker import finish_alone, keep_to_share
 from search.space import describe
 from search.study.folder import Folder
 
@@ -54,14 +54,9 @@ def _run(experiment: Experiment, folder: Folder, number: int, threads: int) -> s
     keep_to_share(threads)
     task, name = baselines.NUMBERS[number]
     experiment = replace(experiment, task=task)
-    part, ended = folder.part(number), False
+    part = folder.part(number)
     if part is None:
-        results = baselines.cross_validate(name, experiment)
-        folds = len(experiment.protocol.folds)
-        run = TrialRun(folder, number, None, results=results, folds=folds)
-        while not ended:
-            part, ended = run.next_fold()
-    assert part is not None
+        part = finish_alone(folder, number, baselines.cross_validate(name, experiment))
     if part.state == "failed":
         return f"failed: {part.error}"
     said = f"complete: val_uar {part.val_uar:.3f}"

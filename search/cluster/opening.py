@@ -13,9 +13,10 @@ import ray
 from fer_core import config as configs
 from fer_core.experiment import Experiment
 from fer_core.store import write_atomically
+from search.cluster.account import write_arrays
 from search.cluster.progress import Progress
 from search.cluster.tuner import Share
-from search.cluster.worker import keep_to_share, write_arrays
+from search.cluster.worker import keep_to_share
 from search.space import describe
 from search.study.folder import Folder
 from search.study.parts import Part

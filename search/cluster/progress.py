@@ -1,6 +1,7 @@
 """What a run says while it works, on stderr: a live screen on a terminal, plain lines elsewhere."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
 
@@ -11,20 +12,31 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_core import config as configs
+from search.cluster.remaining import predict
 from search.study.parts import Part
 
 QUIET, NORMAL, VERBOSE = 0, 1, 2
 
 
+_STAGES = {"made": "stages_made", "read": "stages_read", "held": "stages_held"}
+_PREDICTED_SECONDS = 0.5  # between two predictions
+
+
 class Progress:
-    """Counts finished trials and shows them."""
+    """Counts finished trials and shows them; it keeps sums, so that no trial costs more to show."""
 
     def __init__(self, *, verbosity: int = NORMAL, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._verbosity = verbosity
         self._started = time.monotonic()
+        self.workers = 1  # that run trials at once
         self._trials = 0
-        self._parts: dict[int, Part] = {}
+        self._states: Counter[str] = Counter()
+        self._work: Counter[str] = Counter()  # fer_core.stages.Work, summed; some are seconds
+        self._best: float | None = None
+        self._seconds: list[float] = []  # of a worker, each trial's
+        self._remaining = ""
+        self._predicted_at = -_PREDICTED_SECONDS
         self._skipped: set[str] = set()
         self._status = ""
         self._bar = ProgressBar(width=40)  # of what comes before the first trial
@@ -68,15 +80,16 @@ class Progress:
     def begin(self, trials: int, finished: Iterable[Part]) -> None:
         """Set the number of trials, and recall those of earlier runs."""
         self._trials, self._status = trials, ""
-        self._parts = {part.number: part for part in finished}
-        for part in self._parts.values():
+        for part in finished:
+            self._count(part)
             self._skipped |= set(part.skipped)
-        if self._parts:
-            self.say(f"{len(self._parts)} of {trials} trials were finished before")
+        if self._done:
+            self.say(f"{self._done} of {trials} trials were finished before")
 
     def finished(self, part: Part) -> None:
         """Say how a trial ended."""
-        self._parts = self._parts | {part.number: part}  # anew: the screen's thread reads it
+        self._count(part)
+        self._predict()
         for clip, reason in part.skipped.items():
             if clip not in self._skipped:
                 self._skipped.add(clip)
@@ -92,35 +105,53 @@ class Progress:
             if self._status:
                 grid.add_row(self._bar, self._status)
             return grid
-        grid.add_row("trials", ProgressBar(self._trials, len(self._parts), width=40), self._counts)
-        grid.add_row("best", self._best, "")
+        bar = ProgressBar(self._trials, self._done, width=40)
+        grid.add_row("trials", bar, self._counts)
+        grid.add_row("best", self._best_said, self._remaining)
         grid.add_row("stages", self._stages, f"{self._elapsed:.0f} s")
         return Group(Text(""), grid)
+
+    def _count(self, part: Part) -> None:
+        self._states[part.state] += 1
+        self._work.update(part.work)
+        self._seconds.append(part.seconds)
+        if part.state == "complete" and part.val_uar is not None:
+            self._best = max(self._best or 0.0, part.val_uar)
+
+    def _predict(self) -> None:
+        if self._elapsed - self._predicted_at < _PREDICTED_SECONDS:
+            return
+        self._predicted_at = self._elapsed
+        found = predict(self._seconds, self._trials - self._done, self.workers)
+        self._remaining = str(found) if found else ""
 
     def _line(self, part: Part) -> str:
         config = configs.from_json(part.config_json) if part.config_json else None
         name = (config.stands_for or config.family) if config else "no config"
         score = part.error if part.val_uar is None else f"val_uar {part.val_uar:.3f}"
-        ended = f"trial {part.number} {name} {part.state}: {score}"
-        return f"{ended}  [{len(self._parts)}/{self._trials}, best {self._best}, {self._stages}]"
+        at = f" at {part.reached}" if part.state == "pruned" and part.reached else ""
+        said = [f"{self._done}/{self._trials}", f"best {self._best_said}", self._stages]
+        if self._remaining and self._done < self._trials:
+            said.append(self._remaining)
+        return f"trial {part.number} {name} {part.state}{at}: {score}  [{', '.join(said)}]"
+
+    @property
+    def _done(self) -> int:
+        return self._states.total()
 
     @property
     def _counts(self) -> str:
-        states = [part.state for part in self._parts.values()]
-        said = f"{states.count('complete')} complete, {states.count('pruned')} pruned"
-        return f"{said}, {states.count('failed')} failed of {self._trials}"
+        said = f"{self._states['complete']} complete, {self._states['pruned']} pruned"
+        return f"{said}, {self._states['failed']} failed of {self._trials}"
 
     @property
-    def _best(self) -> str:
-        scores = [p.val_uar for p in self._parts.values() if p.val_uar and p.state == "complete"]
-        return f"{max(scores):.3f}" if scores else "none yet"
+    def _best_said(self) -> str:
+        return "none yet" if self._best is None else f"{self._best:.3f}"
 
     @property
     def _stages(self) -> str:
-        def total(name: str) -> int:
-            return int(sum(part.work.get(name, 0) for part in self._parts.values()))
-
-        return f"stages {total('stages_made')} made, {total('stages_read')} read"
+        counts = ", ".join(f"{self._work[key]:.0f} {said}" for said, key in _STAGES.items())
+        return f"stages {counts}, {self._work['seconds_saved']:.0f} s saved"
 
     @property
     def _elapsed(self) -> float:

@@ -33,7 +33,7 @@ from ray import tune  # noqa: E402
 
 from fer_core.errors import ClusterError, FerError  # noqa: E402
 from fer_core.experiment import Experiment  # noqa: E402
-from search.cluster.worker import TrialWorker  # noqa: E402
+from search.cluster.worker import PackWorker  # noqa: E402
 from search.study.folder import Folder  # noqa: E402
 from search.study.pruning import PruningScheduler  # noqa: E402
 from search.study.searcher import StudySearcher  # noqa: E402
@@ -87,13 +87,20 @@ def share(cpus: float, gpus: float | None) -> Share:
     return Share(cpus=cpus, gpus=wanted_gpus, concurrent=concurrent)
 
 
-def run(searcher: StudySearcher, experiment: Experiment, folder: Folder, each: Share) -> None:
-    """Run trials until the searcher has no more.
+def run(
+    searcher: StudySearcher,
+    experiment: Experiment,
+    folder: Folder,
+    each: Share,
+    *,
+    raced: bool,
+) -> None:
+    """Run packs until the searcher has no more; `raced` ones are compared at rungs.
 
     Raises: KeyboardInterrupt at the first SIGINT or SIGTERM, between two events of Tune.
     """
     worker = tune.with_parameters(
-        TrialWorker, experiment=experiment, folder=folder, threads=each.threads
+        PackWorker, experiment=experiment, folder=folder, threads=each.threads, raced=raced
     )
     shutil.rmtree(folder.ray, ignore_errors=True)
     with _signals_noted() as stop:
@@ -101,7 +108,7 @@ def run(searcher: StudySearcher, experiment: Experiment, folder: Folder, each: S
             tune.with_resources(worker, {"CPU": each.cpus, "GPU": each.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=PruningScheduler(searcher),
+                scheduler=PruningScheduler(searcher, folder),
                 num_samples=-1,  # the searcher knows when it is done
                 max_concurrent_trials=each.concurrent,
                 reuse_actors=True,

@@ -1,113 +1,110 @@
-"""A long-lived worker: it runs one trial after another, a fold at a time.
+"""A long-lived worker: it runs one pack of trials after another, a rung at a time.
 
-It writes a trial's predictions and part before it returns the last result, and turns whatever goes
-wrong inside a trial into a failed trial, so that the worker and the study go on.
+It writes the predictions and the part of each member that ends before it returns the rung at which
+it did, and turns whatever goes wrong inside a trial into a failed trial, so that the others, the
+worker and the study go on. A full disk is nobody's fault, and is said to the driver instead.
 """
 
-import io
-import math
 import os
-import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from statistics import fmean
+import time
+from collections import deque
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import ray
 from ray import tune
 
 from fer_core import config as configs
-from fer_core.errors import FerError
+from fer_core import packs
 from fer_core.experiment import Experiment
-from fer_core.store import write_atomically
-from search.space import describe
-from search.study import parts
+from search.cluster.account import Account
+from search.study import disk
 from search.study.folder import Folder
-from search.study.parts import Part, State
+from search.study.parts import Part
 
 if TYPE_CHECKING:
+    from fer_core.race import Standing
     from fer_core.trial import FoldResult
 
+    Standings = Generator[list[Standing], Collection[int], None]
 
-class TrialRun:
-    """One trial, from its first fold to its part."""
+_HELD = 4  # packs whose stages a worker is taken to hold
+
+
+class PackRun:
+    """Some trials that train together, from their first rung to their parts."""
 
     def __init__(
         self,
         folder: Folder,
-        number: int,
-        config_json: str | None,  # None of a baseline
-        *,
-        results: "Iterator[FoldResult]",
-        folds: int,
+        members: Mapping[int, str],
+        standings: "Standings",
+        rungs: Sequence[packs.Rung],
     ) -> None:
-        self._folder = folder
-        self._number = number
-        self._config_json = config_json
-        self._results = results
-        self._folds = folds
-        self._done: list[FoldResult] = []
-        self._started_at = parts.now()
+        """Run the `members`, configs by number; the race knows them by their place."""
+        self._standings, self._rungs = standings, list(rungs)
+        self._accounts = {
+            place: Account(folder, number, config_json)
+            for place, (number, config_json) in enumerate(members.items())
+        }
+        self._leaving: set[int] = set()  # of themselves, which the race does not know yet
+        self._reached = 0
+        self._since = time.perf_counter()
 
-    def next_fold(self) -> tuple[Part, bool]:
-        """Run a fold; give the trial so far, and whether it has ended (its part is written)."""
+    def next_rung(self, leaving: Collection[int]) -> tuple[list[Part], bool]:
+        """Run to the next rung without those that leave; give who came, and whether all ended.
+
+        Raises: what was wrong where that was a full disk.
+        """
+        out = {p for p, account in self._accounts.items() if account.number in leaving}
+        for place in out:
+            del self._accounts[place]
         try:
-            self._done.append(_finite(next(self._results)))
-        except Exception as error:  # a trial may fail in any way, and the study goes on
-            return self._failed(error), True
-        if len(self._done) < self._folds:
-            return self._part("pruned"), False  # what it is if nobody asks for the next fold
-        self._write_predictions()
-        part = self._part("complete")
-        self._folder.write_part(part)
-        return part, True
+            reached = self._advance(out | self._leaving)
+        except Exception as error:  # of the race itself, so of all its members
+            if disk.is_full(error):
+                raise
+            return self._all_failed(error), True
+        found = [self._settled(standing) for standing in reached]
+        done = not self._accounts or self._reached == len(self._rungs)
+        if done:
+            self.close()
+        return found, done
 
-    def _failed(self, error: Exception) -> Part:
-        text = "".join(traceback.format_exception(error))
-        write_atomically(self._folder.failure(self._number), text.encode())
-        said = " ".join(str(error).split()) if isinstance(error, FerError) else describe(error)
-        part = self._part("failed", said)
-        self._folder.write_part(part)
+    def close(self) -> None:
+        """Forget what the race holds, wherever it is."""
+        self._standings.close()
+
+    def _advance(self, out: set[int]) -> "list[Standing]":
+        reached = self._standings.send(out) if self._reached else next(self._standings)
+        self._reached, self._leaving = self._reached + 1, set()
+        now = time.perf_counter()
+        for account in self._accounts.values():
+            account.seconds += (now - self._since) / len(self._accounts)
+        self._since = now
+        return [standing for standing in reached if standing.member in self._accounts]
+
+    def _settled(self, standing: "Standing") -> Part:
+        account, place = self._accounts[standing.member], standing.member
+        last = self._reached == len(self._rungs)
+        if standing.error is not None and disk.is_full(standing.error):
+            raise standing.error
+        reached = str(self._rungs[self._reached - 1])
+        part = account.at_rung(standing.results, standing.error, reached=reached, last=last)
+        if part.state == "failed" and standing.error is None:
+            self._leaving.add(place)
+        if part.state != "pruned":
+            del self._accounts[place]
         return part
 
-    def _part(self, state: State, error: str | None = None) -> Part:
-        """Sum up the folds so far."""
-        done, last = self._done, self._done[-1] if self._done else None
-        return Part(
-            number=self._number,
-            state=state,
-            config_json=self._config_json,
-            started_at=self._started_at,
-            finished_at=parts.now(),
-            error=error,
-            fold_uars=tuple(result.uar for result in done),
-            val_war=fmean(result.war for result in done) if done else None,
-            val_macro_f1=fmean(result.macro_f1 for result in done) if done else None,
-            train_seconds=sum(result.train_seconds for result in done),
-            params=last.params if last else None,
-            peak_memory_gib=max(result.peak_memory_gib for result in done) if done else None,
-            device=last.device if last else None,
-            weights_source=last.weights_source if last else None,
-            work=asdict(last.work) if last else {},
-            skipped=dict(last.skipped) if last else {},
-        )
-
-    def _write_predictions(self) -> None:
-        """Keep what voting, ensembles and tests need, so that none of them trains again."""
-        arrays: dict[str, Any] = {}
-        for result in self._done:
-            name = f"fold{result.fold}"
-            arrays[f"{name}.clips"] = np.array(result.clips)
-            arrays[f"{name}.labels"] = result.labels
-            arrays[f"{name}.probabilities"] = result.probabilities
-            arrays[f"{name}.frame_probabilities"] = result.frame_probabilities
-            arrays[f"{name}.losses"] = np.array(result.losses)
-        write_arrays(self._folder.predictions(self._number), arrays)
+    def _all_failed(self, error: Exception) -> list[Part]:
+        found = [account.failed(error) for account in self._accounts.values()]
+        self._accounts.clear()
+        return found
 
 
-class TrialWorker(tune.Trainable):
-    """Runs `TrialRun`s for Tune; kept from trial to trial, with torch and its caches loaded."""
+class PackWorker(tune.Trainable):
+    """Runs `PackRun`s for Tune; kept from pack to pack, with torch and its caches loaded."""
 
     def setup(
         self,
@@ -115,33 +112,58 @@ class TrialWorker(tune.Trainable):
         experiment: Experiment | None = None,
         folder: Folder | None = None,
         threads: int = 1,
+        raced: bool = False,
     ) -> None:
         assert experiment is not None
         assert folder is not None
         self._experiment, self._folder, self._threads = experiment, folder, threads
+        self._raced = raced
+        self._held: deque[list[str]] = deque(maxlen=_HELD)
+        self._run: PackRun | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Forget the last trial and begin the next."""
-        self._run = TrialRun(
-            self._folder,
-            new_config["number"],
-            new_config["config_json"],
-            results=_results(new_config["config_json"], self._experiment, self._threads),
-            folds=len(self._experiment.protocol.folds),
-        )
+        """Forget the last pack and begin the next."""
+        self.cleanup()
+        members = {each["number"]: each["config_json"] for each in new_config["members"]}
+        drawn = list(map(configs.from_json, members.values()))
+        self._first = next(iter(members))
+        self._held.append(list(dict.fromkeys(map(packs.stage_key, drawn))))
+        standings = _standings(drawn, self._experiment, self._threads, raced=self._raced)
+        rungs = packs.rungs(len(self._experiment.protocol.folds), raced=self._raced)
+        self._run = PackRun(self._folder, members, standings, rungs)
         return True
 
     def step(self) -> dict[str, Any]:
-        part, ended = self._run.next_fold()
-        return {"part": part.to_json(), "done": ended}
+        assert self._run is not None
+        holds = [key for keys in self._held for key in keys]
+        told: dict[str, Any] = {"pack": self._first, "holds": holds}
+        try:
+            found, done = self._run.next_rung(self._folder.take_verdict(self._first))
+        except Exception as error:
+            if not disk.is_full(error):
+                raise
+            self._run.close()
+            return told | {"parts": [], "done": True, "full_disk": disk.said(error)}
+        return told | {"parts": [part.to_json() for part in found], "done": done}
+
+    def cleanup(self) -> None:
+        """Let go of a pack that Tune stopped between two rungs."""
+        if self._run is not None:
+            self._run.close()
 
 
-def write_arrays(path: Any, arrays: dict[str, Any]) -> None:
-    """Write an .npz file as a whole."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_atomically(path, buffer.getvalue())
+def finish_alone(folder: Folder, number: int, results: "Iterator[FoldResult]") -> Part:
+    """Run what is no member of a pack through all its folds, and give its part."""
+    account, began = Account(folder, number, None), time.perf_counter()
+    done: list[FoldResult] = []
+    error: Exception | None = None
+    try:
+        done.extend(results)
+    except Exception as broken:  # it may fail in any way, and the study goes on
+        error = broken
+    account.seconds = time.perf_counter() - began
+    return account.at_rung(done, error, reached=None, last=True)
 
 
 def keep_to_share(threads: int) -> None:
@@ -153,16 +175,11 @@ def keep_to_share(threads: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA reads it when it is first used
 
 
-def _results(config_json: str, experiment: Experiment, threads: int) -> "Iterator[FoldResult]":
-    """Begin only when the first fold is asked for, so that any error is the trial's own."""
-    from fer_core.trial import cross_validate  # imports torch: in workers only
+def _standings(
+    drawn: "Sequence[configs.Config]", experiment: Experiment, threads: int, *, raced: bool
+) -> "Standings":
+    """Begin only when the first rung is asked for, so that any error is the pack's own."""
+    from fer_core import race  # imports torch: in workers only
 
     keep_to_share(threads)
-    yield from cross_validate(configs.from_json(config_json), experiment)
-
-
-def _finite(result: "FoldResult") -> "FoldResult":
-    scores: Sequence[float] = (result.uar, result.war, result.macro_f1, *result.losses)
-    if not all(map(math.isfinite, scores)):
-        raise FerError(f"fold {result.fold}: its loss or score is not finite.")
-    return result
+    yield from race.run(drawn, experiment, raced=raced)

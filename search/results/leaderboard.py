@@ -1,12 +1,11 @@
 """The leaderboard: a row a trial, one file a study, one schema for all of them.
 
-Baselines and printed figures have rows too: `source` tells them. It is made anew from parts and
-openings whenever a trial finishes, so it can be lost and rebuilt.
+Baselines and printed figures have rows too: `source` tells them. `board.py` makes the file from
+parts and openings, so it can be lost and rebuilt.
 """
 
-import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -15,15 +14,13 @@ from typing import Any, get_args, get_type_hints
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fer_core import config as configs
 from fer_core.baselines import NUMBERS
 from fer_core.config import Config
 from fer_core.errors import FerError, unknown
-from fer_core.store import write_atomically
 from search.results import published
-from search.study.folder import Folder, Record
+from search.study.folder import Record
 from search.study.parts import Part
 
 
@@ -49,7 +46,7 @@ class Row:
     val_uar_std: float | None = None  # between folds
     val_war: float | None = None
     val_macro_f1: float | None = None
-    folds: int = 0  # finished ones, over which the val scores are means
+    folds: int = 0  # over which the val scores are means; a pruned trial's last may be cut short
     test_uar: float | None = None  # the test columns are None until the trial is opened
     test_uar_low: float | None = None  # 95 % interval, bootstrap over subjects
     test_uar_high: float | None = None
@@ -142,11 +139,8 @@ def row(part: Part, record: Record, opened: dict[str, Any] | None) -> Row:
     )
 
 
-def printed(rows: Sequence[Row], record: Record) -> list[Row]:
-    """Give the study's rows that trials stand for, and those it printed last of this dataset."""
-    ours = [configs.from_json(each.config_json) for each in rows if each.config_json]
-    stood = {config.stands_for: config for config in ours}
-    tasks = {each.task for each in rows}
+def printed(stood: Mapping[str, Config], tasks: Collection[str], record: Record) -> list[Row]:
+    """Give the printed rows that trials stand for, and those printed last of this dataset."""
     at = datetime.fromisoformat(record.started_at)
     return [
         Row(
@@ -212,16 +206,9 @@ def path(record: Record) -> Path:
     return Path(record.leaderboards) / record.dataset / f"{record.study}.parquet"
 
 
-def write(folder: Folder, record: Record, finished: Iterable[Part]) -> Path:
-    """Replace a study's file by one of all its finished trials, and of what they stand beside."""
-    ended = [*finished, *filter(None, map(folder.part, NUMBERS))]
-    rows = [row(part, record, _opened(folder, part.number)) for part in ended]
-    rows += printed(rows, record)
-    columns = [{_column(name): value for name, value in vars(each).items()} for each in rows]
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(columns, schema=schema()), buffer)
-    write_atomically(path(record), buffer.getvalue())
-    return path(record)
+def columns(row: Row) -> dict[str, Any]:
+    """Name a row's values as the file does."""
+    return {_column(name): value for name, value in vars(row).items()}
 
 
 def read(dataset: str, leaderboards: Path) -> pd.DataFrame:
@@ -239,15 +226,6 @@ def read(dataset: str, leaderboards: Path) -> pd.DataFrame:
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).splitlines()[0]
         raise FerError(f"the leaderboard {leaderboards / dataset} is damaged: {reason}") from error
-
-
-def _opened(folder: Folder, number: int) -> dict[str, Any] | None:
-    file = folder.opened(number)
-    try:
-        scores: dict[str, Any] = json.loads(file.read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return scores
 
 
 def _column(name: str) -> str:

@@ -6,7 +6,7 @@ import platform
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -39,6 +39,7 @@ class Record:
     clip: dict[str, Any] | None  # the frames that are read whatever the space draws
     max_missing: float
     smoke: bool
+    pruning: bool
     protocol_name: str  # as it was asked for
     protocol: dict[str, Any]
     protocol_id: str
@@ -92,6 +93,25 @@ class Folder:
     def write_part(self, part: Part) -> None:
         write_atomically(self._part(part.number), part.to_json().encode())
 
+    def has_part(self, number: int) -> bool:
+        return self._part(number).exists()
+
+    def write_verdict(self, first: int, leaving: Iterable[int]) -> None:
+        """Say which members leave the pack whose first trial is `first`, before it goes on."""
+        aside = self._verdict(first).with_suffix(".tmp")
+        aside.parent.mkdir(exist_ok=True)
+        aside.write_text(json.dumps(sorted(leaving)))
+        aside.replace(self._verdict(first))  # not synced: it is read at once, or never
+
+    def take_verdict(self, first: int) -> list[int]:
+        """Read who leaves a pack, and remove the file; without one nobody leaves."""
+        try:
+            leaving: list[int] = json.loads(self._verdict(first).read_text())
+        except FileNotFoundError:
+            return []
+        self._verdict(first).unlink(missing_ok=True)
+        return leaving
+
     def record(self) -> Record:
         file = self.path / "study.json"
         try:
@@ -114,8 +134,6 @@ class Folder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise FerError(f"study {self.name} is being run by another process.") from error
-            # A driver that was killed while it wrote leaves Optuna's lock, which nobody holds now.
-            self.journal.with_name(self.journal.name + ".lock").unlink(missing_ok=True)
             self._mend_journal()
             yield
 
@@ -137,6 +155,9 @@ class Folder:
                 raise FerError(f"{self.journal}, line {number} is damaged: {error}.") from error
         if whole != content:
             write_atomically(self.journal, whole)
+
+    def _verdict(self, first: int) -> Path:
+        return self.path / "verdicts" / f"{first}.json"
 
     def _part(self, number: int) -> Path:
         return self.path / "parts" / f"{number}.json"

@@ -4,22 +4,25 @@ A worker writes a trial's part before it returns its last result, and Optuna is 
 so whatever is killed, the journal and the parts together hold every finished trial once. A trial
 without a part whose driver or worker died is *interrupted*: Optuna is told that it failed, and
 its parameters are queued again under a new number. Where a space enumerates its points, they are
-queued one by one, each when its turn comes.
+queued one by one, each when its turn comes. Both are read from disk once, when a driver starts.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from fer_core import config as configs
 from fer_core.config import Config
+from fer_core.packs import Rung
 from search.space import Space, sampler
 from search.study import parts
 from search.study.folder import Folder
+from search.study.halving import Halving
+from search.study.log import LogFile, sync
 from search.study.parts import Part
 
 RETRIES = 3  # of the parameters of an interrupted trial
@@ -27,6 +30,7 @@ _STUDY = "study"
 _REPEATS = "repeats"  # user attribute: the number of the interrupted trial
 _RETRY = "retry"  # user attribute: how often these parameters were interrupted
 _CONFIG = "config_json"  # user attribute: what the space made of the parameters
+_STARTED = "started"  # user attribute: a worker was given it
 _INTERRUPTED = "interrupted"  # user attribute: this trial does not count, another repeats it
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -36,9 +40,8 @@ _STATES = {
 
 
 def file_storage(folder: Folder) -> BaseStorage:
-    """Open the journal's file, with a lock that also works on NFS."""
-    path = str(folder.journal)
-    return JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+    """Open the journal's file; `Folder.held` keeps other drivers away."""
+    return JournalStorage(LogFile(folder.journal))
 
 
 class Journal:
@@ -51,28 +54,52 @@ class Journal:
         *,
         seed: int,
         points: Sequence[Mapping[str, Any]] = (),  # what is tried, in order; none: draws
+        rungs: Sequence[Rung] = (),  # at which trials are compared; none: all go on to the end
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder = folder
         self._storage = storage
         self._seed, self._points = seed, points
-        median = optuna.pruners.MedianPruner(n_startup_trials=5)
         self._study = optuna.create_study(
             storage=storage,
             study_name=_STUDY,
             direction="maximize",
-            pruner=optuna.pruners.NopPruner() if points else median,
+            pruner=optuna.pruners.NopPruner(),  # `Halving` decides
             load_if_exists=True,
         )
+        self._study_id = storage.get_study_id_from_name(_STUDY)
+        self._halving = Halving(rungs)
+        self._draws: list[int] = []  # of each trial: the draw it stands for; a repeat, the same
+        self._drawn = 0
+        self._repeated: set[int] = set()
+        self._waiting: deque[int] = deque()
+        self._settled: set[int] = set()
+        self._parts: dict[int, Part] = {}
+        for trial in self._trials():
+            self._recall(trial)
+
+    @property
+    def drawn(self) -> int:
+        """How many draws or points were begun, repeats not counted."""
+        return self._drawn
+
+    @property
+    def enumerates(self) -> bool:
+        """Whether what is tried depends on no result."""
+        return bool(self._points)
 
     def ask(self) -> Trial:
         """Begin the next trial: a repeat of an interrupted one if any waits, else a new draw."""
-        waiting = (t.number for t in self._trials() if t.state == TrialState.WAITING)
-        number = next(waiting, len(self._trials()))
-        if number == len(self._trials()) and self._points:
-            self._study.enqueue_trial(self._point(number))
-        self._study.sampler = sampler(self._seed, self._draw_index(number))
-        return self._study.ask()
+        if not self._waiting and self._points:
+            self._enqueue(self._points[self._drawn])
+        queued = bool(self._waiting)
+        number = self._waiting.popleft() if queued else self._note()
+        self._study.sampler = sampler(self._seed, self._draws[number])
+        # For one that is queued Optuna looks through all trials.
+        new = None if queued else self._storage.create_new_trial(self._study_id)
+        trial = self._study.ask() if new is None else Trial(self._study, new)
+        assert trial.number == number
+        return trial
 
     def draw(self, trial: Trial, space: Space) -> Config:
         """Let the space choose, and note what it chose, so that it can be repeated.
@@ -83,30 +110,54 @@ class Journal:
         trial.set_user_attr(_CONFIG, config.to_json())
         return config
 
+    def start(self, numbers: Iterable[int]) -> None:
+        """Note that a worker is given these trials: from now on an interruption counts."""
+        for number in numbers:
+            self._storage.set_trial_user_attr(self._id(number), _STARTED, True)
+        sync(self.folder.journal)
+
+    def report(self, number: int, config: Config, value: float) -> None:
+        """Tell Optuna the value with which a trial passes its next rung."""
+        self._halving.add(number, config, value)
+        step = self._halving.passed(number)
+        self._storage.set_trial_intermediate_value(self._id(number), step, value)
+
+    def keeps(self, number: int) -> bool:
+        """Say whether a trial should go on from the rung that it passed last."""
+        return self._halving.keeps(number)
+
     def finished(self) -> list[Part]:
         """Give the parts of all trials that count as finished, in order of their numbers."""
-        found = (self.folder.part(number) for number in self._settled())
-        return [part for part in found if part is not None]
+        return [self._parts[number] for number in sorted(self._parts)]
 
     def finished_numbers(self) -> list[int]:
         """Give the numbers of the trials that count: a trial whose part is gone does not."""
-        return [part.number for part in self.finished()]
+        return sorted(self._parts)
 
     def lost_numbers(self) -> list[int]:
         """Give the numbers of trials that Optuna knows and whose parts are gone or damaged."""
-        return sorted(set(self._settled()) - set(self.finished_numbers()))
-
-    def _settled(self) -> list[int]:
-        return [
-            trial.number
-            for trial in self._trials()
-            if trial.state.is_finished() and _INTERRUPTED not in trial.user_attrs
-        ]
+        return sorted(self._settled - self._parts.keys())
 
     def finish(self, part: Part) -> None:
         """Write a trial's part, then tell Optuna from it."""
         self.folder.write_part(part)
-        self._tell(part)
+        self.tell(part)
+
+    def tell(self, part: Part) -> None:
+        """Tell Optuna from a part that its worker wrote."""
+        if part.rung_uars and part.config_json:
+            config = configs.from_json(part.config_json)
+            for value in part.rung_uars[self._halving.passed(part.number) :]:
+                self.report(part.number, config, value)
+        self._study.tell(
+            part.number,
+            part.val_uar if part.state == "complete" else None,
+            state=_STATES[part.state],
+        )
+        if part.state == "failed":
+            self._halving.forget(part.number)
+        self._settled.add(part.number)
+        self._parts[part.number] = part
 
     def interrupt(self, number: int) -> Part | None:
         """Queue a trial's parameters again, or fail it where that was done often enough.
@@ -115,23 +166,24 @@ class Journal:
         the next `reconcile`, which finds the trial still running and its repeat already queued.
         """
         trial = self._trials()[number]
-        retry = trial.user_attrs.get(_RETRY, 0)
-        if retry >= RETRIES:
-            said = f"interrupted {retry + 1} times: its worker or driver died"
+        retry = trial.user_attrs.get(_RETRY, 0) + (_STARTED in trial.user_attrs)
+        if retry > RETRIES:
+            said = f"interrupted {retry} times: its worker or driver died"
             part = parts.failed(number, said, config_json=trial.user_attrs.get(_CONFIG))
             self.finish(part)
             return part
-        if number not in self._repeated():
+        if number not in self._repeated:
             # What was interrupted while it was drawn has some of its parameters; draw it anew.
             params = trial.params if _CONFIG in trial.user_attrs else self._point(number)
-            self._study.enqueue_trial(params, user_attrs={_REPEATS: number, _RETRY: retry + 1})
+            self._enqueue(params, {_REPEATS: number, _RETRY: retry})
         self._storage.set_trial_user_attr(self._id(number), _INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
+        self._halving.forget(number)
         return None
 
     def reconcile(self) -> None:
-        """Settle the trials that were running when the last driver ended."""
-        repeated = self._repeated()
+        """Settle the trials that were running when the last driver ended, or are still."""
+        repeated = set(self._repeated)
         for trial in self._trials():
             if trial.state != TrialState.RUNNING:
                 continue
@@ -140,53 +192,45 @@ class Journal:
             if part is None or trial.number in repeated:
                 self.interrupt(trial.number)
             else:
-                self._tell(part)
+                self.tell(part)
         if self._points:  # each of them is asked for: another cannot take its place
-            for number in set(self.lost_numbers()) - repeated:
-                self._study.enqueue_trial(self._point(number), user_attrs={_REPEATS: number})
+            for number in set(self.lost_numbers()) - self._repeated:
+                self._enqueue(self._point(number), {_REPEATS: number})
 
-    def _tell(self, part: Part) -> None:
-        reported = self._trials()[part.number].intermediate_values
-        for step in range(len(reported) + 1, len(part.fold_uars) + 1):
-            value = running_mean(part, step)
-            self._storage.set_trial_intermediate_value(self._id(part.number), step, value)
-        self._study.tell(
-            part.number,
-            part.val_uar if part.state == "complete" else None,
-            state=_STATES[part.state],
-        )
+    def _recall(self, trial: FrozenTrial) -> None:
+        """Take up what the journal and the disk say of a trial."""
+        self._note(trial.user_attrs.get(_REPEATS))
+        if trial.state == TrialState.WAITING:
+            self._waiting.append(trial.number)
+        if trial.state.is_finished() and _INTERRUPTED not in trial.user_attrs:
+            self._settled.add(trial.number)
+            if (part := self.folder.part(trial.number)) is not None:
+                self._parts[trial.number] = part
+        if trial.state != TrialState.FAIL and trial.intermediate_values:
+            config = configs.from_json(trial.user_attrs[_CONFIG])
+            for _, value in sorted(trial.intermediate_values.items()):
+                self._halving.add(trial.number, config, value)
 
-    def _draw_index(self, number: int) -> int:
-        """Count the draws before a trial; a repeat stands where the trial it repeats stood."""
-        trials = self._trials()
-        while number < len(trials) and _REPEATS in trials[number].user_attrs:
-            number = trials[number].user_attrs[_REPEATS]
-        return sum(_REPEATS not in trial.user_attrs for trial in trials[:number])
+    def _note(self, repeats: int | None = None) -> int:
+        """Count a trial that comes next, and give its number."""
+        if repeats is None:
+            self._draws.append(self._drawn)
+            self._drawn += 1
+        else:
+            self._draws.append(self._draws[repeats])
+            self._repeated.add(repeats)
+        return len(self._draws) - 1
 
-    def _point(self, number: int) -> dict[str, Any]:
+    def _enqueue(self, params: Mapping[str, Any], attrs: Mapping[str, Any] | None = None) -> None:
+        self._study.enqueue_trial(dict(params), user_attrs=dict(attrs or {}))
+        self._waiting.append(self._note((attrs or {}).get(_REPEATS)))
+
+    def _point(self, number: int) -> Mapping[str, Any]:
         """Give the point that a trial tries; nothing of it where the space is drawn from."""
-        return dict(self._points[self._draw_index(number)]) if self._points else {}
-
-    def _repeated(self) -> set[int]:
-        """Give the numbers of the trials that others repeat."""
-        return {
-            trial.user_attrs[_REPEATS] for trial in self._trials() if _REPEATS in trial.user_attrs
-        }
+        return self._points[self._draws[number]] if self._points else {}
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
     def _id(self, number: int) -> int:
-        study = self._storage.get_study_id_from_name(_STUDY)
-        return self._storage.get_trial_id_from_study_id_trial_number(study, number)
-
-
-def running_mean(part: Part, folds: int) -> float:
-    """Give the mean UAR of the first folds: what the pruner compares at step `folds`."""
-    uars = part.fold_uars[:folds]
-    return sum(uars) / len(uars)
-
-
-def pruned(part: Part) -> Part:
-    """Close the part of a trial that is stopped after the folds it finished."""
-    return replace(part, state="pruned", finished_at=parts.now())
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)

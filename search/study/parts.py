@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from statistics import fmean, stdev
 from typing import Literal
@@ -12,7 +12,7 @@ State = Literal["complete", "pruned", "failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One trial: how it ended, its scores over the folds that it finished, and its cost.
+    """One trial: how it ended, its scores over the folds that it trained, and its cost.
 
     The worker writes it before it returns its last result, and Optuna is told from it.
     """
@@ -23,10 +23,13 @@ class Part:
     started_at: str  # ISO 8601, UTC
     finished_at: str
     error: str | None = None  # one line
-    fold_uars: tuple[float, ...] = ()  # fractions, in fold order
-    val_war: float | None = None  # mean over the finished folds
+    fold_uars: tuple[float, ...] = ()  # fractions, in fold order; of a pruned trial as it left
+    rung_uars: tuple[float, ...] = ()  # mean over the folds so far, at each rung that it passed
+    reached: str | None = None  # the last rung, in words
+    val_war: float | None = None  # mean over the folds
     val_macro_f1: float | None = None
     train_seconds: float = 0.0
+    seconds: float = 0.0  # of a worker: its share of the time of its pack
     params: int | None = None
     peak_memory_gib: float | None = None
     device: str | None = None
@@ -36,12 +39,12 @@ class Part:
 
     @property
     def val_uar(self) -> float | None:
-        """Mean over the finished folds; None for a failed trial."""
+        """Mean over the folds; None for a failed trial."""
         return fmean(self.fold_uars) if self.fold_uars and self.state != "failed" else None
 
     @property
     def val_uar_std(self) -> float | None:
-        """Standard deviation between the finished folds (n - 1); None for fewer than two."""
+        """Standard deviation between the folds (n - 1); None for fewer than two."""
         if self.val_uar is None or len(self.fold_uars) < 2:
             return None
         return stdev(self.fold_uars)
@@ -53,7 +56,7 @@ class Part:
 def from_json(text: str) -> Part:
     """Read what `Part.to_json` wrote."""
     values = json.loads(text)
-    return Part(**values | {"fold_uars": tuple(values["fold_uars"])})
+    return Part(**values | {name: tuple(values[name]) for name in ("fold_uars", "rung_uars")})
 
 
 def failed(number: int, error: str, *, config_json: str | None = None) -> Part:
@@ -67,6 +70,11 @@ def failed(number: int, error: str, *, config_json: str | None = None) -> Part:
         finished_at=at,
         error=error,
     )
+
+
+def pruned(part: Part) -> Part:
+    """Close the part of a trial that is stopped at the rung it reached."""
+    return replace(part, state="pruned", finished_at=now())
 
 
 def now() -> str:

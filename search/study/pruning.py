@@ -1,23 +1,32 @@
-"""Optuna's pruner as a Tune scheduler: its state is the study's, so it outlives any driver."""
+"""Our pruning as a Tune scheduler: who leaves a pack at a rung, and whether any of it goes on."""
 
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.study import parts
+from search.study.folder import Folder
 from search.study.searcher import StudySearcher
 
 
 class PruningScheduler(FIFOScheduler):
-    """Stops a trial between two folds where the study's pruner says so."""
+    """Lets the searcher compare the members of a pack at each rung."""
 
-    def __init__(self, searcher: StudySearcher) -> None:
+    def __init__(self, searcher: StudySearcher, folder: Folder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Ray's
-        self._searcher = searcher
+        self._searcher, self._folder = searcher, folder
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Report the folds that a trial has finished."""
-        going_on = not result.get("done") and "part" in result
-        stop = going_on and self._searcher.prune(trial.trial_id, parts.from_json(result["part"]))
-        decision: str = TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
-        return decision
+        """Say who leaves, in a file that the worker reads before it goes on."""
+        go_on: str = TrialScheduler.CONTINUE
+        if result.get("done") or "parts" not in result:
+            return go_on
+        reached = [parts.from_json(text) for text in result["parts"]]
+        try:
+            leaving = self._searcher.on_rung(trial.trial_id, reached)
+            if leaving:
+                self._folder.write_verdict(result["pack"], leaving)
+        except OSError as error:
+            self._searcher.error, leaving = error, None
+        stop: str = TrialScheduler.STOP
+        return stop if leaving is None else go_on

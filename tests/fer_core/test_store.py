@@ -1,13 +1,17 @@
+import errno
 import json
 import multiprocessing
 import os
+import resource
+import signal
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_core.stages import Shard, Tally, gather
+from fer_core.stages import Pass, Shard, Tally, gather
 from fer_core.store import Store, key_of
 
 ARRAY = np.arange(12, dtype=np.float16).reshape(3, 4)
@@ -189,3 +193,131 @@ def test_an_entry_keeps_no_file_open(tmp_path):
 
     assert sums == [4950] * 20
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+LARGE = np.arange(2**23, dtype=np.float64)  # takes a while to write and to hash
+
+
+def in_another_process(target, *args):
+    process = multiprocessing.get_context("fork").Process(target=target, args=args)
+    process.start()
+    return process
+
+
+def large(root):
+    gather(Store(root), [Shard("large", {}, lambda: (LARGE, {}))], Tally())
+
+
+@pytest.mark.parametrize("written", ["*.tmp", "*.npy"])
+def test_an_entry_whose_maker_is_killed_while_it_writes_is_made_again(written, tmp_path):
+    maker = in_another_process(large, tmp_path)
+    while not list((tmp_path / "large").glob(f".{written}" if written == "*.tmp" else written)):
+        time.sleep(1e-3)
+        assert maker.is_alive()
+    os.kill(maker.pid, signal.SIGKILL)
+    maker.join()
+
+    entry = gather(Store(tmp_path), [Shard("large", {}, lambda: (LARGE, {}))], Tally())[0]
+
+    np.testing.assert_array_equal(entry.array, LARGE)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def put_on_a_full_disk(root, room_bytes):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, room_bytes))  # a write then falls short
+    try:
+        Store(root).put("views", "k", np.zeros(10**5, np.uint8), {})
+    except OSError as error:
+        os._exit(3 if error.errno in (errno.ENOSPC, errno.EFBIG) else 4)
+    os._exit(0)
+
+
+@pytest.mark.parametrize("room_bytes", [0, 64, 5000])
+def test_a_full_disk_is_said_and_leaves_the_old_entry_and_no_litter(room_bytes, store):
+    store.put("views", "k", ARRAY, {})
+
+    writer = in_another_process(put_on_a_full_disk, store.root, room_bytes)
+    writer.join()
+
+    assert writer.exitcode == 3
+    np.testing.assert_array_equal(Store(store.root).get("views", "k").array, ARRAY)
+    assert not list(store.root.rglob("*.tmp"))
+
+
+def pass_over(log, wanted):
+    """Make squares and cubes of one number together; say in `log` what was made at once."""
+    keys = {key_of({"stage": "powers", "n": 3, "to": to}): to for to in (2, 3)}
+
+    def make(missing):
+        with log.open("a") as file:
+            file.write("".join(str(to) for key, to in keys.items() if key in missing) + " ")
+        time.sleep(0.05)
+        return {
+            key: (np.full(2, 3.0**to), {"seconds": 1.0})
+            for key, to in keys.items()
+            if key in missing
+        }
+
+    return Shard("powers", {"n": 3, "to": wanted}, Pass("pass", tuple(keys), make))
+
+
+def want(root, log, wanted):
+    gather(Store(root), [pass_over(log, wanted)], Tally())
+
+
+def test_a_pass_makes_all_its_shards_at_once_whoever_asks_for_which(tmp_path):
+    log = tmp_path / "log"
+
+    workers = [in_another_process(want, tmp_path / "store", log, to) for to in (2, 3, 2, 3)]
+    for worker in workers:
+        worker.join()
+
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert log.read_text() == "23 "
+
+
+@pytest.mark.parametrize("lost", [2, 3])
+def test_what_a_pass_made_before_is_not_made_again(lost, tmp_path):
+    log, store = tmp_path / "log", Store(tmp_path / "store")
+    want(store.root, log, 2)
+    lost_key = pass_over(log, lost).key
+    (store.root / "powers" / f"{lost_key}.json").unlink()
+
+    entry = gather(store, [pass_over(log, lost)], Tally())[0]
+
+    assert log.read_text() == f"23 {lost} "
+    assert entry.array.tolist() == [3.0**lost] * 2
+
+
+def test_a_corrupt_tap_is_made_again_with_those_that_are_there_left_alone(tmp_path):
+    log, store = tmp_path / "log", Store(tmp_path / "store")
+    want(store.root, log, 2)
+    path = store.root / "powers" / f"{pass_over(log, 3).key}.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+    entry = gather(Store(store.root), [pass_over(log, 3)], Tally())[0]
+
+    assert log.read_text() == "23 3 "
+    assert entry.array.tolist() == [27.0, 27.0]
+
+
+def test_seconds_that_the_store_saved_are_those_of_what_was_read(tmp_path):
+    log, first, second = tmp_path / "log", Tally(), Tally()
+    gather(Store(tmp_path), [pass_over(log, 2)], first)
+
+    gather(Store(tmp_path), [pass_over(log, 2)], second)
+
+    assert (first.work.seconds_saved, second.work.seconds_saved) == (0, 1)
+    assert (first.work.stages_made, second.work.stages_made) == (2, 0)
+
+
+def test_every_entry_says_how_long_it_took_to_make(tmp_path):
+    def slow():
+        time.sleep(0.02)
+        return ARRAY, {"n": 1}
+
+    entry = gather(Store(tmp_path), [Shard("slow", {}, slow)], Tally())[0]
+
+    assert 0.02 <= Store(tmp_path).get("slow", key_of({"stage": "slow"})).seconds < 2
+    assert entry.meta["n"] == 1

@@ -97,6 +97,7 @@ def record(tmp_path, folder):
         max_missing=0.05,
         protocol_name="sealed",
         smoke=True,
+        pruning=True,
         protocol={"name": "sealed20-cv5", "sealed": ["a"], "folds": [["b"], ["c"]], "train": []},
         protocol_id="sealed20-cv5-00000000",
         data_sha256="d",

@@ -1,18 +1,25 @@
+import resource
 import shutil
+import signal
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 
+import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from fer_core.config import from_json
+from fer_core.config import RecurrentConfig, from_json
 from fer_core.errors import FerError
+from fer_core.packs import rungs
 from search.study.folder import Folder
 from search.study.journal import RETRIES, Journal, file_storage
+from search.study.log import LogFile
+from tests.search.conftest import CONFIG
 
 
 def reopened(journal):
@@ -50,8 +57,10 @@ def test_a_trial_whose_part_was_damaged_does_not_count(journal, make_part):
         journal.finish(make_part(journal.ask().number))
     (journal.folder.path / "parts" / "1.json").write_text('{"number": 1')
 
-    assert journal.finished_numbers() == [0]
-    assert journal.lost_numbers() == [1]
+    again = reopened(journal)
+
+    assert again.finished_numbers() == [0]
+    assert again.lost_numbers() == [1]
 
 
 def test_a_torn_last_line_of_the_journal_is_cut_and_the_study_goes_on(journal, make_part):
@@ -77,8 +86,10 @@ def test_a_journal_that_cannot_be_mended_is_named(journal, make_part, damage, sa
         pass
 
 
-def test_a_running_trial_with_a_part_is_told_from_it(journal, make_part):
-    part = make_part(journal.ask().number)
+def test_a_running_trial_with_a_part_is_told_from_it(journal, space, make_part):
+    trial = journal.ask()
+    journal.draw(trial, space)
+    part = make_part(trial.number, uars=(0.5, 0.7), rung_uars=(0.5, 0.6))
     journal.folder.write_part(part)
 
     again = reopened(journal)
@@ -103,7 +114,9 @@ def test_a_running_trial_without_a_part_is_repeated_with_its_parameters(journal,
 
 def test_parameters_that_are_always_interrupted_fail_in_the_end(journal, space):
     for _ in range(RETRIES + 1):
-        journal.draw(journal.ask(), space)
+        trial = journal.ask()
+        journal.draw(trial, space)
+        journal.start([trial.number])
         journal.reconcile()
 
     (part,) = journal.finished()
@@ -111,6 +124,15 @@ def test_parameters_that_are_always_interrupted_fail_in_the_end(journal, space):
     assert part.config_json
     assert f"interrupted {RETRIES + 1} times" in part.error
     assert TrialState.WAITING not in states(journal)
+
+
+def test_what_no_worker_was_given_is_repeated_however_often_the_driver_dies(journal, space):
+    for _ in range(2 * RETRIES):
+        journal.draw(journal.ask(), space)
+        journal.reconcile()
+
+    assert journal.finished() == []
+    assert states(journal)[-1] == TrialState.WAITING
 
 
 def test_what_an_orphan_writes_after_its_trial_is_repeated_is_ignored(journal, space, make_part):
@@ -193,27 +215,119 @@ def test_a_point_whose_part_was_damaged_is_tried_again_once(journal, enumerated,
     assert drawn == [1e-2, 1e-4]
 
 
-def test_of_points_none_is_pruned_however_bad(journal, enumerated, make_part):
-    points = of_points(journal, enumerated)
-    for _ in range(2):
-        points.finish(make_part(points.ask().number, uars=(0.9, 0.9)))
-    points._study.pruner._n_startup_trials = 0
+RUNGS = rungs(5, raced=True)
 
-    trial = points.ask()
-    trial.report(0.1, 1)
 
-    assert not trial.should_prune()
+def raced(journal):
+    return Journal(journal.folder, file_storage(journal.folder), seed=0, rungs=RUNGS)
+
+
+def race(journal, space, make_part, scores, *, killed_at=()):
+    """Run trials of these scores one by one, each as far as it is kept; say how far each came."""
+    journal = raced(journal)
+    came = []
+    for place, score in enumerate(scores):
+        if place in killed_at:  # while a trial runs that has passed a rung
+            trial = journal.ask()
+            journal.report(trial.number, journal.draw(trial, space), score)
+            journal = raced(journal)
+            journal.reconcile()
+        trial = journal.ask()
+        config, uars = journal.draw(trial, space), ()
+        while len(uars) < len(RUNGS):
+            uars += (score,)
+            journal.report(trial.number, config, score)
+            if not journal.keeps(trial.number):
+                break
+        state = "complete" if len(uars) == len(RUNGS) else "pruned"
+        part = make_part(trial.number, state=state, uars=(score,), rung_uars=uars, config=config)
+        journal.finish(part)
+        came.append(len(uars))
+    return came
+
+
+SCORES = (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.65, 0.1, 0.9, 0.55)
+
+
+def test_at_each_rung_the_better_half_goes_on(journal, space, make_part):
+    came = race(journal, space, make_part, SCORES)
+
+    assert came == [5, 5, 5, 1, 5, 1, 5, 1, 5, 2]
+
+
+def test_a_study_that_is_killed_and_resumed_stops_the_same_trials(
+    journal, space, make_part, tmp_path
+):
+    (tmp_path / "other").mkdir()
+    other = Journal(Folder(tmp_path / "other"), file_storage(Folder(tmp_path / "other")), seed=0)
+
+    whole = race(journal, space, make_part, SCORES)
+    killed = race(other, space, make_part, SCORES, killed_at=(3, 4, 8))
+
+    assert killed == whole
+
+
+def test_within_the_first_fold_a_family_is_compared_with_its_own(journal, space, make_part):
+    race(journal, space, make_part, (0.8, 0.8, 0.8, 0.8))
+    other = replace(CONFIG, recurrent=RecurrentConfig(cell="gru", hidden=8))
+    again = raced(journal)
+    number = again.ask().number
+
+    kept = []
+    for _ in RUNGS[:3]:
+        again.report(number, other, 0.1)
+        kept.append(again.keeps(number))
+
+    assert kept == [True, True, False]
+
+
+def test_without_rungs_none_is_stopped_however_bad(journal, space, make_part):
+    race(journal, space, make_part, (0.8, 0.8, 0.8, 0.8))
+    trial = reopened(journal).ask()
+
+    again = reopened(journal)
+    again.report(trial.number, CONFIG, 0.0)
+
+    assert again.keeps(trial.number)
+
+
+def test_a_line_that_a_full_disk_cuts_short_leaves_the_journal_whole(tmp_path):
+    log = LogFile(tmp_path / "journal.log")
+    log.append_logs([{"op_code": 1}])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40, limits[1]))
+        with pytest.raises(OSError, match="too large"):
+            log.append_logs([{"op_code": 2, "text": "x" * 99}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    log.append_logs([{"op_code": 3}])
+
+    assert [entry["op_code"] for entry in LogFile(tmp_path / "journal.log").read_logs(0)] == [1, 3]
+
+
+def test_optuna_reads_the_journal_by_its_own_means(journal, space, make_part):
+    trial = journal.ask()
+    journal.draw(trial, space)
+    journal.finish(make_part(trial.number))
+
+    backend = JournalFileBackend(str(journal.folder.journal))
+    (study,) = optuna.get_all_study_summaries(JournalStorage(backend))
+
+    assert study.best_trial.params == trial.params
 
 
 class Killed(BaseException):
     pass
 
 
-class DyingBackend(JournalFileBackend):
+class DyingBackend(LogFile):
     """A journal whose driver is killed before one of its writes."""
 
     def __init__(self, path, writes):
-        super().__init__(path, lock_obj=JournalFileOpenLock(path))
+        super().__init__(path)
         self.writes = writes
 
     def append_logs(self, logs):
@@ -250,7 +364,7 @@ def test_wherever_the_driver_is_killed_every_trial_is_finished_exactly_once(
 
     for writes in [*kills, 10_000]:
         with suppress(Killed):
-            storage = JournalStorage(DyingBackend(str(folder.journal), writes))
+            storage = JournalStorage(DyingBackend(folder.journal, writes))
             drive(Journal(folder, storage, seed=0), space, make_part, trials=5)
         left = Journal(folder, file_storage(folder), seed=0)
         after = {part.number: part for part in left.finished()}
@@ -278,7 +392,7 @@ def test_wherever_the_driver_is_killed_every_point_is_finished_exactly_once(
 
     for writes in [*kills, 10_000]:
         with suppress(Killed):
-            storage = JournalStorage(DyingBackend(str(folder.journal), writes))
+            storage = JournalStorage(DyingBackend(folder.journal, writes))
             journal = Journal(folder, storage, seed=0, points=enumerated.points)
             drive(journal, enumerated, make_part, trials=3)
 

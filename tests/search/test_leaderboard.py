@@ -11,7 +11,8 @@ from fer_core.baselines import NUMBERS
 from fer_core.config import Config, FusionConfig, GeometryConfig, StreamConfig
 from fer_core.errors import FerError
 from fer_core.store import write_atomically
-from search.results import leaderboard, ranking
+from search.results import ranking
+from search.results.board import write
 
 COLUMNS = """
     dataset task protocol_id study space trial config_id source family state error
@@ -38,7 +39,7 @@ OPENED = {
 
 
 def test_the_file_has_the_columns_of_the_issue_in_their_order(folder, record, make_part):
-    file = leaderboard.write(folder, record, [make_part(0)])
+    file = write(folder, record, [make_part(0)])
 
     assert list(pd.read_parquet(file).columns) == COLUMNS.split()
 
@@ -46,7 +47,7 @@ def test_the_file_has_the_columns_of_the_issue_in_their_order(folder, record, ma
 def test_several_studies_are_read_as_one_board(folder, record, make_part, tmp_path):
     for study in ("one", "two"):
         part = make_part(0) if study == "one" else make_part(0, state="failed", config=None)
-        leaderboard.write(folder, record_of(record, study), [part])
+        write(folder, record_of(record, study), [part])
 
     board = pd.read_parquet(tmp_path / "boards" / "synthetic")
 
@@ -61,7 +62,7 @@ def record_of(record, study):
 def test_an_opened_trial_has_its_test_columns_and_the_others_have_none(folder, record, make_part):
     write_atomically(folder.opened(1), json.dumps(OPENED).encode())
 
-    file = leaderboard.write(folder, record, [make_part(0), make_part(1)])
+    file = write(folder, record, [make_part(0), make_part(1)])
 
     closed, opened = pd.read_parquet(file)[list(OPENED)].to_dict("records")
     assert opened == OPENED
@@ -71,7 +72,7 @@ def test_an_opened_trial_has_its_test_columns_and_the_others_have_none(folder, r
 def test_a_failed_trial_has_its_reason_and_no_score(folder, record, make_part):
     part = make_part(0, state="failed", error="clip a is truncated.")
 
-    (row,) = pd.read_parquet(leaderboard.write(folder, record, [part])).to_dict("records")
+    (row,) = pd.read_parquet(write(folder, record, [part])).to_dict("records")
 
     assert (row["state"], row["error"], row["folds"]) == ("failed", "clip a is truncated.", 2)
     assert pd.isna([row["val_uar"], row["val_war"], row["val_macro_f1"]]).all()
@@ -79,7 +80,7 @@ def test_a_failed_trial_has_its_reason_and_no_score(folder, record, make_part):
 
 def test_writing_again_replaces_the_file_and_leaves_nothing_beside_it(folder, record, make_part):
     for count in (1, 2, 3):
-        file = leaderboard.write(folder, record, [make_part(n) for n in range(count)])
+        file = write(folder, record, [make_part(n) for n in range(count)])
 
     assert [path.name for path in file.parent.iterdir()] == [file.name]
     assert len(pd.read_parquet(file)) == 3
@@ -93,7 +94,7 @@ def test_complete_trials_come_first_by_score_then_pruned_then_failed(folder, rec
         make_part(3, uars=(0.8, 0.8)),
         make_part(4, uars=(0.8, 0.8)),
     ]
-    leaderboard.write(folder, record, parts)
+    write(folder, record, parts)
 
     ranked = search.read_leaderboard("synthetic", record.leaderboards)
 
@@ -102,7 +103,7 @@ def test_complete_trials_come_first_by_score_then_pruned_then_failed(folder, rec
 
 def test_the_printed_table_says_what_became_of_each_trial(folder, record, make_part):
     parts = [make_part(0), make_part(1, state="failed", config=None)]
-    file = leaderboard.write(folder, record, parts)
+    file = write(folder, record, parts)
 
     shown = ranking.table(ranking.rank(pd.read_parquet(file)))
 
@@ -115,7 +116,7 @@ PRESET = replace(CONFIG, task="emotion", stands_for="t9-geometry")
 
 
 def written(folder, record, parts):
-    return ranking.rank(pd.read_parquet(leaderboard.write(folder, record, parts)))
+    return ranking.rank(pd.read_parquet(write(folder, record, parts)))
 
 
 def test_a_row_that_repeats_a_printed_one_has_its_figure_and_why_they_do_not_compare(
@@ -213,7 +214,7 @@ def test_several_streams_are_shown_with_their_views(folder, record, make_part):
 def test_an_unknown_dataset_has_no_leaderboard_and_the_nearest_is_suggested(
     folder, record, make_part
 ):
-    leaderboard.write(folder, record, [make_part(0)])
+    write(folder, record, [make_part(0)])
 
     with pytest.raises(FerError, match="did you mean 'synthetic'"):
         search.read_leaderboard("synthetik", record.leaderboards)

@@ -1,8 +1,12 @@
+import heapq
 import io
 
+import numpy as np
+import pytest
 from rich.console import Console
 
 from search.cluster.progress import Progress
+from search.cluster.remaining import LEAST, predict
 
 
 def screen(progress):
@@ -32,3 +36,52 @@ def test_where_there_is_no_terminal_about_ten_lines_tell_of_it():
     lines = console.file.getvalue().splitlines()
     assert lines[-1] == "prepared 51 of 51 shards"
     assert 8 <= len(lines) <= 12
+
+
+def test_a_stopped_trial_says_how_far_it_came_and_what_the_store_saved(make_part):
+    console = Console(file=io.StringIO(), width=300)
+    progress = Progress(console=console)
+    progress.begin(5, [])
+    work = {"stages_made": 2, "stages_read": 3, "stages_held": 4, "seconds_saved": 12.3}
+
+    progress.finished(make_part(0, work=work))
+    progress.finished(
+        make_part(1, state="pruned", uars=(0.2,), reached="0.25 of fold 1", work=work)
+    )
+
+    said = console.file.getvalue().splitlines()[-1]
+    assert "pruned at 0.25 of fold 1: val_uar 0.200" in said
+    assert "[2/5, best 0.600, stages 4 made, 6 read, 8 held, 25 s saved]" in said
+
+
+def test_the_time_to_the_end_is_said_once_enough_trials_tell_of_it(make_part):
+    console = Console(file=io.StringIO(), width=300)
+    progress = Progress(console=console)
+    progress.begin(10, [make_part(number, seconds=10.0) for number in range(LEAST - 1)])
+    progress.workers = 2
+
+    progress.finished(make_part(LEAST - 1, seconds=10.0))
+
+    assert f"{40} s left (P90 40 s)" in console.file.getvalue()
+
+
+def test_nothing_is_predicted_from_two_trials_or_for_none():
+    assert predict([1.0] * (LEAST - 1), 5, 1) is None
+    assert predict([1.0] * LEAST, 0, 1) is None
+
+
+@pytest.mark.parametrize(("seen", "left", "workers"), [(4, 20, 2), (12, 4, 2), (30, 100, 8)])
+def test_nine_of_ten_studies_end_within_the_p90(seen, left, workers):
+    generator = np.random.default_rng(1)
+    held, ratios = 0, []
+
+    for _ in range(400):
+        said = predict(generator.gamma(4, size=seen), left, workers)
+        free = [0.0] * workers
+        for seconds in generator.gamma(4, size=left):
+            heapq.heapreplace(free, free[0] + seconds)
+        held += max(free) <= said.p90
+        ratios.append(max(free) / said.seconds)
+
+    assert 0.8 <= held / 400 <= 0.96
+    assert 0.9 <= np.median(ratios) <= 1.1

@@ -11,8 +11,8 @@ from fer_core.config import ClipConfig, Config, OptimizerConfig, StreamConfig
 from fer_core.errors import FerError
 from fer_core.trial import cross_validate
 from search import data, replay
+from search.cluster.account import Account
 from search.cluster.progress import Progress
-from search.cluster.worker import TrialRun
 from search.settings import resolve
 from search.study import folder as folders
 from search.study.folder import Folder
@@ -52,12 +52,8 @@ def finished(rendered, tmp_path_factory):
     experiment = data.prepare(settings, Progress(verbosity=0), None)
     folder = folders.create(settings.studies, space=settings.space, dataset="synthetic")
     folder.write_record(record_of(folder, settings, experiment))
-    results = cross_validate(CONFIG, experiment)
-    run = TrialRun(
-        folder, 0, CONFIG.to_json(), results=results, folds=len(experiment.protocol.folds)
-    )
-    while not run.next_fold()[1]:
-        pass
+    results = list(cross_validate(CONFIG, experiment))
+    Account(folder, 0, CONFIG.to_json()).at_rung(results, None, reached=None, last=True)
     return folder
 
 
@@ -79,6 +75,7 @@ def record_of(folder, settings, experiment):
         clip=None,
         max_missing=0.05,
         smoke=True,
+        pruning=True,
         protocol_name="sealed",
         protocol=experiment.protocol.to_json(),
         protocol_id=experiment.protocol.protocol_id,

@@ -4,13 +4,27 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from fer_core.packs import rungs
 from search import space as spaces
-from search.study.journal import RETRIES
-from search.study.searcher import StudySearcher
+from search.study.disk import FullDiskError
+from search.study.folder import Folder
+from search.study.journal import RETRIES, Journal, file_storage
+from search.study.searcher import BLIND, StudySearcher
 
 NEVER_VALID = """
     def space(trial):
         raise ValueError(f"no config for {trial.suggest_int('x', 0, 9)}")
+    """
+TWO_KINDS = """
+    from fer_core.config import Config, GeometryConfig, OptimizerConfig
+
+
+    def space(trial):
+        hidden = trial.suggest_categorical("hidden", [8, 16])
+        lr = trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+        return Config(
+            streams=(GeometryConfig(hidden=hidden),), optimizer=OptimizerConfig(lr=lr)
+        )
     """
 
 
@@ -21,25 +35,58 @@ def finished():
 
 @pytest.fixture
 def make_searcher(journal, space, finished):
-    def make(trials=2, deadline=None, space=space):
+    def make(trials=2, deadline=None, space=space, journal=journal, most=1, workers=1):
         return StudySearcher(
-            journal, space, trials=trials, deadline=deadline, on_finish=finished.append
+            journal,
+            space,
+            trials=trials,
+            deadline=deadline,
+            on_finish=finished.append,
+            most_members=lambda config: most,
+            workers=workers,
         )
 
     return make
 
 
-def complete(searcher, journal, make_part, trial_id, number, **values):
-    journal.folder.write_part(make_part(number, **values))
+@pytest.fixture
+def raced(journal):
+    return Journal(journal.folder, file_storage(journal.folder), seed=0, rungs=rungs(2, raced=True))
+
+
+@pytest.fixture
+def light(write_space):
+    """A space whose draws all train in one shape."""
+    return spaces.load(write_space(TWO_KINDS.replace("[8, 16]", "[8]")))
+
+
+@pytest.fixture
+def two_kinds(write_space):
+    """A space whose draws train in two shapes."""
+    return spaces.load(write_space(TWO_KINDS))
+
+
+def numbers(pack):
+    return [member["number"] for member in pack["members"]]
+
+
+def only(pack):
+    (member,) = pack["members"]
+    return member["number"]
+
+
+def complete(searcher, journal, make_part, trial_id, *members, **values):
+    for number in members:
+        journal.folder.write_part(make_part(number, **values))
     searcher.on_trial_complete(trial_id)
 
 
 def test_it_waits_while_trials_run_and_ends_when_they_are_done(make_searcher, journal, make_part):
     searcher = make_searcher(trials=2)
-    numbers = {name: searcher.suggest(name)["number"] for name in ("a", "b")}
+    begun = {name: only(searcher.suggest(name)) for name in ("a", "b")}
 
     assert searcher.suggest("c") is None
-    for name, number in numbers.items():
+    for name, number in begun.items():
         complete(searcher, journal, make_part, name, number)
     assert searcher.suggest("c") == Searcher.FINISHED
     assert len(journal.finished()) == 2
@@ -62,10 +109,10 @@ def test_a_trial_that_lost_its_worker_is_repeated(make_searcher, journal, make_p
 
     searcher.on_trial_complete("a", error=True)
     repeat = searcher.suggest("b")
-    complete(searcher, journal, make_part, "b", repeat["number"])
+    complete(searcher, journal, make_part, "b", only(repeat))
 
-    assert repeat["config_json"] == lost["config_json"]
-    assert [part.number for part in finished] == [repeat["number"]]
+    assert repeat["members"][0]["config_json"] == lost["members"][0]["config_json"]
+    assert [part.number for part in finished] == numbers(repeat)
     assert searcher.suggest("c") == Searcher.FINISHED
 
 
@@ -73,36 +120,137 @@ def test_a_trial_that_always_loses_its_worker_fails(make_searcher, finished):
     searcher = make_searcher(trials=1)
 
     for name in map(str, range(RETRIES + 1)):
-        assert searcher.suggest(name)["config_json"]
+        assert searcher.suggest(name)["members"]
         searcher.on_trial_complete(name, error=True)
 
     assert [part.state for part in finished] == ["failed"]
     assert searcher.suggest("z") == Searcher.FINISHED
 
 
-def test_a_trial_below_the_median_is_pruned_with_the_folds_it_finished(
-    make_searcher, journal, make_part, finished
+def test_a_pack_has_the_members_it_should_while_draws_are_blind(make_searcher, journal, light):
+    searcher = make_searcher(space=light, trials=40, most=16)
+
+    first, second = searcher.suggest("a"), searcher.suggest("b")
+
+    assert numbers(first) == list(range(BLIND))
+    assert numbers(second) == [BLIND]  # nothing is known yet that more could be drawn by
+
+
+def test_later_packs_grow_with_what_is_known(make_searcher, journal, make_part, light):
+    searcher, sizes = make_searcher(space=light, trials=60, most=16), []
+    while (pack := searcher.suggest("a")) != Searcher.FINISHED:
+        complete(searcher, journal, make_part, "a", *numbers(pack))
+        sizes.append(len(numbers(pack)))
+
+    assert sum(sizes) == 60
+    assert sizes[:4] == [10, 2, 3, 3]
+    assert max(sizes) <= 15
+
+
+def test_heavy_configs_are_never_drawn_ahead(make_searcher, journal):
+    searcher = make_searcher(trials=40)
+
+    searcher.suggest("a")
+
+    assert journal.drawn == 1
+
+
+def test_several_workers_share_a_short_study(make_searcher, light):
+    searcher = make_searcher(space=light, trials=8, most=16, workers=2)
+
+    assert len(numbers(searcher.suggest("a"))) == 2
+
+
+def test_members_of_one_pack_have_one_shape(make_searcher, journal, two_kinds):
+    searcher = make_searcher(trials=10, most=4, space=two_kinds)
+
+    first, second = searcher.suggest("a"), searcher.suggest("b")
+
+    for pack in (first, second):
+        drawn = {'"hidden":8' in member["config_json"] for member in pack["members"]}
+        assert len(drawn) == 1
+    assert not set(numbers(first)) & set(numbers(second))
+
+
+def test_two_runs_draw_and_pack_alike(make_searcher, two_kinds, make_part, tmp_path):
+    def packed(name):
+        folder = Folder(tmp_path / name)
+        folder.path.mkdir()
+        journal = Journal(folder, file_storage(folder), seed=0)
+        searcher, seen = make_searcher(trials=30, most=4, space=two_kinds, journal=journal), []
+        while (pack := searcher.suggest("a")) != Searcher.FINISHED:
+            seen.append(pack)
+            complete(searcher, journal, make_part, "a", *numbers(pack))
+        return seen
+
+    assert packed("one") == packed("two")
+
+
+def rung(make_part, *scores, passed=1):
+    return [
+        make_part(number, state="pruned", uars=(score,), rung_uars=(score,) * passed)
+        for number, score in scores
+    ]
+
+
+def test_the_worse_half_of_a_pack_leaves_it_and_the_rest_goes_on(
+    make_searcher, raced, make_part, finished, light
 ):
-    searcher = make_searcher(trials=7)
-    for name in "abcde":
-        complete(searcher, journal, make_part, name, searcher.suggest(name)["number"])
-    good, bad = searcher.suggest("good")["number"], searcher.suggest("bad")["number"]
+    searcher = make_searcher(space=light, trials=4, most=4, journal=raced)
+    searcher.suggest("a")
 
-    assert not searcher.prune("good", make_part(good, state="pruned", uars=(0.9,)))
-    assert searcher.prune("bad", make_part(bad, state="pruned", uars=(0.1,)))
-    searcher.on_trial_complete("bad")
+    leaving = searcher.on_rung("a", rung(make_part, (0, 0.5), (1, 0.1), (2, 0.6), (3, 0.2)))
 
-    assert finished[-1].state == "pruned"
-    assert finished[-1].fold_uars == (0.1,)
-    told = journal._study.trials[bad]
+    assert leaving == [1, 3]
+    assert [(part.number, part.state) for part in finished] == [(1, "pruned"), (3, "pruned")]
+    told = raced._study.trials[1]
     assert (told.state, told.value) == (TrialState.PRUNED, 0.1)
+    complete(searcher, raced, make_part, "a", 0, 2, rung_uars=(0.5,))
+    assert raced.finished_numbers() == [0, 1, 2, 3]
+    assert searcher.suggest("b") == Searcher.FINISHED
+
+
+def test_a_pack_whose_members_have_all_left_is_stopped(make_searcher, raced, make_part, light):
+    searcher = make_searcher(space=light, trials=5, most=4, journal=raced)
+    searcher.suggest("a")
+    searcher.on_rung("a", rung(make_part, (0, 0.5), (1, 0.5), (2, 0.5), (3, 0.5)))
+    complete(searcher, raced, make_part, "a", 0, 1, 2, 3, rung_uars=(0.5,))
+    searcher.suggest("b")
+
+    assert searcher.on_rung("b", rung(make_part, (4, 0.1))) is None
+
+
+def test_a_member_that_failed_is_told_while_its_pack_goes_on(
+    make_searcher, raced, make_part, finished, light
+):
+    searcher = make_searcher(space=light, trials=2, most=2, journal=raced)
+    searcher.suggest("a")
+    raced.folder.write_part(failed := make_part(0, state="failed"))
+
+    leaving = searcher.on_rung("a", [failed, *rung(make_part, (1, 0.5))])
+
+    assert (leaving, finished) == ([], [failed])
+    assert raced._study.trials[0].state == TrialState.FAIL
+
+
+def test_a_full_disk_stops_the_study_and_fails_no_trial(make_searcher, journal, finished):
+    searcher = make_searcher(trials=3)
+    searcher.suggest("a")
+
+    searcher.on_trial_complete("a", {"full_disk": "the disk is full: store/x.npy"})
+
+    assert isinstance(searcher.error, FullDiskError)
+    assert searcher.suggest("b") == Searcher.FINISHED
+    assert finished == []
+    journal.reconcile()
+    assert journal._study.trials[-1].state == TrialState.WAITING
 
 
 def test_no_trial_starts_after_the_deadline_and_those_that_run_are_told(
     make_searcher, journal, make_part
 ):
     searcher = make_searcher(trials=9, deadline=time.monotonic() + 0.2)
-    number = searcher.suggest("a")["number"]
+    number = only(searcher.suggest("a"))
     time.sleep(0.2)
 
     assert searcher.suggest("b") is None
@@ -126,7 +274,7 @@ def test_an_error_while_a_trial_is_told_stops_the_search(make_searcher, journal,
     searcher = make_searcher(trials=3)
     searcher._on_finish = refuse
 
-    complete(searcher, journal, make_part, "a", searcher.suggest("a")["number"])
+    complete(searcher, journal, make_part, "a", only(searcher.suggest("a")))
 
     assert isinstance(searcher.error, OSError)
     assert searcher.suggest("b") == Searcher.FINISHED

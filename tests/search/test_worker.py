@@ -1,10 +1,50 @@
+import errno
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
+from fer_core import packs
 from fer_core.errors import DataError
 from fer_core.stages import Work
 from fer_core.trial import FoldResult
-from search.cluster.worker import TrialRun
+from search.cluster.worker import PackRun, finish_alone
+
+RUNGS = packs.rungs(2, raced=True)
+
+
+@dataclass
+class Standing:
+    member: int
+    results: tuple
+    error: Exception | None = None
+
+
+class Race:
+    """Members that all come to each rung, but for those that were sent out."""
+
+    def __init__(self, members, rungs, fold=None, broken=None):
+        self.sent, self.closed = [], False
+        self._members, self._rungs = members, rungs
+        self._fold, self._broken = fold or (lambda member, fold: result(fold)), broken or {}
+
+    def run(self):
+        members = list(range(self._members))
+        try:
+            for place, rung in enumerate(self._rungs):
+                standings = [self._standing(member, rung, place) for member in members]
+                gone = yield standings
+                self.sent.append(set(gone or ()))
+                members = [
+                    s.member for s in standings if s.error is None and s.member not in self.sent[-1]
+                ]
+        finally:
+            self.closed = True
+
+    def _standing(self, member, rung, place):
+        error = self._broken.get((member, place))
+        folds = tuple(self._fold(member, fold) for fold in rung.folds)
+        return Standing(member, folds[:1] if error else folds, error)
 
 
 def result(fold, uar=0.5, loss=1.0):
@@ -28,29 +68,62 @@ def result(fold, uar=0.5, loss=1.0):
     )
 
 
-def begin(folder, results, folds=2):
-    return TrialRun(folder, 7, "{}", results=iter(results), folds=folds)
+def begin(folder, race, numbers=(7, 8, 9)):
+    return PackRun(folder, dict.fromkeys(numbers, "{}"), race.run(), RUNGS)
 
 
-def failing(error):
-    yield result(0)
-    raise error
+def run_all(pack):
+    found, done = [], False
+    while not done:
+        parts, done = pack.next_rung(())
+        found.append(parts)
+    return found
 
 
-def test_the_last_fold_writes_the_part_and_the_predictions(folder):
-    run = begin(folder, [result(0, uar=0.4), result(1, uar=0.6)])
+def test_the_last_rung_writes_each_members_part_and_predictions(folder):
+    race = Race(3, RUNGS, fold=lambda member, fold: result(fold, uar=0.1 * (member + fold)))
 
-    first, ended = run.next_fold()
-    assert (first.state, ended, folder.part(7)) == ("pruned", False, None)
-    last, ended = run.next_fold()
+    *earlier, last = run_all(begin(folder, race))
 
-    assert ended
-    assert folder.part(7) == last
-    assert (last.state, last.fold_uars, last.train_seconds) == ("complete", (0.4, 0.6), 4.0)
-    assert last.work["stages_read"] == 1
-    arrays = np.load(folder.predictions(7))
+    assert {part.state for parts in earlier for part in parts} == {"pruned"}
+    assert [folder.part(number) for number in (7, 8, 9)] == last
+    assert [part.number for part in last] == [7, 8, 9]
+    part = last[2]
+    assert (part.state, len(part.fold_uars), part.train_seconds) == ("complete", 2, 4.0)
+    assert part.rung_uars == pytest.approx((0.2, 0.2, 0.2, 0.25))
+    assert part.work["stages_read"] == 1
+    arrays = np.load(folder.predictions(9))
     assert arrays["fold1.frame_probabilities"].shape == (2, 3, 2)
     assert list(arrays["fold0.clips"]) == ["a", "b"]
+    assert race.closed
+
+
+def test_members_that_leave_are_sent_out_of_the_race_and_write_nothing(folder):
+    race = Race(3, RUNGS)
+    pack = begin(folder, race)
+
+    pack.next_rung(())
+    parts, _ = pack.next_rung([8])
+
+    assert [part.number for part in parts] == [7, 9]
+    assert race.sent == [{1}]
+    assert folder.part(8) is None
+
+
+def test_an_unfinished_member_says_how_far_it_came(folder):
+    pack = begin(folder, Race(1, RUNGS), numbers=(7,))
+
+    (part,), done = pack.next_rung(())
+
+    assert not done
+    assert (part.state, part.reached) == ("pruned", str(RUNGS[0]))
+    assert folder.part(7) is None
+
+
+def test_members_share_the_time_of_their_pack(folder):
+    *_, (first, second) = run_all(begin(folder, Race(2, RUNGS), numbers=(7, 8)))
+
+    assert first.seconds == second.seconds > 0
 
 
 @pytest.mark.parametrize(
@@ -60,25 +133,91 @@ def test_the_last_fold_writes_the_part_and_the_predictions(folder):
         (DataError("clip a is truncated."), "clip a is truncated."),
     ],
 )
-def test_an_error_in_a_fold_fails_the_trial_and_is_kept_with_its_traceback(folder, error, said):
-    run = begin(folder, failing(error))
+def test_a_members_error_fails_it_alone_and_is_kept_with_its_traceback(folder, error, said):
+    pack = begin(folder, Race(2, RUNGS, broken={(0, 1): error}), numbers=(7, 8))
 
-    run.next_fold()
-    part, ended = run.next_fold()
+    pack.next_rung(())
+    (failed, other), done = pack.next_rung(())
+    run_all(pack)
 
-    assert ended
-    assert (part.state, part.error, part.val_uar) == ("failed", said, None)
-    assert part.train_seconds == 2.0
-    assert folder.part(7) == part
-    assert "Traceback" in folder.failure(7).read_text()
+    assert (failed.state, failed.error, failed.val_uar) == ("failed", said, None)
+    assert failed.train_seconds == 2.0
+    assert folder.part(7) == failed
+    assert "Traceback" in folder.failure(7).read_text() or "Error" in folder.failure(7).read_text()
+    assert not done
+    assert (other.state, folder.part(8).state) == ("pruned", "complete")
 
 
 @pytest.mark.parametrize("values", [{"uar": float("nan")}, {"loss": float("inf")}])
-def test_a_score_or_loss_that_is_not_finite_fails_the_trial(folder, values):
-    run = begin(folder, [result(0, **values)])
+def test_a_score_or_loss_that_is_not_finite_fails_its_member_and_sends_it_out(folder, values):
+    race = Race(2, RUNGS, fold=lambda m, fold: result(fold, **values) if m else result(fold))
+    pack = begin(folder, race, numbers=(7, 8))
 
-    part, ended = run.next_fold()
+    (_, failed), _ = pack.next_rung(())
+    parts, _ = pack.next_rung(())
 
-    assert ended
-    assert (part.state, part.fold_uars) == ("failed", ())
-    assert "not finite" in part.error
+    assert (failed.state, failed.fold_uars) == ("failed", ())
+    assert "not finite" in failed.error
+    assert race.sent == [{1}]
+    assert [part.number for part in parts] == [7]
+
+
+def test_an_error_of_the_race_fails_all_members(folder):
+    def broken():
+        raise RuntimeError("no such kernel")
+        yield
+
+    pack = PackRun(folder, {7: "{}", 8: "{}"}, broken(), RUNGS)
+
+    parts, done = pack.next_rung(())
+
+    assert done
+    assert [part.state for part in parts] == ["failed", "failed"]
+
+
+def test_a_full_disk_fails_nobody(folder):
+    full = OSError(errno.ENOSPC, "no space left on device", "store/x.npy")
+    wrapped = DataError("the stage cannot be made.")
+    wrapped.__cause__ = full
+    pack = begin(folder, Race(2, RUNGS, broken={(0, 0): wrapped}), numbers=(7, 8))
+
+    with pytest.raises(DataError):
+        pack.next_rung(())
+
+    assert folder.part(7) is folder.part(8) is None
+
+
+def test_a_member_that_was_stopped_does_not_write_over_its_part(folder, make_part):
+    folder.write_part(stopped := make_part(7, state="pruned"))
+
+    run_all(begin(folder, Race(1, RUNGS), numbers=(7,)))
+
+    assert folder.part(7) == stopped
+
+
+def test_a_pack_that_is_closed_leaves_nothing_running(folder):
+    race = Race(2, RUNGS)
+    pack = begin(folder, race, numbers=(7, 8))
+    pack.next_rung(())
+
+    pack.close()
+
+    assert race.closed
+
+
+def test_what_is_no_pack_runs_alone_through_its_folds(folder):
+    part = finish_alone(folder, -1, iter([result(0, uar=0.4), result(1, uar=0.6)]))
+
+    assert (part.state, part.fold_uars, part.rung_uars) == ("complete", (0.4, 0.6), ())
+    assert folder.part(-1) == part
+
+
+def test_what_runs_alone_may_fail(folder):
+    def failing():
+        yield result(0)
+        raise RuntimeError("out of memory")
+
+    part = finish_alone(folder, -1, failing())
+
+    assert (part.state, part.error) == ("failed", "RuntimeError: out of memory")
+    assert folder.part(-1) == part

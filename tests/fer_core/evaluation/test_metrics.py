@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from fer_core.errors import ConfigError
 from fer_core.evaluation.metrics import score
@@ -27,6 +28,19 @@ def test_macro_f1_agrees_with_a_case_worked_by_hand():
     metrics = score(np.array([0, 0, 1, 1]), one_hot([0, 1, 1, 1]))
 
     assert metrics.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 2)
+
+
+@given(st.integers(0, 999), st.integers(2, 5), st.integers(1, 30))
+def test_the_metrics_are_scikit_learns(seed, classes, clips):
+    rng = np.random.default_rng(seed)
+    labels, predicted = rng.integers(0, classes, (2, clips))
+    options = {"labels": np.unique(labels), "average": "macro", "zero_division": 0.0}
+
+    metrics = score(labels, one_hot(predicted, classes))
+
+    assert metrics.uar == pytest.approx(recall_score(labels, predicted, **options))
+    assert metrics.war == pytest.approx(accuracy_score(labels, predicted))
+    assert metrics.macro_f1 == pytest.approx(f1_score(labels, predicted, **options))
 
 
 def test_a_class_that_does_not_occur_counts_for_nothing():

@@ -45,7 +45,7 @@ def test_every_optimizer_learns_what_can_be_learned(name, schedule):
     model = network()
     chosen = config(name, schedule=schedule, label_smoothing=0.1, class_weights=True)
 
-    losses = list(loop.fit(model, batches, LABELS, ROWS, chosen, seed=0))
+    losses = list(loop.fit(model, batches, LABELS, ROWS, chosen, order=0))
 
     assert losses[-1] < losses[0]
     assert accuracy(model) > 0.9
@@ -54,9 +54,9 @@ def test_every_optimizer_learns_what_can_be_learned(name, schedule):
 def test_a_seed_repeats_training_to_the_last_bit():
     first, again = network(), network()
 
-    losses = list(loop.fit(first, batches, LABELS, ROWS, config(), seed=3))
+    losses = list(loop.fit(first, batches, LABELS, ROWS, config(), order=3))
 
-    assert losses == list(loop.fit(again, batches, LABELS, ROWS, config(), seed=3))
+    assert losses == list(loop.fit(again, batches, LABELS, ROWS, config(), order=3))
     assert torch.equal(weights(first), weights(again))
 
 
@@ -65,21 +65,21 @@ def test_clips_that_do_not_train_change_nothing():
     altered[30:] = 1 - altered[30:]
     first, again = network(), network()
 
-    list(loop.fit(first, batches, LABELS, train, config(class_weights=True), seed=0))
-    list(loop.fit(again, batches, altered, train, config(class_weights=True), seed=0))
+    list(loop.fit(first, batches, LABELS, train, config(class_weights=True), order=0))
+    list(loop.fit(again, batches, altered, train, config(class_weights=True), order=0))
 
     assert torch.equal(weights(first), weights(again))
 
 
 def test_whoever_loops_over_training_may_stop_it():
-    epochs = loop.fit(network(), batches, LABELS, ROWS, config(epochs=1_000_000), seed=0)
+    epochs = loop.fit(network(), batches, LABELS, ROWS, config(epochs=1_000_000), order=0)
 
     assert len([next(epochs) for _ in range(2)]) == 2
 
 
 def test_a_loss_that_is_no_number_ends_training_with_advice():
     with pytest.raises(loop.DivergedError, match="lower optimizer"):
-        list(loop.fit(network(), batches, LABELS, ROWS, config("sgd", lr=1e30), seed=0))
+        list(loop.fit(network(), batches, LABELS, ROWS, config("sgd", lr=1e30), order=0))
 
 
 def test_probabilities_of_clips_seen_whole_have_one_frame():
@@ -93,7 +93,7 @@ def test_patience_ends_training_and_keeps_what_did_best_on_the_clips_held_back()
     noise = RNG.permutation(LABELS)  # what is learned of it does not carry over
     model = network()
     chosen = config(lr=0.5, epochs=200, patience=3)
-    fit = loop.fit(model, batches, noise, ROWS[:30], chosen, seed=0, held=ROWS[30:])
+    fit = loop.fit(model, batches, noise, ROWS[:30], chosen, order=0, held=ROWS[30:])
 
     def held_loss():
         scores = torch.from_numpy(loop.predict(model, batches, ROWS[30:], batch_clips=16))
@@ -158,7 +158,7 @@ def test_no_batch_is_of_one_clip(clips, batch_clips):
         return batches(rows, generator)
 
     chosen = OptimizerConfig(epochs=1, batch_clips=batch_clips)
-    list(loop.fit(network(), counted, LABELS, ROWS[:clips], chosen, seed=0))
+    list(loop.fit(network(), counted, LABELS, ROWS[:clips], chosen, order=0))
 
     assert min(sizes) >= 2
     assert sum(sizes) == clips

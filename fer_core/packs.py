@@ -1,0 +1,115 @@
+"""Which configs may train together, and how far they go before the worst of them leave. No torch.
+
+A pack is one or more configs whose trainable parts have one shape, so that they train as one
+stacked network (`fer_core.models.stacked`), whatever their rates, decays and dropouts.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from fer_core.choices import GeometryConfig, Stream, StreamConfig
+from fer_core.config import Config
+from fer_core.experiment import Experiment
+
+MOST_MEMBERS = 16
+PACK_SECONDS = 0.6  # a pack should be worth the driver's 0.02 to 0.04 s of handling it
+LIGHT_SECONDS = 0.1  # configs that take longer gain nothing by waiting for others
+# A rough price of a step on one CPU thread, the same on every machine, so that two runs of a
+# study draw alike: `benchmarks/search.py --rows 8` measures what it stands for.
+_STEP_SECONDS, _PARAMETER_SECONDS = 2e-4, 4e-9
+_POOLED, _WHOLE = 512, 25_088  # features of a map, pooled or not; of VGG-16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """How far members have trained when they are compared."""
+
+    folds: tuple[int, ...]  # every fold that has begun
+    epochs: float  # share of its epochs that the last of them has behind it
+
+    def __str__(self) -> str:
+        """Say it as progress does, which counts folds from 1: "1/4 of fold 1", "2 folds"."""
+        folds = len(self.folds)
+        if self.epochs == 1:
+            return f"{folds} fold{'s' if folds > 1 else ''}"
+        return f"{Fraction(self.epochs)} of fold {folds}"
+
+
+def rungs(folds: int, *, raced: bool) -> tuple[Rung, ...]:
+    """Give the rungs of a trial: each costs about twice the last, until all folds are trained."""
+    every = tuple(range(folds))
+    if not raced:
+        return (Rung(folds=every, epochs=1.0),)
+    shares = (0.25, 0.5, 1.0)
+    first = [Rung(folds=every[:1], epochs=share) for share in shares]
+    more = [Rung(folds=every[:count], epochs=1.0) for count in sorted({2, folds}) if count <= folds]
+    return (*first, *(rung for rung in more if len(rung.folds) > 1))
+
+
+def stackable(config: Config) -> bool:
+    """Whether the trainable part is one that stacks: on stored features, without early stopping."""
+    cell = config.recurrent
+    stored = all(stream.frozen and not config.is_live(stream) for stream in config.images)
+    plain = cell is None or (cell.cell != "convlstm" and (cell.layers == 1 or not cell.dropout))
+    return stored and plain and config.optimizer.patience is None
+
+
+def pack_key(config: Config) -> str:
+    """Name the shape of what is trained; configs of one key may train as one pack."""
+    if not stackable(config):
+        return f"alone:{config.to_json()}"
+    alike = replace(
+        config,
+        streams=tuple(map(_shape, config.streams)),
+        head=replace(config.head, dropout=0.0),
+        optimizer=replace(
+            config.optimizer, lr=1.0, weight_decay=0.0, label_smoothing=0.0, class_weights=False
+        ),
+        stands_for=None,
+    )
+    return alike.to_json()
+
+
+def stage_key(config: Config) -> str:
+    """Name what a config reads from the store."""
+    alike = replace(config, head=replace(config.head, dropout=0.0)).to_json()
+    values = json.loads(alike)
+    return json.dumps({name: values[name] for name in ("streams", "clip")}, sort_keys=True)
+
+
+def most_members(config: Config, experiment: Experiment) -> int:
+    """Say how many configs like this one a pack should have, by what one takes to train."""
+    if not stackable(config):
+        return 1
+    seconds = _seconds(config, experiment)
+    return 1 if seconds > LIGHT_SECONDS else min(MOST_MEMBERS, int(PACK_SECONDS / seconds))
+
+
+def _seconds(config: Config, experiment: Experiment) -> float:
+    """Price the training of one fold."""
+    optimizer, window = config.optimizer, experiment.clip or config.clip
+    development = set(experiment.protocol.development)
+    clips = sum(clip.subject in development for clip in experiment.manifest.clips)
+    steps = optimizer.epochs * (clips / optimizer.batch_clips + 1)
+    dim = sum(_dim(stream) for stream in config.streams)
+    width = config.head.fc_width if config.head.fc_layers else 10
+    parameters = dim * width + max(0, config.head.fc_layers - 1) * width**2
+    price = _STEP_SECONDS
+    if cell := config.recurrent:
+        parameters += 4 * cell.layers * cell.hidden * (dim + cell.hidden)
+        price *= 1 + window.frames / 2
+    return steps * (price + parameters * _PARAMETER_SECONDS)
+
+
+def _dim(stream: Stream) -> int:
+    if isinstance(stream, GeometryConfig):
+        return stream.hidden or 136
+    return stream.pca_dim or (_WHOLE if stream.pooling == "none" else _POOLED)
+
+
+def _shape(stream: Stream) -> Stream:
+    if isinstance(stream, GeometryConfig):
+        return replace(stream, dropout=0.0)
+    assert isinstance(stream, StreamConfig)
+    return stream if stream.pooling == "none" else replace(stream, pooling="avg")

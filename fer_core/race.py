@@ -1,0 +1,242 @@
+"""Trials that race: packs of configs train together, fold by fold, and may leave at each rung.
+
+Without Ray. Whoever loops over `run` says who leaves; configs whose trainable parts have one shape
+train as one stack, and so do the folds of a config.
+"""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TypeVar
+
+import torch
+
+from fer_core.bench import Begun, Bench, FoldResult, opened
+from fer_core.config import Config
+from fer_core.experiment import Experiment
+from fer_core.packs import Rung, pack_key, rungs, stackable
+from fer_core.store import Array, Store
+from fer_core.training.fits import Alone, Group
+from fer_core.training.loop import DivergedError, batch_count
+from fer_core.training.rates import LARGE
+from fer_core.training.stack import Stack
+from fer_core.training.widths import Widths
+
+T = TypeVar("T")
+STACKED = 16_000_000  # parameters of a stack: with gradients and moments a third of a GB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How a member of a pack stands at a rung."""
+
+    member: int  # its place among the configs
+    results: tuple[FoldResult, ...]  # of each fold that it has begun, in order
+    error: Exception | None = None  # why it has left
+
+
+def run(
+    configs: Sequence[Config], experiment: Experiment, *, raced: bool
+) -> Generator[list[Standing], Collection[int], None]:
+    """Train configs as far as each rung, and yield how those stand that are still in.
+
+    Sent are the places of those that leave. A config that fails leaves with its error, and the
+    others go on. Not raced, there is one rung: all folds.
+    """
+    members = [_Member(place, config) for place, config in enumerate(configs)]
+    for member in members:
+        member.open(experiment)
+    trainings: list[_Training] = []
+    for rung in rungs(len(experiment.protocol.folds), raced=raced):
+        trainings = _advanced(members, trainings, rung)
+        leaving = set((yield [member.standing() for member in members]) or ())
+        members = [m for m in members if m.error is None and m.place not in leaving]
+        for training in trainings:
+            training.drop(members)
+        if not members:
+            return
+
+
+def train(bench: Bench, begun: Begun) -> None:
+    """Train one fit to its end.
+
+    Raises: DivergedError where its loss is no longer finite.
+    """
+    member = _Member(0, bench.config, bench=bench)
+    _Training([_Run(member, 0, begun)]).advance(1.0)
+    if member.error is not None:
+        raise member.error
+
+
+@dataclass(eq=False)
+class _Member:
+    """A config of the pack."""
+
+    place: int
+    config: Config
+    bench: Bench | None = None
+    splits: list[tuple[Array, Array]] = field(default_factory=list)
+    results: dict[int, FoldResult] = field(default_factory=dict)
+    error: Exception | None = None
+    _begun: set[int] = field(default_factory=set)
+
+    def open(self, experiment: Experiment) -> None:
+        bench = self.tried(lambda: opened(self.config, experiment))
+        if bench is not None:
+            self.bench, self.splits = bench, self.tried(lambda: list(bench.splits())) or []
+
+    def begin(self, fold: int) -> "_Run | None":
+        """Begin a fold, unless it was begun before or the member has failed."""
+        if fold in self._begun or self.error is not None:
+            return None
+        assert self.bench is not None
+        bench, train = self.bench, self.splits[fold][0]
+        self._begun.add(fold)
+        return self.tried(lambda: _Run(self, fold, bench.begin(train, f"fold {fold}")))
+
+    def tried(self, action: Callable[[], T]) -> T | None:
+        """Let an error be this member's: a trial may fail in any way, and the pack goes on."""
+        try:
+            return action()
+        except Exception as error:
+            self.error = error
+            return None
+
+    def standing(self) -> Standing:
+        results = tuple(self.results[fold] for fold in sorted(self.results))
+        return Standing(member=self.place, results=results, error=self.error)
+
+
+@dataclass(eq=False)
+class _Run:
+    """A fold of a member."""
+
+    member: _Member
+    fold: int
+    begun: Begun
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def shape(self) -> Hashable:
+        """What runs have in common that train as one stack."""
+        fit = self.begun.fit
+        shapes = tuple(value.shape for value in fit.network.parameters())
+        batches = batch_count(len(fit.rows), fit.config.batch_clips)
+        return pack_key(self.member.config), batches, shapes
+
+    @property
+    def trained(self) -> int:
+        """How many parameters are trained."""
+        return sum(value.numel() for value in self.begun.fit.network.parameters())
+
+    @property
+    def light(self) -> bool:
+        """Whether stacking can help: what is large is bound by its own bytes."""
+        return stackable(self.member.config) and self.trained <= LARGE
+
+    def score(self) -> None:
+        """Score the fold as far as it is trained."""
+        bench, val = self.member.bench, self.member.splits[self.fold][1]
+        assert bench is not None
+        self.member.results[self.fold] = bench.result(
+            self.fold,
+            val,
+            self.begun.scores(val),
+            losses=tuple(self.losses),
+            train_seconds=self.seconds,
+            params=self.begun.params,
+        )
+
+
+class _Training:
+    """Runs that train together."""
+
+    def __init__(self, runs: Sequence[_Run]) -> None:
+        self._runs = list(runs)
+        fits = [each.begun.fit for each in runs]
+        config, bench = runs[0].member.config, runs[0].member.bench
+        assert bench is not None
+        widths = _widths(bench.setting.store, bench.device)
+        self._group: Group = Stack(fits, widths) if stackable(config) else Alone(fits[0])
+        self._epochs, self._done = config.optimizer.epochs, 0
+
+    @property
+    def unfinished(self) -> bool:
+        return bool(self._runs) and self._done < self._epochs
+
+    def advance(self, share: float) -> None:
+        """Train up to this share of the epochs, and score what is still in."""
+        started = time.perf_counter()
+        try:
+            while self.unfinished and self._done < math.ceil(self._epochs * share):
+                self._epoch()
+            self._group.settle()
+        except Exception as error:  # one of several cannot be told from the others
+            for each in self._runs:
+                each.member.error = error
+        seconds = time.perf_counter() - started
+        for each in self._runs:
+            each.seconds += seconds / len(self._runs)
+
+    def score(self) -> None:
+        """Score the runs that are still in."""
+        for each in self._runs:
+            each.member.tried(each.score)
+
+    def drop(self, staying: Collection[_Member]) -> None:
+        """Let the runs of all other members leave."""
+        places = {i for i, each in enumerate(self._runs) if each.member not in staying}
+        self._group.drop(places)
+        self._runs = [each for i, each in enumerate(self._runs) if i not in places]
+
+    def _epoch(self) -> None:
+        losses = self._group.epoch()
+        self._done = self._done + 1 if losses else self._epochs  # stopped early
+        for each, loss in zip(self._runs, losses, strict=bool(losses)):
+            each.losses.append(loss)
+            if not math.isfinite(loss):
+                each.member.error = DivergedError(
+                    f"the loss is {loss} after epoch {self._done}; lower optimizer.lr."
+                )
+        self.drop([each.member for each in self._runs if each.member.error is None])
+
+
+def _advanced(
+    members: Sequence[_Member], trainings: Iterable[_Training], rung: Rung
+) -> list[_Training]:
+    """Bring all members to a rung; give what is not trained to its end."""
+    unfinished = []
+    for training in _due(members, trainings, rung):
+        training.advance(rung.epochs)
+        training.score()
+        if training.unfinished:
+            unfinished.append(training)
+    return unfinished
+
+
+def _due(
+    members: Sequence[_Member], trainings: Iterable[_Training], rung: Rung
+) -> Iterator[_Training]:
+    """Give what goes on, then what is large, one by one as its memory allows, then stacks."""
+    yield from trainings
+    waiting: dict[Hashable, list[_Run]] = defaultdict(list)
+    for member in members:
+        for fold in rung.folds:
+            run = member.begin(fold)
+            if run is not None and run.light:
+                waiting[run.shape].append(run)
+            elif run is not None:
+                yield _Training([run])
+    for runs in waiting.values():
+        size = max(1, STACKED // runs[0].trained)
+        for start in range(0, len(runs), size):
+            yield _Training(runs[start : start + size])
+
+
+@cache
+def _widths(store: Store, device: torch.device) -> Widths:
+    return Widths(store, device)

@@ -1,0 +1,98 @@
+"""How long a study will take, from a probe of a few seconds: its median, and its P90.
+
+What a trial trains is timed on numbers of its shapes (`fer_core.probe`); what pruning spares, and
+which configs are drawn, is played many times over.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fer_core.config import Config
+from fer_core.errors import ConfigError
+from fer_core.packs import rungs
+
+PROBE_SECONDS = 10.0  # after which no further config is probed
+PLAYED = 500  # studies
+START_SECONDS = 8.0  # of Ray and its workers; engine.md, section 3
+HANDLING_SECONDS = 0.05  # of a trial by the driver; ibid.
+UNPRUNED = 4  # trials that race against nobody: `search.study.pruning`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """The seconds from the start of a study to its board."""
+
+    seconds: float  # as likely less as more
+    seconds_p90: float  # nine times in ten less
+    stage_seconds: float  # of them, of what all trials share, were the store empty
+    probed: int  # distinct configs that were timed
+    workers: int
+
+    def __str__(self) -> str:
+        return (
+            f"about {_said(self.seconds)}, {_said(self.seconds_p90)} at P90, on {self.workers} "
+            f"workers; {_said(self.stage_seconds)} of it for stages if the store holds none"
+        )
+
+
+def outlook(
+    configs: Sequence[Config],
+    fold_seconds: Callable[[Config], float],
+    *,
+    folds: int,
+    raced: bool,
+    stage_seconds: float,
+    workers: int,
+) -> Outlook:
+    """Probe what configs take, as many as the time allows, and play the study.
+
+    `stage_seconds` are one worker's.
+    """
+    timed = _timed(configs, fold_seconds)
+    chance = np.random.default_rng(0)
+    shares = _shares(folds, raced=raced)
+    played = np.zeros(PLAYED)
+    for study in range(PLAYED):
+        costs = chance.choice(timed, len(configs)) if timed else np.zeros(len(configs))
+        reached = chance.geometric(0.5, len(configs)).clip(max=len(shares)) - 1
+        reached[:UNPRUNED] = len(shares) - 1
+        trials = costs * np.array(shares)[reached] + HANDLING_SECONDS
+        played[study] = trials.sum() / workers + trials.max(initial=0.0) * (1 - 1 / workers)
+    median, p90 = np.quantile(played, [0.5, 0.9]) + START_SECONDS + stage_seconds / workers
+    return Outlook(
+        seconds=float(median),
+        seconds_p90=float(p90),
+        stage_seconds=stage_seconds / workers,
+        probed=len(timed),
+        workers=workers,
+    )
+
+
+def _shares(folds: int, *, raced: bool) -> list[float]:
+    """Give what a trial has cost at each rung, in folds."""
+    return [len(rung.folds) - 1 + rung.epochs for rung in rungs(folds, raced=raced)]
+
+
+def _timed(configs: Sequence[Config], fold_seconds: Callable[[Config], float]) -> list[float]:
+    """Time distinct configs, spread over the draws, until the time is up."""
+    distinct = list(dict.fromkeys(configs))
+    order = np.random.default_rng(0).permutation(len(distinct))
+    began = time.monotonic()
+    found: list[float] = []
+    for place in order:
+        if found and time.monotonic() - began > PROBE_SECONDS:
+            break
+        try:
+            found.append(fold_seconds(distinct[place]))
+        except ConfigError:  # this trial will fail at once
+            found.append(0.0)
+    return found
+
+
+def _said(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,68 @@
+import pytest
+
+from fer_core.config import Config, GeometryConfig, OptimizerConfig
+from fer_core.errors import ConfigError
+from search import outlook as outlooks
+from search.outlook import outlook
+
+
+def drawn(count):
+    points = GeometryConfig()
+    return [
+        Config(streams=(points,), optimizer=OptimizerConfig(lr=1e-3 * (1 + i)))
+        for i in range(count)
+    ]
+
+
+def of(configs, fold_seconds, **changes):
+    common = {"folds": 5, "raced": False, "stage_seconds": 0.0, "workers": 1}
+    return outlook(configs, fold_seconds, **common | changes)
+
+
+def test_without_pruning_a_study_takes_what_its_folds_take():
+    foreseen = of(drawn(10), lambda _: 2.0)
+
+    handling = 10 * outlooks.HANDLING_SECONDS + outlooks.START_SECONDS
+    assert foreseen.seconds == pytest.approx(10 * 5 * 2.0 + handling)
+    assert foreseen.seconds_p90 == pytest.approx(foreseen.seconds)
+
+
+def test_pruning_spares_most_of_it():
+    assert (
+        of(drawn(60), lambda _: 2.0, raced=True).seconds
+        < 200
+        < of(drawn(60), lambda _: 2.0).seconds
+    )
+
+
+def test_trials_that_differ_make_the_p90_later_than_the_median():
+    foreseen = of(drawn(20), lambda config: 1000 * config.optimizer.lr)
+
+    assert foreseen.seconds_p90 > 1.05 * foreseen.seconds
+
+
+def test_workers_share_stages_and_trials():
+    one, two = (of(drawn(40), lambda _: 1.0, stage_seconds=60.0, workers=n) for n in (1, 2))
+
+    assert one.seconds - outlooks.START_SECONDS == pytest.approx(
+        2 * (two.seconds - outlooks.START_SECONDS), rel=0.1
+    )
+
+
+def test_a_probe_ends_when_its_time_is_up(monkeypatch):
+    monkeypatch.setattr(outlooks, "PROBE_SECONDS", 0.0)
+
+    assert of(drawn(30), lambda _: 1.0).probed == 1
+
+
+def test_a_config_that_will_fail_costs_nothing():
+    def impossible(_):
+        raise ConfigError("impossible")
+
+    assert of(drawn(3), impossible).seconds < outlooks.START_SECONDS + 1
+
+
+def test_a_year_is_said_in_hours():
+    assert "2.0 h at P90" in str(
+        outlooks.Outlook(seconds=3600, seconds_p90=7200, stage_seconds=30, probed=1, workers=2)
+    )
