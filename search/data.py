@@ -49,13 +49,14 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
     )
 
 
-def check_split(manifest: Manifest, settings: Settings) -> None:
-    """Refuse, before anything starts, data that a new study could not split.
+def checked_split(manifest: Manifest, settings: Settings) -> Protocol:
+    """Split the data as a new study would.
 
-    Raises: DataError, of which ProtocolError is one.
+    Raises: DataError, of which ProtocolError is one, where they cannot be split.
     """
-    task = settings.task or default_task(manifest)
-    protocol.check(_split(manifest, task, settings), manifest)
+    made = _split(manifest, settings.task or default_task(manifest), settings)
+    protocol.check(made, manifest)
+    return made
 
 
 def default_task(manifest: Manifest) -> str:

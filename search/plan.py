@@ -1,16 +1,23 @@
-"""What a run will do and compute, before it starts: no Ray, no torch, nothing rendered."""
+"""What a run will do, compute and take, before it starts: no Ray, and nothing rendered or kept."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
+from typing import TYPE_CHECKING
 
 from fer_core.baselines import BASELINES
-from fer_core.config import ClipConfig, Config, StreamConfig
+from fer_core.config import ClipConfig, Config, PretrainConfig
+from fer_core.labels import AUTHENTICITIES, EMOTIONS, class_names, label
+from fer_core.manifest import Manifest
 from fer_core.protocol import FOLDS
 from search import data, presets
 from search import space as spaces
+from search.outlook import Outlook
 from search.settings import SYNTHETIC, Settings, trials_of, weights_named
 from search.space import Space
+
+if TYPE_CHECKING:  # torch takes seconds, which who only wants a type has not
+    from fer_core.storing import Choice
 
 _CLIPS_PER_SUBJECT = 12  # of the synthetic dataset: 6 emotions, genuine and acted
 
@@ -26,8 +33,12 @@ class Prefix:
     freeze_depth: int = 0
     width: float = 1.0
     crop_pixels: int | None = None
+    blocks: int = 0  # of the backbone
+    pretrain: PretrainConfig | None = None
     trials: int = 0  # that share it
     backbone_images: int = 0  # to compute once, if the store has none
+    stored: bool = True  # or computed again for each batch
+    why: str = ""  # it is stored or not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +54,7 @@ class Plan:
     backbone_images: int
     views: tuple[Prefix, ...]
     features: tuple[Prefix, ...]
+    outlook: Outlook
 
 
 def make(space: Space, settings: Settings) -> Plan:
@@ -53,23 +65,25 @@ def make(space: Space, settings: Settings) -> Plan:
     """
     space = presets.runnable(space, dataset=settings.dataset, weights=settings.weights)
     weights_named(spaces.check(space, seed=settings.seed), settings)
-    trials = trials_of(settings, len(space.points))
+    points = len(space.points)
+    trials = trials_of(settings, points)
     configs = [config for _, config in spaces.draws(space, seed=settings.seed, count=trials)]
-    clips, rendered, fixed = _clips(settings)
-    if fixed:
-        configs = [replace(config, clip=fixed) for config in configs]
+    data_ = _data(settings)
+    if data_.clip:
+        configs = [replace(config, clip=data_.clip) for config in configs]
     views = _views(configs)
-    features = _features(configs, clips)
+    features, foreseen = _foreseen(configs, data_, settings, raced=settings.pruning and not points)
     return Plan(
         trials=len(configs),
         baselines=tuple(BASELINES),
         families=dict(sorted(Counter(config.family for config in configs).items())),
-        clips=clips,
-        rendered=rendered,
-        view_images=sum(clips * prefix.clip.frames for prefix in views),
+        clips=data_.clips,
+        rendered=data_.manifest is not None,
+        view_images=sum(data_.clips * prefix.clip.frames for prefix in views),
         backbone_images=sum(prefix.backbone_images for prefix in features),
         views=views,
         features=features,
+        outlook=foreseen,
     )
 
 
@@ -86,13 +100,15 @@ def text(plan: Plan) -> str:
         *(f"  {prefix.view} {_window(prefix.clip)}" for prefix in plan.views),
         f"backbones {plan.backbone_images:,} images at most, for {len(plan.features)} prefixes",
         *(f"  {_said(prefix)}" for prefix in plan.features),
-        "The store's content is not counted. Nothing was started.",
+        f"time      {plan.outlook}",
+        "Backbone images count no store's content. Nothing was started.",
     ]
     return "\n".join(lines)
 
 
 def _views(configs: Sequence[Config]) -> tuple[Prefix, ...]:
-    return _counted(Counter(Prefix(view=view, clip=clip) for view, clip in _shown(configs)))
+    counts = Counter(Prefix(view=view, clip=clip) for view, clip in _shown(configs))
+    return _ordered([replace(prefix, trials=trials) for prefix, trials in counts.items()])
 
 
 def _shown(configs: Sequence[Config]) -> Iterator[tuple[str, ClipConfig]]:
@@ -101,20 +117,47 @@ def _shown(configs: Sequence[Config]) -> Iterator[tuple[str, ClipConfig]]:
         yield from {(stream.view, config.clip) for stream in config.images}
 
 
-def _features(configs: Sequence[Config], clips: int) -> tuple[Prefix, ...]:
-    """Give the frozen prefixes; pooling, PCA and all that is trained come after them.
+def _foreseen(
+    configs: Sequence[Config], data_: "_Data", settings: Settings, *, raced: bool
+) -> tuple[tuple[Prefix, ...], Outlook]:
+    """Choose what is stored of the frozen prefixes, and predict the study.
 
-    Of augmented images nothing is stored. A backbone that is fitted is another one in each fold.
+    Pooling, PCA and all that is trained come after a prefix. Of augmented images nothing is stored.
     """
-    counts: Counter[Prefix] = Counter()
+    from search import foresight  # imports torch
+
+    sharing = defaultdict(list)
     for config in configs:
         stored = [s for s in config.images if s.freeze_depth and config.augment is None]
-        counts.update({_prefix(stream, config.clip, clips) for stream in stored})
-    return _counted(counts)
+        for stream in {replace(stream, pooling="none", pca_dim=None) for stream in stored}:
+            sharing[stream, config.clip].append(config)
+    machine = foresight.measured(settings.store)
+    chosen = foresight.choices(
+        sharing, machine, clips=data_.clips, folds=data_.folds, store=settings.store
+    )
+    seconds = foresight.feature_seconds(chosen, machine, clips=data_.clips)
+    if data_.manifest is not None:
+        engine = data.landmarks_of(data_.manifest, settings.landmarks)
+        seconds += foresight.face_seconds(data_.manifest, engine, settings.store)
+    foreseen = foresight.study(
+        configs,
+        machine,
+        classes=data_.classes,
+        clips=data_.clips,
+        folds=data_.folds,
+        raced=raced,
+        stage_seconds=seconds,
+    )
+    prefixes = [
+        _prefix(choice, clip, data_, len(sharing[stream, clip]))
+        for (stream, clip), choice in chosen.items()
+    ]
+    return _ordered(prefixes), foreseen
 
 
-def _prefix(stream: StreamConfig, clip: ClipConfig, clips: int) -> Prefix:
-    made = FOLDS if stream.weights == "fitted" else 1
+def _prefix(choice: "Choice", clip: ClipConfig, data_: "_Data", trials: int) -> Prefix:
+    stream = choice.stream
+    made = data_.folds if stream.weights == "fitted" else 1  # another one in each fold
     return Prefix(
         view=stream.view,
         clip=clip,
@@ -123,32 +166,61 @@ def _prefix(stream: StreamConfig, clip: ClipConfig, clips: int) -> Prefix:
         freeze_depth=stream.freeze_depth,
         width=stream.width,
         crop_pixels=stream.crop_pixels,
-        backbone_images=clips * clip.frames * made,
+        blocks=stream.blocks,
+        pretrain=stream.pretrain,
+        trials=trials,
+        backbone_images=data_.clips * clip.frames * made if choice.store else 0,
+        stored=choice.store,
+        why=choice.why,
     )
 
 
-def _counted(counts: Counter[Prefix]) -> tuple[Prefix, ...]:
-    found = [replace(prefix, trials=trials) for prefix, trials in counts.items()]
+def _ordered(found: Sequence[Prefix]) -> tuple[Prefix, ...]:
     return tuple(
         sorted(found, key=lambda p: (str(p.backbone), p.freeze_depth, p.view, astuple(p.clip)))
     )
 
 
-def _clips(settings: Settings) -> tuple[int, bool, ClipConfig | None]:
-    """Count the clips, say whether they are there, and which frames are read whatever is drawn."""
+@dataclass(frozen=True, kw_only=True)
+class _Data:
+    """What is known of the data before anything is rendered."""
+
+    manifest: Manifest | None  # None: not rendered yet
+    clips: int
+    folds: int
+    classes: tuple[str, ...]
+    clip: ClipConfig | None  # where the frames are fixed, whatever is drawn
+
+
+def _data(settings: Settings) -> _Data:
     if settings.dataset == SYNTHETIC and not settings.data_root.is_dir():
-        return settings.subjects * _CLIPS_PER_SUBJECT, False, None
+        pairs = [(emotion, kind) for emotion in EMOTIONS for kind in AUTHENTICITIES]
+        return _Data(
+            manifest=None,
+            clips=settings.subjects * _CLIPS_PER_SUBJECT,
+            folds=FOLDS,
+            classes=class_names([label(settings.task or "hidden", *pair) for pair in pairs]),
+            clip=None,
+        )
     from fer_core import datasets  # only where there is something to count
 
     manifest = datasets.load(settings.dataset, settings.data_root)
-    data.check_split(manifest, settings)
-    return len(manifest.clips), True, data.fixed_clip(manifest, settings)
+    split = data.checked_split(manifest, settings)
+    task = settings.task or data.default_task(manifest)
+    return _Data(
+        manifest=manifest,
+        clips=len(manifest.clips),
+        folds=len(split.folds),
+        classes=class_names([label(task, c.emotion, c.authenticity) for c in manifest.clips]),
+        clip=data.fixed_clip(manifest, settings),
+    )
 
 
 def _said(prefix: Prefix) -> str:
-    layers = f"{prefix.backbone} ({prefix.weights}) frozen to block {prefix.freeze_depth}"
-    window = f"{prefix.view} {_window(prefix.clip)}"
-    return f"{layers}, {window}: {prefix.backbone_images:,} images for {prefix.trials} trials"
+    where = f"{prefix.view} {_window(prefix.clip)}, {prefix.weights}"
+    images = f"{prefix.backbone_images:,} images" if prefix.stored else "nothing stored"
+    trials = "1 trial" if prefix.trials == 1 else f"{prefix.trials} trials"
+    return f"{prefix.why}; {where}: {images} for {trials}"
 
 
 def _window(clip: ClipConfig) -> str:

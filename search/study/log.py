@@ -21,7 +21,11 @@ class LogFile(BaseJournalBackend):
     def __init__(self, path: Path) -> None:
         self._path = path
         path.touch()
-        lines = path.read_bytes().splitlines()
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:  # a power cut tore the last line, of which nobody was told
+            os.truncate(path, len(whole))
+        lines = whole.splitlines()
         self._unread: list[dict[str, Any]] = list(map(json.loads, lines))
         self._read = 0  # logs that Optuna has, and never asks for again
 

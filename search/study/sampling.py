@@ -5,7 +5,7 @@ in a ramp (Bergstra et al., 2013, http://proceedings.mlr.press/v28/bergstra13.pd
 best `BEST`, which are what it would choose of all, and the latest others; it sees trials that run.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from heapq import nlargest
 from typing import Any
 
@@ -14,12 +14,17 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-BEST, MODELLED = 25, 250  # TPE takes for good ceil(n / 10) of n trials, and at most 25
+BEST = 25  # TPE takes for good ceil(n / 10) of n trials, and at most 25
+MODELLED = 250  # finished trials at most
+MODELLED_VALUES = 3000  # parameters of them all: a draw takes about 10 us for each
 _SCORED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class BoundedTPE(BaseSampler):
-    """TPE that models at most `MODELLED` finished trials, chosen anew at each draw."""
+    """TPE that models at most `MODELLED` finished trials, chosen anew at each draw.
+
+    Where trials have many parameters, it models fewer, at least twice as many as the best.
+    """
 
     def __init__(self, seed: int) -> None:
         self._tpe = TPESampler(seed=seed)
@@ -54,10 +59,11 @@ class _Seen(optuna.Study):
         super().__init__(study.study_name, study._storage)
         trials = study.get_trials(deepcopy=False)
         scored = [trial for trial in trials if trial.state in _SCORED]
-        if len(scored) > MODELLED:
+        shown = _shown(scored)
+        if len(scored) > shown:
             best = {trial.number for trial in nlargest(BEST, scored, key=_rank)}
             others = [trial for trial in scored if trial.number not in best]
-            best |= {trial.number for trial in others[BEST - MODELLED :]}
+            best |= {trial.number for trial in others[BEST - shown :]}
             scored = [trial for trial in scored if trial.number in best]
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         self._shown = sorted(scored + running, key=lambda trial: trial.number)
@@ -69,6 +75,13 @@ class _Seen(optuna.Study):
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
         return [trial for trial in self._shown if states is None or trial.state in states]
+
+
+def _shown(scored: Sequence[FrozenTrial]) -> int:
+    """Say how many trials are modelled, by how many parameters the latest ones have."""
+    sizes = [len(trial.params) for trial in scored[-BEST:]] or [1]
+    mean = max(1.0, sum(sizes) / len(sizes))
+    return min(MODELLED, max(2 * BEST, int(MODELLED_VALUES / mean)))
 
 
 def _rank(trial: FrozenTrial) -> tuple[float, float]:
