@@ -122,7 +122,7 @@ def test_a_seed_repeats_a_network_and_a_step_of_its_training(config):
             rows % len(CLASSES),
             rows,
             OptimizerConfig(epochs=1, batch_clips=4),
-            seed=0,
+            order=0,
         )
         assert math.isfinite(next(epochs))
         states.append(model.network.state_dict())
@@ -147,7 +147,7 @@ def test_frozen_blocks_are_the_first_ones_and_stay_unchanged_statistics_included
             rows % len(CLASSES),
             rows,
             OptimizerConfig(epochs=2, batch_clips=4, lr=0.01),
-            seed=0,
+            order=0,
         )
     )
 
