@@ -21,11 +21,11 @@ from fer_core.packs import Rung, pack_key, rungs, stackable
 from fer_core.store import Array, Store
 from fer_core.training.fits import Alone, Group
 from fer_core.training.loop import DivergedError, batch_count
-from fer_core.training.rates import LARGE
 from fer_core.training.stack import Stack
 from fer_core.training.widths import Widths
 
 T = TypeVar("T")
+LARGE = 1_000_000  # parameters: 16 MB with gradient and moments, over most caches
 STACKED = 16_000_000  # parameters of a stack: with gradients and moments a third of a GB
 
 
@@ -161,7 +161,8 @@ class _Training:
         config, bench = runs[0].member.config, runs[0].member.bench
         assert bench is not None
         widths = _widths(bench.setting.store, bench.device)
-        self._group: Group = Stack(fits, widths) if stackable(config) else Alone(fits[0])
+        # Of one network torch's own layers are faster.
+        self._group: Group = Stack(fits, widths) if len(fits) > 1 else Alone(fits[0])
         self._epochs, self._done = config.optimizer.epochs, 0
 
     @property

@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from fer_core.errors import ConfigError
 from fer_core.labels import AUTHENTICITIES, EMOTIONS
+from fer_core.models.dropout import Dropout
 
 
 def fc_layers(feature_dim: int, count: int, width: int, dropout: float) -> nn.Sequential:
     """Give the hidden layers, features (..., D) to (..., width); dropout stands before each."""
     layers: list[nn.Module] = []
     for _ in range(count):
-        layers += [nn.Dropout(dropout), nn.Linear(feature_dim, width), nn.ReLU()]
+        layers += [Dropout(dropout), nn.Linear(feature_dim, width), nn.ReLU()]
         feature_dim = width
     return nn.Sequential(*layers)
 
@@ -27,7 +28,7 @@ def classifier(
         heads were asked for.
     """
     last = TwoHeads(feature_dim, classes) if two_heads else nn.Linear(feature_dim, len(classes))
-    return nn.Sequential(nn.Dropout(dropout), last)
+    return nn.Sequential(Dropout(dropout), last)
 
 
 class TwoHeads(nn.Module):

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fer_core.choices import GeometryConfig, StreamConfig
+from fer_core.models.dropout import Dropout
 from fer_core.models.pooling import pool
 from fer_core.models.recurrent import ConvLSTM, within
 
@@ -98,7 +99,7 @@ class GeometryReader(nn.Module):
         layers: list[nn.Module] = []
         if geometry.hidden:
             linear = nn.Linear(encoded_dim, geometry.hidden)
-            layers = [nn.Dropout(geometry.dropout), linear, nn.ReLU()]
+            layers = [Dropout(geometry.dropout), linear, nn.ReLU()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, given: Tensor, lengths: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from fer_core.errors import ConfigError, unknown
+from fer_core.models.dropout import Dropout
 
 CELLS: Mapping[str, type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]] = {
     "gru": nn.GRU,
@@ -72,7 +73,7 @@ class ConvLSTM(nn.Module):
         self.gates = nn.ModuleList(
             nn.Conv2d(size + hidden, 4 * hidden, KERNEL, padding=KERNEL // 2) for size in sizes[:-1]
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, maps: Tensor, lengths: Tensor) -> Tensor:
         for i, gates in enumerate(self.gates):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fer_core.models.dropout import Dropout, kept
 from fer_core.models.fusion import fuse
 from fer_core.models.head import TwoHeads
 from fer_core.models.network import Network, Way
@@ -25,12 +26,7 @@ Drop = Callable[[str, Tensor], Tensor]  # by the name of a layer
 
 
 class Masks:
-    """Dropout that each member draws for itself, the same alone and in any company.
-
-    Numbers come in 16 bits, so a rate is met to 1/65536.
-    """
-
-    _STEPS = 2**16
+    """The dropout of members, each of which draws for itself."""
 
     def __init__(self, rates: Mapping[str, Sequence[float]], seeds: Sequence[int]) -> None:
         self._rates = rates  # name of a layer: of each member
@@ -46,16 +42,11 @@ class Masks:
             mask = torch.ones(x.shape)
             for i, (member, rate) in enumerate(zip(members, rates, strict=True)):
                 if rate:
-                    self._fill(mask[i, : rows[i]], member, rate)
+                    inside = mask[i, : rows[i]]
+                    inside.copy_(kept(self._draws[member], inside.shape, rate))
             return x * mask.to(x.device)
 
         return drop
-
-    def _fill(self, mask: Tensor, member: int, rate: float) -> None:
-        count = mask.numel()
-        raw = self._draws[member].random_raw(-(-count // 4)).view(np.uint16)[:count]
-        kept = raw >= round(rate * self._STEPS)
-        mask.copy_(torch.from_numpy(kept).view(mask.shape)).div_(1 - rate)
 
 
 def stacked(networks: Sequence[Network]) -> dict[str, Tensor]:
@@ -73,7 +64,7 @@ def rates(networks: Sequence[Network]) -> dict[str, list[float]]:
     return {
         name: [each[name].p for each in named]
         for name, module in named[0].items()
-        if isinstance(module, nn.Dropout)
+        if isinstance(module, Dropout)
     }
 
 
@@ -102,7 +93,7 @@ def _way(name: str, way: Way, values: Values, x: Tensor, drop: Drop) -> Tensor:
 def _through(name: str, layers: nn.Module, values: Values, x: Tensor, drop: Drop) -> Tensor:
     for place, layer in layers.named_children():
         here = f"{name}.{place}"
-        if isinstance(layer, nn.Dropout):
+        if isinstance(layer, Dropout):
             x = drop(here, x)
         elif isinstance(layer, nn.ReLU):
             x = x.relu()

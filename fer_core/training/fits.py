@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fer_core.choices import OptimizerConfig
+from fer_core.models.dropout import seed
 from fer_core.models.network import Network
 from fer_core.store import Array
 from fer_core.training import loop
@@ -43,7 +44,7 @@ class Alone:
     """One fit, trained by its own."""
 
     def __init__(self, fit: Fit) -> None:
-        self._fit = fit
+        seed(fit.network, fit.seed)
         self._losses: Iterator[float] = loop.fit(
             fit.network,
             fit.batches,

@@ -25,7 +25,7 @@ def build(network: Network, config: OptimizerConfig) -> optim.Optimizer:
     lr, decay = config.lr, config.weight_decay
     match config.name:
         case "sgd":
-            return optim.SGD(groups, lr, momentum=MOMENTUM, weight_decay=decay)
+            return optim.SGD(groups, lr, momentum=MOMENTUM, weight_decay=decay, fused=True)
         case "adam":
             return optim.Adam(groups, lr, weight_decay=decay, fused=True)
         case _:

@@ -2,7 +2,7 @@
 
 What `torch.optim.SGD`, `Adam` and `AdamW` do to each member. Adam's step does not depend on how
 large a parameter is, so members of different rates take it together: they are kept divided by
-their rates, and multiplied after it. Large members take it one by one: their bytes are the cost.
+their rates, and multiplied after it.
 """
 
 import math
@@ -16,7 +16,6 @@ from fer_core.choices import OptimizerConfig
 from fer_core.training.optimizer import MOMENTUM, PLATEAU_EPOCHS, PLATEAU_FACTOR
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # torch's defaults; Kingma and Ba 2015, algorithm 1
-LARGE = 1_000_000  # parameters of a member: 16 MB with gradient and moments, over most caches
 _PLATEAU_LEAST = 1e-4  # share of the best loss that counts as an improvement; torch's default
 
 
@@ -66,90 +65,111 @@ class Rates:
 
 
 class Steps:
-    """Steps of stacked values, in place, a slice of the members at a time."""
+    """Stacked values, and the steps that they take in place, a slice of the members at a time."""
 
     def __init__(self, name: str, values: Mapping[str, Tensor], rates: Rates) -> None:
         self._name, self.values, self._rates = name, dict(values), rates
         moments = range(1 if name == "sgd" else 2)
         self._moments = [{n: torch.zeros_like(v) for n, v in values.items()} for _ in moments]
         self._done = 0
-        self.large = sum(value[0].numel() for value in values.values()) > LARGE
-        self._counts: dict[int, list[Tensor]] = {}  # of steps: Adam's, by a slice's first member
+        self._slices: dict[tuple[int, int], Slice] = {}
         self._scaled: dict[str, Tensor] = {}  # Adam's: the values over their members' rates
+        if name != "sgd":
+            self._scaled = {name: torch.empty_like(value) for name, value in values.items()}
         self._changes = -1  # of the rates, when they were divided by
 
-    def take(self, members: slice, grads: Mapping[str, Tensor], *, first: bool) -> None:
-        """Step the members of a slice; `first` is the first slice of a step."""
-        self._done += first
-        together = self._name != "sgd" and not self.large
-        if together and self._changes != self._rates.changes:
-            self._scaled = {n: v / _column(self._rates.base, v) for n, v in self.values.items()}
+    def begin(self) -> None:
+        """Begin a step, which each slice will take."""
+        self._done += 1
+        if self._changes != self._rates.changes:
             self._changes = self._rates.changes
-        self._decay(members, grads, self._scaled if together else self.values)
-        if self._name == "sgd":
-            self._sgd(members, grads)
-        elif together:
-            scaled = [self._scaled[name][members] for name in grads]
-            self._adam(members, grads, scaled, 1.0)
-            rates = self._rates.base[members]
-            for name, value in zip(grads, scaled, strict=True):
-                torch.mul(value, _column(rates, value), out=self.values[name][members])
-        else:
-            for place in range(members.start, members.stop):
-                at, rate = slice(place, place + 1), float(self._rates.base[place])
-                one = {n: grad[place - members.start][None] for n, grad in grads.items()}
-                self._adam(at, one, [self.values[name][at] for name in one], rate)
+            for name, scaled in self._scaled.items():
+                value = self.values[name]
+                torch.div(value, _column(self._rates.base, value), out=scaled)
+
+    def of(self, start: int, stop: int) -> "Slice":
+        """Give a slice of the members."""
+        if (start, stop) not in self._slices:
+            at = slice(start, stop)
+            self._slices[start, stop] = Slice(
+                self._name,
+                {name: value[at].detach().requires_grad_() for name, value in self.values.items()},
+                scaled=[value[at] for value in self._scaled.values()],
+                moments=[[value[at] for value in moment.values()] for moment in self._moments],
+                done=self._done - 1,
+                rates=self._rates,
+                members=at,
+            )
+        return self._slices[start, stop]
 
     def keep(self, places: Sequence[int]) -> None:
         """Forget all members but those at `places`."""
         kept = list(places)
-        self._counts = {}
+        self._slices = {}
         self.values = {name: value[kept] for name, value in self.values.items()}
         self._scaled = {name: value[kept] for name, value in self._scaled.items()}
         self._moments = [{n: v[kept] for n, v in moment.items()} for moment in self._moments]
 
-    def _counted(self, start: int, values: Sequence[Tensor]) -> list[Tensor]:
-        """Give the steps taken, of which Adam's kernel adds one to each."""
-        if start not in self._counts:
-            done = float(self._done - 1)
-            self._counts[start] = [torch.tensor(done, device=v.device) for v in values]
-        return self._counts[start]
 
-    def _decay(
-        self, members: slice, grads: Mapping[str, Tensor], values: Mapping[str, Tensor]
+class Slice:
+    """The values of some members, and all that steps them."""
+
+    def __init__(
+        self,
+        name: str,
+        leaves: Mapping[str, Tensor],
+        *,
+        scaled: list[Tensor],
+        moments: list[list[Tensor]],
+        done: int,
+        rates: Rates,
+        members: slice,
     ) -> None:
-        decays = self._rates.decay[members]
-        if not self._rates.decaying:
-            return
-        for name, grad in grads.items():
-            if self._name == "adamw":  # apart from the gradient
-                kept = 1 - self._rates.factor * self._rates.base[members] * decays
-                values[name][members].mul_(_column(kept, grad))
+        self.leaves = leaves  # of autograd
+        self._name, self._scaled, self._moments, self._rates = name, scaled, moments, rates
+        self._values = [leaf.detach() for leaf in leaves.values()]
+        device = self._values[0].device
+        self._counts = [torch.tensor(float(done), device=device) for _ in self._values]
+        self._base, self._decay = rates.base[members], rates.decay[members]  # views
+        self._columns = [_column(self._base, value) for value in self._values]
+
+    def take(self, grads: Sequence[Tensor]) -> None:
+        """Step by the gradients of the leaves, in their order."""
+        factor = self._rates.factor
+        if self._rates.decaying:
+            self._decayed(grads, factor)
+        if self._name == "sgd":
+            for value, rate, moment, grad in zip(
+                self._values, self._columns, self._moments[0], grads, strict=True
+            ):
+                value.addcmul_(moment.mul_(MOMENTUM).add_(grad), rate, value=-factor)
+        else:
+            self._adam(grads, factor)
+            for value, scaled, rate in zip(self._values, self._scaled, self._columns, strict=True):
+                torch.mul(scaled, rate, out=value)
+
+    def _decayed(self, grads: Sequence[Tensor], factor: float) -> None:
+        apart = self._name == "adamw"  # from the gradient
+        of = self._scaled or self._values if apart else grads
+        for value, grad, changed in zip(self._values, grads, of, strict=True):
+            if apart:
+                changed.mul_(_column(1 - factor * self._base * self._decay, value))
             else:
-                grad.addcmul_(self.values[name][members], _column(decays, grad))
+                grad.addcmul_(value, _column(self._decay, value))
 
-    def _sgd(self, members: slice, grads: Mapping[str, Tensor]) -> None:
-        rates = self._rates.base[members] * self._rates.factor
-        for name, grad in grads.items():
-            moment = self._moments[0][name][members].mul_(MOMENTUM).add_(grad)
-            self.values[name][members].addcmul_(moment, _column(rates, grad), value=-1)
-
-    def _adam(
-        self, members: slice, grads: Mapping[str, Tensor], values: list[Tensor], rate: float
-    ) -> None:
-        first, second = ([m[name][members] for name in grads] for m in self._moments)
+    def _adam(self, grads: Sequence[Tensor], rate: float) -> None:
         adam(
-            values,
-            list(grads.values()),
-            first,
-            second,
+            self._scaled,
+            list(grads),
+            self._moments[0],
+            self._moments[1],
             [],
-            self._counted(members.start, values),
+            self._counts,
             fused=True,
             amsgrad=False,
             beta1=BETAS[0],
             beta2=BETAS[1],
-            lr=rate * self._rates.factor,
+            lr=rate,
             weight_decay=0.0,
             eps=EPSILON,
             maximize=False,

@@ -106,7 +106,7 @@ class Stack:
             sizes=sizes,
         )
         if self._width is None:
-            self._width = 1 if self._steps.large else self._calibrated(batch)
+            self._width = self._calibrated(batch)
         losses = self._pass(batch, self._steps, self._masks, self._width)
         self._rates.step()
         return losses * torch.tensor(batch.sizes, device=self._device)
@@ -123,18 +123,18 @@ class Stack:
     def _pass(self, batch: "_Batch", steps: Steps, masks: Masks | None, width: int) -> Tensor:
         """Step all members, so many at a time, and give their mean losses."""
         members = len(batch.sizes)
-        losses = torch.empty(members, dtype=torch.double, device=self._device)
+        losses = []
+        steps.begin()
         for start in range(0, members, width):
             at = slice(start, min(start + width, members))
-            part = batch.of(at)
+            part, own = batch.of(at), steps.of(at.start, at.stop)
             drop = masks.of(self._members[at], part.sizes) if masks else _undropped
-            leaves = {n: v[at].detach().requires_grad_() for n, v in steps.values.items()}
-            here = self._losses(part, leaves, drop)
-            found = torch.autograd.grad(here.sum(), list(leaves.values()))
+            here = self._losses(part, own.leaves, drop)
+            grads = torch.autograd.grad(here.sum(), list(own.leaves.values()))
             with torch.no_grad():
-                steps.take(at, dict(zip(leaves, found, strict=True)), first=start == 0)
-            losses[at] = here.detach().double()
-        return losses
+                own.take(grads)
+            losses.append(here.detach())
+        return torch.cat(losses).double()
 
     def _losses(self, batch: "_Batch", values: Mapping[str, Tensor], drop: Drop) -> Tensor:
         with optimizers.mixed(self._device, self._config):

@@ -5,8 +5,9 @@ shape and the machine. A width moves last bits (a vector's tail is rounded other
 found is kept in the store: a study that runs again must come out the same.
 """
 
+import math
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ import torch
 from fer_core.store import Store, key_of
 
 WIDTHS = (1, 2, 4, 8, 16)  # that are tried, up to the number of members
-_TIMED = 2  # steps at each width: the first warms up, the faster counts
+_ROUNDS = 3  # steps at each width: the first warms up, the fastest counts
 _STAGE = "width"
 
 
@@ -36,18 +37,20 @@ class Widths:
         return min(self._known[key], members)
 
     def _measured(self, members: int, step: Callable[[int], None], key: str) -> int:
-        seconds = {w: min(self._times(step, w)) for w in _tried(members)}
+        seconds = dict.fromkeys(_tried(members), math.inf)
+        for _ in range(_ROUNDS):  # in turns: a machine that others use slows down for a while
+            for width, best in seconds.items():
+                seconds[width] = min(best, self._time(step, width))
         width = min(seconds, key=lambda each: seconds[each])
         if self._store is not None:
             said = {str(w): round(1000 * s, 3) for w, s in seconds.items()}
             self._store.put(_STAGE, key, np.array([width]), {"milliseconds": said})
         return width
 
-    def _times(self, step: Callable[[int], None], width: int) -> Iterator[float]:
-        for _ in range(_TIMED):
-            started = self._now()
-            step(width)
-            yield self._now() - started
+    def _time(self, step: Callable[[int], None], width: int) -> float:
+        started = self._now()
+        step(width)
+        return self._now() - started
 
     def _kept(self, key: str) -> int | None:
         entry = self._store.get(_STAGE, key) if self._store is not None else None

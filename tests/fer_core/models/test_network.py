@@ -15,6 +15,7 @@ from fer_core.config import (
 )
 from fer_core.errors import ConfigError
 from fer_core.models.backbones import build
+from fer_core.models.dropout import Dropout
 from fer_core.models.head import TwoHeads
 from fer_core.models.network import Given, Network, count
 from fer_core.models.pooling import pool
@@ -272,7 +273,7 @@ def test_streams_have_fc_layers_of_their_own_up_to_where_they_meet(own, point):
     last = point == "logits"
     assert [linears(way) for way in network.ways] == [own + last] * 2
     assert linears(network.shared) == 3 - own + 1
-    dropouts = sum(isinstance(layer, nn.Dropout) for layer in network.modules())
+    dropouts = sum(isinstance(layer, Dropout) for layer in network.modules())
     assert dropouts == linears(network)
 
 

@@ -14,8 +14,8 @@ from fer_core.config import OPTIMIZERS, SCHEDULES, HeadConfig, OptimizerConfig
 from fer_core.models.stacked import logits, stacked
 from fer_core.packs import stackable
 from fer_core.store import Store
-from fer_core.training import loop, stack
-from fer_core.training.fits import Fit
+from fer_core.training import stack
+from fer_core.training.fits import Alone, Fit
 from fer_core.training.stack import Stack
 from fer_core.training.widths import Widths
 from tests.fer_core.models import parts
@@ -54,8 +54,8 @@ def fit(config, member, *, rows=None, seeded=None, **choices):
 
 
 def alone(one):
-    order = loop.fit(one.network, one.batches, one.labels, one.rows, one.config, order=one.order)
-    return list(order)
+    group = Alone(one)
+    return [group.epoch()[0] for _ in range(one.config.epochs)]
 
 
 def trained(fits, epochs=EPOCHS):
@@ -83,9 +83,10 @@ def test_stacked_networks_give_the_logits_of_each(name):
         torch.testing.assert_close(own, member.logits(), atol=2e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("name", STACKABLE)
-def test_stacked_members_train_as_torchs_own_layers_and_optimizer_do(name):
-    config = replace(STACKABLE[name], head=replace(STACKABLE[name].head, dropout=0.0))
+def test_stacked_members_train_as_torchs_own_layers_and_optimizer_do(name, dropout):
+    config = replace(STACKABLE[name], head=replace(STACKABLE[name].head, dropout=dropout))
     ours = [fit(config, member) for member in range(3)]
     theirs = [fit(config, member) for member in range(3)]
 
@@ -198,4 +199,4 @@ def test_a_width_is_timed_once_for_a_shape_and_kept_in_the_store(tmp_path):
 
     assert first == again == 1
     assert set(tried) == {1, 2, 4}
-    assert len(tried) == 6
+    assert len(tried) == 9

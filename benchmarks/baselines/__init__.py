@@ -1,0 +1,1 @@
+"""What a competent user of Ray Tune and torch would write; it imports nothing of ours."""

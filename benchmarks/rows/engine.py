@@ -1,0 +1,151 @@
+"""Our engine, as `search.session` runs it: a study in the Ray that a row is connected to.
+
+Left out are the baselines beside a study and the opening of winners, which a search is without.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fer_core import packs
+from fer_core.experiment import Experiment
+from search import space as spaces
+from search.cluster import tuner
+from search.results.board import Board
+from search.study import folder as folders
+from search.study import parts
+from search.study.folder import Folder, Record
+from search.study.journal import Journal, file_storage
+from search.study.parts import Part
+from search.study.sampling import BoundedTPE
+from search.study.searcher import StudySearcher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """CPU seconds of the driver."""
+
+    outside: float
+    sampler: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """A study that has ended."""
+
+    seconds: float  # by the clock, from its space file to its board
+    parts: tuple[Part, ...]
+    ends: tuple[float, ...]  # seconds until each trial was told, in that order
+    costs: tuple["Cost", ...]  # of the driver so far, as each was
+
+    def driver_cost(self, after: int = 0) -> Cost:
+        """Give the mean cost of a trial, without that of the first ones."""
+        start = self.costs[after - 1] if after else Cost(outside=0.0, sampler=0.0)
+        end, trials = self.costs[-1], len(self.costs) - after
+        return Cost(
+            outside=(end.outside - start.outside) / trials,
+            sampler=(end.sampler - start.sampler) / trials,
+        )
+
+    def work(self, name: str) -> float:
+        """Sum up a field of the trials' work."""
+        return sum(part.work.get(name, 0) for part in self.parts)
+
+
+def study(text: str, experiment: Experiment, root: Path, *, trials: int) -> Ran:
+    """Run a study of a space, given as the text of its file, without pruning."""
+    folder, record = _folder(text, experiment, root, trials)
+    began, computed = time.perf_counter(), time.process_time()
+    ends: list[float] = []
+    costs: list[Cost] = []
+    with _sampler_timed() as sampler:
+        space = spaces.load(folder.space)
+        streams = dict.fromkeys(s for config in spaces.check(space) for s in config.images)
+        given = replace(experiment, streams=tuple(streams))
+        journal = Journal(folder, file_storage(folder), seed=0, points=space.points)
+        board = Board(folder, record)
+
+        def on_finish(part: Part) -> None:
+            board.add(part)
+            ends.append(time.perf_counter() - began)
+            drew = sum(sampler)
+            costs.append(Cost(outside=time.process_time() - computed - drew, sampler=drew))
+
+        each = tuner.share(1.0, None)
+        searcher = StudySearcher(
+            journal,
+            space,
+            trials=trials,
+            deadline=None,
+            on_finish=on_finish,
+            most_members=partial(packs.most_members, experiment=given),
+            workers=each.concurrent,
+        )
+        tuner.run(searcher, given, folder, each, raced=False)
+        board.write(journal.finished())
+    ran = Ran(
+        seconds=time.perf_counter() - began,
+        parts=tuple(journal.finished()),
+        ends=tuple(ends),
+        costs=tuple(costs),
+    )
+    failed = [part.error for part in ran.parts if part.state != "complete"]
+    assert len(ran.parts) == trials, f"{len(ran.parts)} of {trials} trials have ended"
+    assert not failed, failed[0]
+    return ran
+
+
+def record_of(folder: Folder, experiment: Experiment, trials: int) -> Record:
+    """Write down what the board wants to know of a study."""
+    blank: dict[str, Any] = {field.name: "" for field in fields(Record)}
+    known: dict[str, Any] = {
+        "study": folder.name,
+        "dataset": experiment.manifest.dataset,
+        "task": experiment.task,
+        "trials": trials,
+        "seed": experiment.seed,
+        "weights": {},
+        "versions": {},
+        "clip": None,
+        "leaderboards": str(folder.path / "leaderboards"),
+        "started_at": parts.now(),
+    }
+    return Record(**blank | known)
+
+
+def _folder(text: str, experiment: Experiment, root: Path, trials: int) -> tuple[Folder, Record]:
+    root.mkdir(parents=True, exist_ok=True)
+    file = root / "space.py"
+    file.write_text(text)
+    folder = folders.create(root / "studies", space=file, dataset="stills")
+    return folder, record_of(folder, experiment, trials)
+
+
+@contextmanager
+def _sampler_timed() -> Iterator[list[float]]:
+    """Collect what the sampler computes in each of its calls."""
+    seconds: list[float] = []
+    names = ("infer_relative_search_space", "sample_relative", "sample_independent")
+    plain = {name: getattr(BoundedTPE, name) for name in names}
+
+    def timed(method: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            started = time.process_time()
+            try:
+                return method(*arguments)
+            finally:
+                seconds.append(time.process_time() - started)
+
+        return call
+
+    for name, method in plain.items():
+        setattr(BoundedTPE, name, timed(method))
+    try:
+        yield seconds
+    finally:
+        for name, method in plain.items():
+            setattr(BoundedTPE, name, method)

@@ -1,0 +1,144 @@
+"""Row 5: what no search can be faster than here, by rates that are measured beside ours.
+
+One pass of the data through the frozen network and the products of all heads, at the rates of
+matrix products, and the bytes that the optimiser moves, at the memory's. As many processes measure
+as ours had workers, at once, one thread each; seconds are those of a worker.
+"""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.rows.engine import Ran
+from benchmarks.rows.result import Ratio
+from benchmarks.rows.stills import CORES
+from benchmarks.rows.timing import wall_seconds
+from fer_core.choices import StreamConfig
+from fer_core.config import from_json
+from fer_core.models import backbones
+from fer_core.training.loop import batch_count
+
+PRODUCT, COPIED, REPEATS = 1536, 2**25, 8  # side of the matrices; numbers that are copied
+FEATURES, CLASSES, NUMBER_BYTES = 512, 6, 4
+ADAM_MOVES = 7  # reads weight, gradient and two moments, and writes all but the gradient
+TARGET = 1.35
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """What one of the processes reached."""
+
+    single: float  # FLOP/s
+    half: float  # FLOP/s in bfloat16
+    memory: float  # bytes/s, read and written
+
+    @property
+    def product(self) -> float:
+        return max(self.single, self.half)
+
+
+def compared(
+    ours: Ran,
+    extraction_seconds: float,
+    stream: StreamConfig,
+    *,
+    images: int,
+    train_rows: int,
+) -> list[Ratio]:
+    """Put our workers' seconds over the floor."""
+    rates = measured(CORES)
+    flops = images * pass_flops(stream)
+    heads = [head_cost(json_, train_rows) for json_ in _configs(ours)]
+    parts = {
+        "pass": flops / rates.product,
+        "heads": sum(cost["flops"] for cost in heads) / rates.single,
+        "optimiser": sum(cost["bytes"] for cost in heads) / rates.memory,
+    }
+    least = sum(parts.values())
+    training = sum(part.train_seconds for part in ours.parts)
+    took = extraction_seconds + training
+    of = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in parts.items())
+    return [
+        Ratio(
+            name="over the floor",
+            value=took / least,
+            target=TARGET,
+            at_most=True,
+            came_from=f"ours {took:.1f} s (extraction {extraction_seconds:.1f}, training "
+            f"{training:.1f}), floor {least:.1f} s of workers ({of})",
+            notes=(
+                f"rates of a worker with {CORES} at once: fp32 {rates.single / 1e9:.0f}, bf16 "
+                f"{rates.half / 1e9:.0f} GFLOP/s, memory {rates.memory / 1e9:.1f} GB/s; a pass "
+                f"{flops / images / 1e9:.2f} GFLOP an image",
+                f"the whole search by the clock, with the workers' start: {ours.seconds:.1f} s",
+            ),
+        )
+    ]
+
+
+def measured(processes: int) -> Rates:
+    """Measure in so many processes at once, and give their mean rates."""
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        found = list(pool.map(_rates, range(processes)))
+    mean = {
+        name: sum(getattr(each, name) for each in found) / processes
+        for name in ("single", "half", "memory")
+    }
+    return Rates(**mean)
+
+
+def pass_flops(stream: StreamConfig) -> int:
+    """Count what the frozen network computes of an image."""
+    backbone = backbones.build(stream, weights_file=None, seed=0)
+    side = stream.crop_pixels or backbone.crop_pixels
+    x = torch.zeros(1, 3, side, side, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        for block in backbone.blocks.to("meta"):
+            x = block(x)
+    return counter.get_total_flops()
+
+
+def head_cost(config_json: str, rows: int) -> Mapping[str, float]:
+    """Count what training a head computes, and what its optimiser moves."""
+    config = from_json(config_json)
+    head, optimizer = config.head, config.optimizer
+    dims = [FEATURES, *[head.fc_width] * head.fc_layers, CLASSES]
+    products = [2 * before * after for before, after in pairwise(dims)]
+    # Forward and the weights' gradients; the inputs' too, but for the first layer's.
+    row = 3 * sum(products) - products[0]
+    steps = optimizer.epochs * batch_count(rows, optimizer.batch_clips)
+    parameters = sum((before + 1) * after for before, after in pairwise(dims))
+    return {
+        "flops": row * rows * optimizer.epochs,
+        "bytes": ADAM_MOVES * NUMBER_BYTES * parameters * steps,
+    }
+
+
+def _configs(ours: Ran) -> Iterator[str]:
+    for part in ours.parts:
+        assert part.config_json is not None
+        yield part.config_json
+
+
+def _rates(_: Any) -> Rates:
+    """Measure what one thread reaches: the best of several times."""
+    torch.set_num_threads(1)
+    x = torch.randn(PRODUCT, PRODUCT)
+    half, source = x.bfloat16(), torch.randn(COPIED)
+    target = torch.empty_like(source)
+
+    def best(call: Any) -> float:
+        return min(wall_seconds(call) for _ in range(REPEATS))
+
+    flops = 2 * PRODUCT**3
+    return Rates(
+        single=flops / best(lambda: x @ x),
+        half=flops / best(lambda: half @ half),
+        memory=2 * NUMBER_BYTES * COPIED / best(lambda: target.copy_(source)),
+    )

@@ -1,0 +1,146 @@
+"""Row 8: heads stacked as packs are, against one after the other."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.baselines import heads
+from benchmarks.rows.result import Ratio
+from benchmarks.rows.timing import one_thread, turns
+from fer_core.config import Config, HeadConfig, OptimizerConfig, RecurrentConfig, StreamConfig
+from fer_core.models.head import classifier, fc_layers
+from fer_core.models.network import Given, Network
+from fer_core.store import Array
+from fer_core.training.fits import Fit
+from fer_core.training.stack import Stack
+from fer_core.training.widths import Widths
+
+CLASSES = tuple("abcdef")
+BATCH, FRAMES = 32, 5
+NEVER_BELOW = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A head: fully connected layers, or a cell over the frames of a clip."""
+
+    features: int
+    layers: tuple[int, ...] = ()
+    cell: str | None = None
+    hidden: int = 64
+
+
+HEADS: Mapping[str, tuple[Shape, float]] = {  # with what is to be reached
+    "linear 512": (Shape(features=512), 5.0),
+    "100-64-32": (Shape(features=100, layers=(64, 32)), 3.5),
+    "512-128-64": (Shape(features=512, layers=(128, 64)), 1.8),
+    "gru 64": (Shape(features=100, cell="gru"), 2.0),
+    "rnn 64": (Shape(features=100, cell="rnn"), 3.0),
+    "lstm 64": (Shape(features=100, cell="lstm"), NEVER_BELOW),
+    "lstm 128": (Shape(features=100, cell="lstm", hidden=128), NEVER_BELOW),
+    "512-1024": (Shape(features=512, layers=(1024,)), NEVER_BELOW),
+    "512-1024-1024": (Shape(features=512, layers=(1024, 1024)), NEVER_BELOW),
+}
+FEW: Sequence[str] = ("linear 512", "512-128-64", "gru 64", "lstm 128")  # also alone, and by two
+
+
+def row(*, members: int = 32, clips: int = 1024, repeats: int = 5) -> list[Ratio]:
+    """Compare epochs of all heads."""
+    with one_thread():
+        return list(_ratios(members, clips, repeats))
+
+
+def _ratios(members: int, clips: int, repeats: int) -> Iterator[Ratio]:
+    for name, (shape, target) in HEADS.items():
+        yield compared(name, shape, target, members=members, clips=clips, repeats=repeats)
+    for name in FEW:
+        for few in (1, 2):
+            shape = HEADS[name][0]
+            yield compared(name, shape, NEVER_BELOW, members=few, clips=clips, repeats=repeats)
+
+
+def compared(
+    name: str, shape: Shape, target: float, *, members: int, clips: int, repeats: int
+) -> Ratio:
+    """Train so many heads of one shape for an epoch, stacked and one after the other."""
+    torch.manual_seed(0)
+    frames = torch.randn(clips, FRAMES if shape.cell else 1, shape.features)
+    labels = np.random.default_rng(0).integers(0, len(CLASSES), clips)
+    stack = _stack(shape, frames, labels, members)
+    given = frames if shape.cell else frames[:, 0]
+    plain = [_plain(shape, lr, decay) for lr, decay in _settings(members)]
+
+    def one_after_the_other() -> None:
+        for each in plain:
+            each.epoch(given, torch.from_numpy(labels), BATCH)
+
+    stack.epoch()  # it finds its width in the first
+    one_after_the_other()
+    theirs, ours = turns(one_after_the_other, stack.epoch, repeats=repeats)
+    steps = 1000 / (clips / BATCH)
+    return Ratio(
+        name=f"{members} x {name}",
+        value=theirs / ours,
+        target=target,
+        came_from=f"one after the other {theirs * steps:.2f} ms, stacked {ours * steps:.2f} ms "
+        "of CPU a step of all",
+    )
+
+
+def _settings(members: int) -> list[tuple[float, float]]:
+    """Give the rate and decay of each member."""
+    rates, decays = np.geomspace(1e-4, 1e-2, members), np.geomspace(1e-6, 1e-3, members)
+    return [(float(lr), float(decay)) for lr, decay in zip(rates, decays, strict=True)]
+
+
+def _plain(shape: Shape, lr: float, decay: float) -> heads.Trainer:
+    classes = len(CLASSES)
+    if shape.cell:
+        head: nn.Module = heads.Recurrent(shape.cell, shape.features, shape.hidden, classes)
+    else:
+        head = heads.connected([shape.features, *shape.layers, classes])
+    return heads.Trainer(head, lr=lr, weight_decay=decay)
+
+
+def _stack(shape: Shape, frames: Tensor, labels: Array, members: int) -> Stack:
+    def batches(rows: Array, _: np.random.Generator | None) -> list[Tensor]:
+        return [frames[torch.from_numpy(rows)]]
+
+    fits = [
+        Fit(
+            network=_network(shape, frames),
+            batches=batches,
+            labels=labels,
+            rows=np.arange(len(frames)),
+            config=OptimizerConfig(
+                name="adam", lr=lr, weight_decay=decay, batch_clips=BATCH, schedule="constant"
+            ),
+            seed=seed,
+            order=0,
+            data="features",
+        )
+        for seed, (lr, decay) in enumerate(_settings(members))
+    ]
+    return Stack(fits, Widths(None, torch.device("cpu")))
+
+
+def _network(shape: Shape, frames: Tensor) -> Network:
+    """Make the network of a config; layers of unequal widths, which none has, are put in."""
+    stream = StreamConfig(backbone="vgg16", weights="random", blocks=5, freeze_depth=5)
+    cell = RecurrentConfig(cell=shape.cell, hidden=shape.hidden) if shape.cell else None
+    layers = shape.layers
+    equal = len(set(layers)) == 1
+    head = HeadConfig(fc_layers=len(layers), fc_width=layers[0]) if equal else HeadConfig()
+    config = Config(streams=(stream,), recurrent=cell, head=head)
+    network = Network(config, [Given(frames[:1], nn.ModuleList())], CLASSES)
+    if layers and not equal:
+        shared = network.shared
+        read = pairwise((shape.features, *layers))
+        parts = [part for before, after in read for part in fc_layers(before, 1, after, 0.0)]
+        shared.fc = nn.Sequential(*parts)
+        shared.classifier = classifier(layers[-1], CLASSES, dropout=0.0, two_heads=False)
+    return network

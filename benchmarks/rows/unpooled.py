@@ -1,0 +1,119 @@
+"""Row 9: a large head on maps that are not pooled, on the exact basis of fewer clips than features.
+
+SGD with momentum and decay, from one start: the first layer drawn, and taken onto the basis.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.rows.result import Ratio
+from benchmarks.rows.timing import cpu_seconds, one_thread
+from fer_core import reduce
+from fer_core.stages import Tally
+from fer_core.store import Store
+
+FEATURES, WIDTH, CLASSES, BATCH = 25_088, 4096, 6, 32  # VGG-16's last map, fc6 and fc7
+LR, MOMENTUM, DECAY = 1e-3, 0.9, 1e-4
+TARGET, LOSS_DIFFERENCE = 4.0, 1e-5
+
+
+def row(
+    *,
+    clips: tuple[int, ...] = (1440, 512),
+    features: int = FEATURES,
+    width: int = WIDTH,
+    steps: int = 30,
+) -> list[Ratio]:
+    """Compare steps of the plain head and of the reduced one."""
+    with one_thread(), tempfile.TemporaryDirectory() as folder:
+        return [_compared(n, features, width, steps, Path(folder)) for n in clips]
+
+
+@dataclass
+class _Head:
+    """A head that is trained, on what it reads."""
+
+    layers: nn.Sequential
+    reads: Tensor
+
+    def __post_init__(self) -> None:
+        self._optimizer = torch.optim.SGD(
+            self.layers.parameters(), LR, momentum=MOMENTUM, weight_decay=DECAY
+        )
+
+    def step(self, rows: Tensor, labels: Tensor) -> float:
+        loss = nn.functional.cross_entropy(self.layers(self.reads[rows]), labels[rows])
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        return float(loss.detach())
+
+
+def _compared(clips: int, features: int, width: int, steps: int, folder: Path) -> Ratio:
+    drawn = np.random.default_rng(clips)
+    maps = np.maximum(drawn.standard_normal((clips, features), np.float32), 0)
+    labels = torch.from_numpy(drawn.integers(0, CLASSES, clips))
+    fold = reduce.Fold(Store(folder), {"clips": clips}, Tally())
+    reductions: list[reduce.Reduction] = []
+    fitted = cpu_seconds(lambda: reductions.append(reduce.exact(maps, fold)))
+    plain, reduced = _heads(reductions[0], maps, width)
+    times: list[tuple[float, float]] = []
+    apart = 0.0
+    for _ in range(steps):
+        rows = torch.from_numpy(drawn.choice(clips, BATCH, replace=False))
+        losses = []
+
+        def step(head: _Head, rows: Tensor = rows, losses: list[float] = losses) -> None:
+            losses.append(head.step(rows, labels))
+
+        times.append((_timed(step, plain), _timed(step, reduced)))
+        apart = max(apart, abs(losses[0] - losses[1]))
+    theirs, ours = (float(np.median(column)) for column in zip(*times, strict=True))
+    kept = "kept" if apart <= LOSS_DIFFERENCE else "NOT kept"
+    return Ratio(
+        name=f"{clips} clips",
+        value=theirs / ours,
+        target=TARGET,
+        came_from=f"plain {1000 * theirs:.0f} ms, reduced {1000 * ours:.0f} ms of CPU a step",
+        notes=(
+            f"largest difference of a loss in {steps} steps {apart:.1e}, at most "
+            f"{LOSS_DIFFERENCE:g} {kept}; the basis took {fitted:.1f} s once a fold",
+        ),
+    )
+
+
+def _timed(step: Callable[[_Head], None], head: _Head) -> float:
+    return cpu_seconds(lambda: step(head))
+
+
+def _heads(reduction: reduce.Reduction, maps: np.ndarray, width: int) -> tuple[_Head, _Head]:
+    """Make the plain head and the reduced one, which compute the same at the start."""
+    assert reduction.basis is not None
+    basis = torch.from_numpy(reduction.basis)  # (r, D)
+    standard = (maps - reduction.mean) / reduction.scale
+    torch.manual_seed(0)
+    plain, reduced = (_layers(dim, width) for dim in (maps.shape[1], len(basis)))
+    reduced.load_state_dict(
+        {k: v for k, v in plain.state_dict().items() if k != "0.weight"}, strict=False
+    )
+    with torch.no_grad():
+        reduced[0].weight.copy_(plain[0].weight @ basis.T)
+        plain[0].weight.copy_(reduced[0].weight @ basis)
+    read = torch.from_numpy(reduction(maps))
+    return _Head(plain, torch.from_numpy(standard)), _Head(reduced, read)
+
+
+def _layers(features: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(features, width),
+        nn.ReLU(),
+        nn.Linear(width, width),
+        nn.ReLU(),
+        nn.Linear(width, CLASSES),
+    )
