@@ -13,6 +13,7 @@ two_workers     The stage `faces` of rendered clips, dlib, in one process over t
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,17 +26,22 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from fer_core import datasets
-from fer_core.datasets import synthetic
-from fer_core.datasets.rendering.painter import paint_clip
-from fer_core.datasets.rendering.script import subject_identity, write_script
-from fer_core.faces import landmarks, video
-from fer_core.faces.surface import Surface, reference
-from fer_core.faces.views import views
-from fer_core.labels import AUTHENTICITIES
-from search import preparing
+ROOT = Path(__file__).resolve().parents[1]
+# A script's own folder comes first, where `search` would be `search.py` and not our package.
+sys.path[:] = [path for path in sys.path if Path(path).resolve() != ROOT / "benchmarks"]
+sys.path.insert(0, str(ROOT))
 
-CLIP = Path(__file__).parents[2] / "shared" / "data" / "video" / "WolfgangLanger_Pexels.mp4"
+from fer_core import datasets  # noqa: E402  # after the path
+from fer_core.datasets import synthetic  # noqa: E402  # after the path
+from fer_core.datasets.rendering.painter import paint_clip  # noqa: E402  # after the path
+from fer_core.datasets.rendering.script import subject_identity, write_script  # noqa: E402  # after the path
+from fer_core.faces import landmarks, video  # noqa: E402  # after the path
+from fer_core.faces.surface import Surface, reference  # noqa: E402  # after the path
+from fer_core.faces.views import views  # noqa: E402  # after the path
+from fer_core.labels import AUTHENTICITIES  # noqa: E402  # after the path
+from search import preparing  # noqa: E402  # after the path
+
+CLIP = ROOT.parent / "shared" / "data" / "video" / "WolfgangLanger_Pexels.mp4"
 REPEATS = 9
 FACE_PIXELS = 320  # side of the crops that the store keeps
 YAW = 0.45  # radians: one side is hidden, so that symmetry has work to do

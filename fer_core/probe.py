@@ -8,13 +8,10 @@ import torch
 from fer_core import feasible, storing
 from fer_core.config import Config
 from fer_core.models.network import Network
-from fer_core.packs import stackable
 from fer_core.precision import Machine
 from fer_core.store import Array
 from fer_core.training import loop
-from fer_core.training.fits import Alone, Fit, Group
-from fer_core.training.stack import Stack
-from fer_core.training.widths import Widths
+from fer_core.training.fits import Alone, Fit
 
 STEP = 3  # a training step computes blocks forward, and backward twice
 _BATCHES = 2  # of each of two epochs: the first warms up
@@ -52,8 +49,7 @@ def _head_seconds(config: Config, classes: tuple[str, ...], frames: int, batch: 
         order=0,
         data="",
     )
-    group: Group
-    group = Stack([fit], Widths(None, torch.device("cpu"))) if stackable(config) else Alone(fit)
+    group = Alone(fit)
     group.epoch()
     started = time.perf_counter()
     group.epoch()

@@ -19,9 +19,9 @@ from fer_core.config import Config
 from fer_core.experiment import Experiment
 from fer_core.packs import Rung, pack_key, rungs, stackable
 from fer_core.store import Array, Store
-from fer_core.training.fits import Alone, Group
+from fer_core.training.fits import Group
 from fer_core.training.loop import DivergedError, batch_count
-from fer_core.training.stack import Stack
+from fer_core.training.stack import grouped
 from fer_core.training.widths import Widths
 
 T = TypeVar("T")
@@ -161,8 +161,7 @@ class _Training:
         config, bench = runs[0].member.config, runs[0].member.bench
         assert bench is not None
         widths = _widths(bench.setting.store, bench.device)
-        # Of one network torch's own layers are faster.
-        self._group: Group = Stack(fits, widths) if len(fits) > 1 else Alone(fits[0])
+        self._group: Group = grouped(fits, widths)
         self._epochs, self._done = config.optimizer.epochs, 0
 
     @property

@@ -15,8 +15,8 @@ from fer_core.config import Config, HeadConfig, OptimizerConfig, RecurrentConfig
 from fer_core.models.head import classifier, fc_layers
 from fer_core.models.network import Given, Network
 from fer_core.store import Array
-from fer_core.training.fits import Fit
-from fer_core.training.stack import Stack
+from fer_core.training.fits import Fit, Group
+from fer_core.training.stack import Stack, grouped
 from fer_core.training.widths import Widths
 
 CLASSES = tuple("abcdef")
@@ -70,7 +70,7 @@ def compared(
     torch.manual_seed(0)
     frames = torch.randn(clips, FRAMES if shape.cell else 1, shape.features)
     labels = np.random.default_rng(0).integers(0, len(CLASSES), clips)
-    stack = _stack(shape, frames, labels, members)
+    group = grouped(_fits(shape, frames, labels, members), Widths(None, torch.device("cpu")))
     given = frames if shape.cell else frames[:, 0]
     plain = [_plain(shape, lr, decay) for lr, decay in _settings(members)]
 
@@ -78,16 +78,16 @@ def compared(
         for each in plain:
             each.epoch(given, torch.from_numpy(labels), BATCH)
 
-    stack.epoch()  # it finds its width in the first
+    group.epoch()
     one_after_the_other()
-    theirs, ours = turns(one_after_the_other, stack.epoch, repeats=repeats)
+    theirs, ours = turns(one_after_the_other, group.epoch, repeats=repeats)
     steps = 1000 / (clips / BATCH)
     return Ratio(
         name=f"{members} x {name}",
         value=theirs / ours,
         target=target,
         came_from=f"one after the other {theirs * steps:.2f} ms, stacked {ours * steps:.2f} ms "
-        "of CPU a step of all",
+        f"of CPU a step of all, {_said(group)}",
     )
 
 
@@ -106,11 +106,17 @@ def _plain(shape: Shape, lr: float, decay: float) -> heads.Trainer:
     return heads.Trainer(head, lr=lr, weight_decay=decay)
 
 
-def _stack(shape: Shape, frames: Tensor, labels: Array, members: int) -> Stack:
+def _said(group: Group) -> str:
+    if not isinstance(group, Stack):
+        return "calibrated to one after the other"
+    return f"calibrated to {group.settled_width()} at a time"
+
+
+def _fits(shape: Shape, frames: Tensor, labels: Array, members: int) -> list[Fit]:
     def batches(rows: Array, _: np.random.Generator | None) -> list[Tensor]:
         return [frames[torch.from_numpy(rows)]]
 
-    fits = [
+    return [
         Fit(
             network=_network(shape, frames),
             batches=batches,
@@ -125,7 +131,6 @@ def _stack(shape: Shape, frames: Tensor, labels: Array, members: int) -> Stack:
         )
         for seed, (lr, decay) in enumerate(_settings(members))
     ]
-    return Stack(fits, Widths(None, torch.device("cpu")))
 
 
 def _network(shape: Shape, frames: Tensor) -> Network:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from fer_core.errors import ConfigError, unknown
 from fer_core.models.dropout import Dropout
@@ -55,11 +55,16 @@ class Recurrent(nn.Module):
         self.feature_dim = hidden * (1 + bidirectional)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        packed = pack_padded_sequence(frames, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        ends = self.cell(packed)[1]  # (layers x directions, B, hidden), and for lstm the cell's
+        whole = int(lengths.min()) == frames.shape[1]
+        read = frames if whole else _packed(frames, lengths)  # packing takes time
+        ends = self.cell(read)[1]  # (layers x directions, B, hidden), and for lstm the cell's
         last: Tensor = ends[0] if isinstance(ends, tuple) else ends
         directions = 1 + self.cell.bidirectional
         return last[-directions:].transpose(0, 1).flatten(1)
+
+
+def _packed(frames: Tensor, lengths: Tensor) -> PackedSequence:
+    return pack_padded_sequence(frames, lengths.cpu(), batch_first=True, enforce_sorted=False)
 
 
 class ConvLSTM(nn.Module):

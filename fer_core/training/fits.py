@@ -40,6 +40,24 @@ class Group(Protocol):
         """Bring the networks up to what was trained."""
 
 
+class Each:
+    """Fits that are trained one after the other."""
+
+    def __init__(self, fits: Sequence[Fit]) -> None:
+        self._fits = [Alone(fit) for fit in fits]
+
+    def epoch(self) -> Sequence[float]:
+        """Train an epoch of each."""
+        return [loss for fit in self._fits for loss in fit.epoch()]
+
+    def drop(self, places: Collection[int]) -> None:
+        """Let fits leave."""
+        self._fits = [fit for place, fit in enumerate(self._fits) if place not in places]
+
+    def settle(self) -> None:
+        """Do nothing: the networks themselves are trained."""
+
+
 class Alone:
     """One fit, trained by its own."""
 

@@ -5,8 +5,8 @@ dropout, rate and decay.
 """
 
 import copy
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from fer_core.choices import OptimizerConfig
 from fer_core.models.stacked import Drop, Masks, logits, rates, stacked
 from fer_core.store import Array
 from fer_core.training import optimizer as optimizers
-from fer_core.training.fits import Fit
+from fer_core.training.fits import Alone, Each, Fit, Group
 from fer_core.training.loop import batch_count
 from fer_core.training.rates import Rates, Steps
 from fer_core.training.widths import Widths
+
+_COPIED = 4  # members whose copies are timed one after the other
 
 
 class _Feed:
@@ -32,11 +34,23 @@ class _Feed:
     def epoch(self) -> list[Array]:
         return np.array_split(self._order.permutation(self._fit.rows), self._count)
 
+    def first(self) -> Array:
+        """Give rows as many as a batch has."""
+        return self._fit.rows[: -(-len(self._fit.rows) // self._count)]
+
     def given(self, rows: Array) -> list[Tensor]:
         return list(self._fit.batches(rows, None))
 
     def labels(self, rows: Array) -> Tensor:
         return torch.from_numpy(self._fit.labels[rows])
+
+
+def grouped(fits: Sequence[Fit], widths: Widths) -> Group:
+    """Group fits of one shape as they train fastest: stacked, or one after the other."""
+    if len(fits) == 1:
+        return Alone(fits[0])
+    stack = Stack(fits, widths)
+    return stack if stack.settled_width() else Each(fits)
 
 
 class Stack:
@@ -59,6 +73,7 @@ class Stack:
         self._steps = Steps(configs[0].name, stacked(networks), self._rates)
         self._widths = widths
         self._width: int | None = None  # members in a call; None: to be timed
+        self._fits = fits[:_COPIED]
 
     def epoch(self) -> list[float]:
         """Train an epoch, and give the mean loss of each member."""
@@ -86,7 +101,7 @@ class Stack:
         self._targets.keep(kept)
         self._rates.keep(kept)
         self._steps.keep(kept)
-        self._width = None
+        self._width = min(self._width or 1, len(kept))
 
     def settle(self) -> None:
         """Copy the members' values back to their networks."""
@@ -95,30 +110,46 @@ class Stack:
                 for name, parameter in network.named_parameters():
                     parameter.copy_(self._steps.values[name][place])
 
+    def settled_width(self) -> int:
+        """Settle how many members a call has, by timing; 0: one after the other is faster."""
+        if self._width is None:
+            shape, members = self._shape(), len(self._members)
+            self._width = self._widths.of(shape, members, self._timed())
+        return self._width
+
+    def _timed(self) -> Callable[[int], None]:
+        """Give a step to time, of copies: what is trained must not depend on what was tried."""
+        steps = copy.deepcopy(self._steps)
+        rows = [feed.first() for feed in self._feeds]
+        batch = self._batch(rows)
+        plain = [_single(fit, len(rows[0])) for fit in self._fits]
+
+        def step(width: int) -> None:
+            if width:
+                self._pass(batch, steps, None, width)
+            else:
+                for member in range(len(self._members)):
+                    plain[member % len(plain)].epoch()  # it has one batch
+
+        return step
+
     def _step(self, rows: Sequence[Array]) -> Tensor:
         """Step each member by its batch, and give the sum of its losses over its clips."""
+        batch = self._batch(rows)
+        losses = self._pass(batch, self._steps, self._masks, self.settled_width() or 1)
+        self._rates.step()
+        return losses * torch.tensor(batch.sizes, device=self._device)
+
+    def _batch(self, rows: Sequence[Array]) -> "_Batch":
+        """Read the batch of each feed, and give it to its members."""
         feeds = list(zip(self._feeds, rows, strict=True))
         sizes = [len(rows[feed]) for feed in self._feed_of]
         labels = self._gathered([[feed.labels(at)] for feed, at in feeds])[0]
-        batch = _Batch(
+        return _Batch(
             given=self._gathered([feed.given(at) for feed, at in feeds]),
             targets=self._targets.of(labels, sizes),
             sizes=sizes,
         )
-        if self._width is None:
-            self._width = self._calibrated(batch)
-        losses = self._pass(batch, self._steps, self._masks, self._width)
-        self._rates.step()
-        return losses * torch.tensor(batch.sizes, device=self._device)
-
-    def _calibrated(self, batch: "_Batch") -> int:
-        """Time steps of copies: what is trained must not depend on what was tried."""
-
-        def tried(width: int) -> None:
-            self._pass(batch, copied, None, width)
-
-        copied = copy.deepcopy(self._steps)
-        return self._widths.of(self._shape(), len(batch.sizes), tried)
 
     def _pass(self, batch: "_Batch", steps: Steps, masks: Masks | None, width: int) -> Tensor:
         """Step all members, so many at a time, and give their mean losses."""
@@ -207,6 +238,13 @@ class _Targets:
 
 def _undropped(name: str, x: Tensor) -> Tensor:
     return x
+
+
+def _single(fit: Fit, rows: int) -> Alone:
+    """Train a copy by one batch, again and again."""
+    endless = replace(fit.config, epochs=1_000_000)
+    network = copy.deepcopy(fit.network)
+    return Alone(replace(fit, network=network, rows=fit.rows[:rows], config=endless))
 
 
 def _feed_key(fit: Fit) -> tuple[str, int, bytes]:

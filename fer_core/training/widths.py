@@ -14,7 +14,7 @@ import torch
 
 from fer_core.store import Store, key_of
 
-WIDTHS = (1, 2, 4, 8, 16)  # that are tried, up to the number of members
+WIDTHS = (0, 1, 2, 4, 8, 16)  # that are tried, up to the number of members; 0: no stack
 _ROUNDS = 3  # steps at each width: the first warms up, the fastest counts
 _STAGE = "width"
 
@@ -28,8 +28,6 @@ class Widths:
 
     def of(self, shape: Hashable, members: int, step: Callable[[int], None]) -> int:
         """Give the width at which `step(width)` is fastest; it is called only to find out."""
-        if members == 1:
-            return 1
         key = self._key(shape, members)
         if key not in self._known:
             found = self._kept(key)
@@ -37,7 +35,8 @@ class Widths:
         return min(self._known[key], members)
 
     def _measured(self, members: int, step: Callable[[int], None], key: str) -> int:
-        seconds = dict.fromkeys(_tried(members), math.inf)
+        tried = (*(width for width in WIDTHS if width < members), members)
+        seconds = dict.fromkeys(tried, math.inf)
         for _ in range(_ROUNDS):  # in turns: a machine that others use slows down for a while
             for width, best in seconds.items():
                 seconds[width] = min(best, self._time(step, width))
@@ -71,7 +70,3 @@ class Widths:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
-
-
-def _tried(members: int) -> list[int]:
-    return [*(width for width in WIDTHS if width < members), members]
