@@ -1,6 +1,6 @@
 """What the frozen blocks of a stream give of all clips: as the store has it, or computed again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,8 @@ from fer_core.models.backbones import Backbone
 from fer_core.setting import Setting, Stage
 from fer_core.stages import Shard, gather
 from fer_core.store import Array
+
+_MAPPED = 256  # shards whose files stay open; others are opened for each clip
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,25 @@ class Activations:
         setting = self.setting
         key = ("maps", setting.experiment.store, self.keys, pooling, rows.tobytes(), self.stored)
         return setting.held(key, lambda: _ordered(self._read(pooling), rows))
+
+    def gatherer(self, rows: Array) -> Callable[[Array], Array]:
+        """Give what reads places among the clips `rows`, from the files: they may exceed memory."""
+        setting = self.setting
+        key = ("gatherer", setting.experiment.store, self.keys)
+        entries = setting.held(key, lambda: gather(setting.store, self.shards, setting.tally))
+        arrays = [entry.array for entry in entries[:_MAPPED]]
+        lengths = [len(entry.array) for entry in entries]
+        shard_of = np.repeat(np.arange(len(lengths)), lengths)[rows]
+        place_of = np.concatenate([np.arange(length) for length in lengths])[rows]
+
+        def gathered(at: Array) -> Array:
+            found: list[Array] = []
+            for shard, place in zip(shard_of[at], place_of[at], strict=True):
+                mapped = arrays[shard] if shard < len(arrays) else entries[shard].array
+                found.append(mapped[place])
+            return np.stack(found)
+
+        return gathered
 
     def _read(self, pooling: str) -> Array:
         stream = self.encoder.stream

@@ -73,8 +73,8 @@ def pack_key(config: Config) -> str:
 
 def stage_key(config: Config) -> str:
     """Name what a config reads from the store."""
-    alike = replace(config, head=replace(config.head, dropout=0.0)).to_json()
-    values = json.loads(alike)
+    alike = replace(config, streams=tuple(map(_read, config.streams)))
+    values = json.loads(alike.to_json())
     return json.dumps({name: values[name] for name in ("streams", "clip")}, sort_keys=True)
 
 
@@ -106,6 +106,14 @@ def _dim(stream: Stream) -> int:
     if isinstance(stream, GeometryConfig):
         return stream.hidden or 136
     return stream.pca_dim or (_WHOLE if stream.pooling == "none" else _POOLED)
+
+
+def _read(stream: Stream) -> Stream:
+    """Leave out what is made of a stage, and not kept in it."""
+    if isinstance(stream, GeometryConfig):
+        return GeometryConfig(encoding=stream.encoding)
+    assert isinstance(stream, StreamConfig)
+    return replace(stream, pooling="none", pca_dim=None)
 
 
 def _shape(stream: Stream) -> Stream:

@@ -13,7 +13,6 @@ from fer_core.store import Array
 from fer_core.training import loop
 from fer_core.training.fits import Alone, Fit
 
-STEP = 3  # a training step computes blocks forward, and backward twice
 _BATCHES = 2  # of each of two epochs: the first warms up
 
 
@@ -65,5 +64,5 @@ def _block_seconds(config: Config, frames: int, machine: Machine) -> float:
         flops = [0, *(cost.flops for cost in costs)]
         frozen = flops[stream.freeze_depth]
         again = frozen if config.is_live(stream) else 0
-        seconds += units * (STEP * (flops[-1] - frozen) + again) / machine.single_flops
+        seconds += units * (storing.STEP * (flops[-1] - frozen) + again) / machine.single_flops
     return seconds

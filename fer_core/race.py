@@ -138,6 +138,14 @@ class _Run:
         """Whether stacking can help: what is large is bound by its own bytes."""
         return stackable(self.member.config) and self.trained <= LARGE
 
+    def again(self, share: float) -> "list[_Training]":
+        """Begin anew, and train alone as far."""
+        member, train = self.member, self.member.splits[self.fold][0]
+        assert member.bench is not None
+        bench = member.bench
+        begun = member.tried(lambda: bench.begin(train, f"fold {self.fold}"))
+        return [] if begun is None else _Training([_Run(member, self.fold, begun)]).advance(share)
+
     def score(self) -> None:
         """Score the fold as far as it is trained."""
         bench, val = self.member.bench, self.member.splits[self.fold][1]
@@ -168,19 +176,25 @@ class _Training:
     def unfinished(self) -> bool:
         return bool(self._runs) and self._done < self._epochs
 
-    def advance(self, share: float) -> None:
-        """Train up to this share of the epochs, and score what is still in."""
+    def advance(self, share: float) -> "list[_Training]":
+        """Train up to this share of the epochs, and give what goes on: itself.
+
+        A stack that breaks, as where memory is short, is trained again one by one.
+        """
         started = time.perf_counter()
         try:
             while self.unfinished and self._done < math.ceil(self._epochs * share):
                 self._epoch()
             self._group.settle()
-        except Exception as error:  # one of several cannot be told from the others
+        except Exception as error:
+            if len(self._runs) > 1:
+                return [each for run in self._runs for each in run.again(share)]
             for each in self._runs:
                 each.member.error = error
         seconds = time.perf_counter() - started
         for each in self._runs:
             each.seconds += seconds / len(self._runs)
+        return [self]
 
     def score(self) -> None:
         """Score the runs that are still in."""
@@ -210,11 +224,11 @@ def _advanced(
 ) -> list[_Training]:
     """Bring all members to a rung; give what is not trained to its end."""
     unfinished = []
-    for training in _due(members, trainings, rung):
-        training.advance(rung.epochs)
-        training.score()
-        if training.unfinished:
-            unfinished.append(training)
+    for due in _due(members, trainings, rung):
+        for training in due.advance(rung.epochs):
+            training.score()
+            if training.unfinished:
+                unfinished.append(training)
     return unfinished
 
 
@@ -231,7 +245,10 @@ def _due(
                 waiting[run.shape].append(run)
             elif run is not None:
                 yield _Training([run])
-    for runs in waiting.values():
+    for waiting_runs in waiting.values():
+        runs = [run for run in waiting_runs if run.member.error is None]
+        if not runs:
+            continue
         size = max(1, STACKED // runs[0].trained)
         for start in range(0, len(runs), size):
             yield _Training(runs[start : start + size])

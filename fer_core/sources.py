@@ -172,10 +172,16 @@ class ImageSource:
     def _partial_batch(self, encoder: ImageEncoder) -> Batch:
         """Read what the frozen blocks give, or compute it for each batch, to the same values."""
         device, stored = self._setting.device, self._activations(encoder)
-        if not stored.stored:
-            return lambda rows, _: encoder(self._sized(encoder)[rows], device)
-        maps = self._read(stored)
-        return lambda rows, _: torch.from_numpy(maps[rows]).to(device).float()
+        if stored.stored:
+            gathered = stored.gatherer(self._rows)
+            return lambda rows, _: torch.from_numpy(gathered(rows)).to(device).float()
+
+        def computed(rows: Array, _: np.random.Generator | None) -> Tensor:
+            crops = self._sized(encoder)[rows]
+            self._setting.tally.add(backbone_images=crops.shape[0] * crops.shape[1])
+            return encoder(crops, device)
+
+        return computed
 
     def _live_batch(self, encoder: ImageEncoder) -> Batch:
         device, augment = self._setting.device, self._setting.config.augment

@@ -22,7 +22,7 @@ from fer_core.precision import Machine
 
 LEAST_GAIN = 1.3  # of a training step; performance.md, 3.3
 STEP = 3  # a training step computes what follows forward, and backward twice
-FREE_SHARE = 0.5  # of the free disk that one stream's activations may take
+FREE_SHARE = 0.2  # of the free disk that one depth may take: a pass may tap several
 _HALF = 2  # bytes of a number
 
 

@@ -4,6 +4,7 @@ This imports torch, and times it for some seconds; nothing is kept but in a stor
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,19 @@ def measured(store: Path) -> Machine:
         return precision.machine(Store(Path(folder)), device)
 
 
+def sharing(configs: Sequence[Config]) -> Prefixes:
+    """Group configs by the frozen prefixes that they share.
+
+    Pooling, PCA and all that is trained come after a prefix. Of augmented images nothing is stored.
+    """
+    found: dict[tuple[StreamConfig, ClipConfig], list[Config]] = defaultdict(list)
+    for config in configs:
+        stored = [s for s in config.images if s.freeze_depth and config.augment is None]
+        for stream in {replace(stream, pooling="none", pca_dim=None) for stream in stored}:
+            found[stream, config.clip].append(config)
+    return found
+
+
 def choices(
     prefixes: Prefixes, machine: Machine, *, clips: int, folds: int, store: Path
 ) -> dict[tuple[StreamConfig, ClipConfig], Choice]:
@@ -64,14 +78,15 @@ def study(
     folds: int,
     raced: bool,
     stage_seconds: float,
+    cpus: float,
 ) -> Outlook:
-    """Probe the configs, and say how long the study takes on this machine's cores."""
+    """Probe the configs, and say how long the study takes on this machine, `cpus` a trial."""
     training = max(2, clips * (folds - 1) // folds)
 
     def fold_seconds(config: Config) -> float:
         return probe.fold_seconds(config, tuple(classes), clips=training, machine=machine)
 
-    workers = max(1, torch.cuda.device_count() or os.cpu_count() or 1)
+    workers = max(1, torch.cuda.device_count() or int((os.cpu_count() or 1) / cpus))
     return outlook(
         configs,
         fold_seconds,

@@ -13,12 +13,13 @@ import numpy as np
 from fer_core.config import Config
 from fer_core.errors import ConfigError
 from fer_core.packs import rungs
+from search.duration import told
+from search.study.halving import LEAST
 
 PROBE_SECONDS = 10.0  # after which no further config is probed
 PLAYED = 500  # studies
 START_SECONDS = 8.0  # of Ray and its workers; engine.md, section 3
 HANDLING_SECONDS = 0.05  # of a trial by the driver; ibid.
-UNPRUNED = 4  # trials that race against nobody: `search.study.pruning`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +34,8 @@ class Outlook:
 
     def __str__(self) -> str:
         return (
-            f"about {_said(self.seconds)}, {_said(self.seconds_p90)} at P90, on {self.workers} "
-            f"workers; {_said(self.stage_seconds)} of it for stages if the store holds none"
+            f"about {told(self.seconds)}, {told(self.seconds_p90)} at P90, on {self.workers} "
+            f"workers; {told(self.stage_seconds)} of it for stages if the store holds none"
         )
 
 
@@ -58,7 +59,7 @@ def outlook(
     for study in range(PLAYED):
         costs = chance.choice(timed, len(configs)) if timed else np.zeros(len(configs))
         reached = chance.geometric(0.5, len(configs)).clip(max=len(shares)) - 1
-        reached[:UNPRUNED] = len(shares) - 1
+        reached[:LEAST] = len(shares) - 1
         trials = costs * np.array(shares)[reached] + HANDLING_SECONDS
         played[study] = trials.sum() / workers + trials.max(initial=0.0) * (1 - 1 / workers)
     median, p90 = np.quantile(played, [0.5, 0.9]) + START_SECONDS + stage_seconds / workers
@@ -87,12 +88,6 @@ def _timed(configs: Sequence[Config], fold_seconds: Callable[[Config], float]) -
             break
         try:
             found.append(fold_seconds(distinct[place]))
-        except ConfigError:  # this trial will fail at once
+        except (ConfigError, MemoryError, RuntimeError):  # this trial will fail at once
             found.append(0.0)
     return found
-
-
-def _said(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,6 +1,6 @@
 """What a run will do, compute and take, before it starts: no Ray, and nothing rendered or kept."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
@@ -57,7 +57,7 @@ class Plan:
     outlook: Outlook
 
 
-def make(space: Space, settings: Settings) -> Plan:
+def make(space: Space, settings: Settings, *, cpus: float = 1.0) -> Plan:
     """Draw and validate as many configs as the study will have, and count what they share.
 
     From the eleventh trial on a study draws by its results, so that these counts are a forecast;
@@ -72,7 +72,8 @@ def make(space: Space, settings: Settings) -> Plan:
     if data_.clip:
         configs = [replace(config, clip=data_.clip) for config in configs]
     views = _views(configs)
-    features, foreseen = _foreseen(configs, data_, settings, raced=settings.pruning and not points)
+    raced = settings.pruning and not points
+    features, foreseen = _foreseen(configs, data_, settings, raced=raced, cpus=cpus)
     return Plan(
         trials=len(configs),
         baselines=tuple(BASELINES),
@@ -118,19 +119,12 @@ def _shown(configs: Sequence[Config]) -> Iterator[tuple[str, ClipConfig]]:
 
 
 def _foreseen(
-    configs: Sequence[Config], data_: "_Data", settings: Settings, *, raced: bool
+    configs: Sequence[Config], data_: "_Data", settings: Settings, *, raced: bool, cpus: float
 ) -> tuple[tuple[Prefix, ...], Outlook]:
-    """Choose what is stored of the frozen prefixes, and predict the study.
-
-    Pooling, PCA and all that is trained come after a prefix. Of augmented images nothing is stored.
-    """
+    """Choose what is stored of the frozen prefixes, and predict the study."""
     from search import foresight  # imports torch
 
-    sharing = defaultdict(list)
-    for config in configs:
-        stored = [s for s in config.images if s.freeze_depth and config.augment is None]
-        for stream in {replace(stream, pooling="none", pca_dim=None) for stream in stored}:
-            sharing[stream, config.clip].append(config)
+    sharing = foresight.sharing(configs)
     machine = foresight.measured(settings.store)
     chosen = foresight.choices(
         sharing, machine, clips=data_.clips, folds=data_.folds, store=settings.store
@@ -147,6 +141,7 @@ def _foreseen(
         folds=data_.folds,
         raced=raced,
         stage_seconds=seconds,
+        cpus=cpus,
     )
     prefixes = [
         _prefix(choice, clip, data_, len(sharing[stream, clip]))

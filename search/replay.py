@@ -122,7 +122,8 @@ def _verified(row: Row, experiment: "Experiment") -> str:
     from fer_core.trial import cross_validate
 
     settle(threads=1)  # as a trial is given by default
-    results = list(cross_validate(row.config, experiment))
+    raced = len(row.part.rung_uars) > 1  # then folds trained in other company
+    results = list(cross_validate(row.config, experiment, raced=raced))
     now = sum(result.uar for result in results) / len(results)
     kept = row.folder.predictions(row.part.number)
     if row.part.val_uar is None or not kept.is_file():
@@ -135,8 +136,10 @@ def _verified(row: Row, experiment: "Experiment") -> str:
     then = f"val_uar {row.part.val_uar:.6f} then, {now:.6f} now"
     if worst == 0:
         return f"{then}: the same, all {len(results)} folds to the last bit"
-    verdict = "the same" if worst <= CLOSE else "NOT the same"
-    return f"{then}: {verdict}, probabilities differ by up to {worst:.1e}"
+    scores = tuple(result.uar for result in results) == row.part.fold_uars
+    verdict = "the same" if worst <= CLOSE else "the same scores" if scores else "NOT the same"
+    beside = ", as it trained beside others" if worst > CLOSE and scores else ""
+    return f"{then}: {verdict}, probabilities differ by up to {worst:.1e}{beside}"
 
 
 def _export(row: Row, record: "Record", experiment: "Experiment", target: Path) -> None:

@@ -82,7 +82,7 @@ def main(
         folder = _found(resume, studies) if resume is not None else None
         chosen = _settings(context, folder)
         if dry_run:
-            _plan(chosen, as_json)
+            _plan(chosen, as_json, cpus_per_trial)
         else:
             _search(chosen, machines, folder, 0 if quiet else 1 + verbose, as_json)
 
@@ -112,10 +112,10 @@ def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
     return settings_.resumed(folder.record(), folder=folder, trials=given["trials"])
 
 
-def _plan(chosen: Settings, as_json: bool) -> None:
+def _plan(chosen: Settings, as_json: bool, cpus: float) -> None:
     from search import plan, space  # Optuna takes 0.3 s, which --help has not
 
-    made = plan.make(space.load(chosen.space), chosen)
+    made = plan.make(space.load(chosen.space), chosen, cpus=cpus)
     print(json.dumps(asdict(made), indent=1) if as_json else plan.text(made))
 
 

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from fer_core import packs
-from fer_core.config import Config, StreamConfig
 from fer_core.errors import DataError, NoTrialSucceededError
 from fer_core.experiment import Experiment
 from fer_core.manifest import file_sha256
-from search import data, preparing, presets
+from search import data, first_draws, preparing, presets
 from search import space as spaces
 from search.cluster import baselines, tuner
 from search.cluster.opening import open_winners
@@ -28,6 +26,8 @@ from search.study.folder import Folder, Record
 from search.study.journal import Journal, file_storage
 from search.study.parts import Part
 from search.study.searcher import StudySearcher
+
+_KNOWN = 300  # draws that tell what trials share
 
 
 class InterruptedStudyError(Exception):
@@ -90,8 +90,11 @@ def run(
     weights_named(drawn, settings)
     trials = trials_of(settings, len(space.points))
     experiment = data.prepare(settings, progress, past)
-    _check_models(drawn, experiment)
-    experiment = replace(experiment, streams=_stored(drawn))
+    first_draws.check_models(drawn, experiment)
+    draws = spaces.draws(space, seed=settings.seed, count=min(trials, _KNOWN))
+    known = [config for _, config in draws]
+    experiment = replace(experiment, streams=first_draws.stored(known))
+    first_draws.say_what_is_computed_again(known, experiment, progress)
     _prepare_faces(experiment, settings.max_missing, progress)
     record, folder = _begun(settings, trials, experiment, past, folder)
     if said := presets.said(drawn):
@@ -220,39 +223,8 @@ def _record(settings: Settings, trials: int, experiment: Experiment, folder: Fol
 def _settle(study: _Study, experiment: Experiment) -> None:
     """Leave a stopped study as a resume wants it: each trial told, the board complete."""
     journal = study.journal(experiment)
-    journal.reconcile()
+    journal.reconcile(counts=False)
     Board(study.folder, study.record).write(journal.finished())
-
-
-def _stored(drawn: Sequence[Config]) -> tuple[StreamConfig, ...]:
-    """Give the streams, each as often as it was drawn, whose frozen part trials may share.
-
-    One pass taps all their depths, and how many share a depth tells whether storing it pays.
-    """
-    plain = (config for config in drawn if config.augment is None)
-    return tuple(stream for config in plain for stream in config.images if stream.freeze_depth)
-
-
-def _check_models(drawn: Sequence[Config], experiment: Experiment) -> None:
-    """Load what the trials will load, so that bad weights stop the study and not each trial."""
-    from fer_core.faces import landmarks, surface  # these import torch, which takes seconds
-    from fer_core.features import weights_file
-    from fer_core.models import backbones
-
-    streams = (stream for config in drawn for stream in config.images)
-    alike: dict[str, Any] = {
-        "freeze_depth": 0,
-        "pooling": "none",
-        "pca_dim": None,
-        "view": "aligned",
-    }
-    for stream in {replace(stream, **alike) for stream in streams}:
-        file = weights_file(stream, experiment.weights)
-        backbones.build(stream, weights_file=file, seed=experiment.seed)
-    if experiment.landmarks != "data":
-        landmarks.engine(experiment.landmarks)
-    if experiment.surface:
-        surface.load(Path(experiment.surface))
 
 
 def _surface_sha256(experiment: Experiment) -> str | None:

@@ -1,7 +1,8 @@
 """Networks of one shape as one: each keeps its own weights, and all go through the same calls.
 
 Tensors have the members in front: (M, B, T, D) in, (M, B, T, K) or (M, B, K) out. A layer of M
-members is one batched product, and what a member computes does not depend on who is beside it.
+members is one batched product. What a member computes depends on who is beside it in last bits
+only, since processors round the tail of a long row otherwise.
 The idea is that of Wang et al. 2021 (HFTA), https://arxiv.org/abs/2102.02344, without its need
 for grouped convolutions; recurrent cells, which `torch.func.vmap` cannot batch, are included.
 """

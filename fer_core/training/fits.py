@@ -62,6 +62,7 @@ class Alone:
     """One fit, trained by its own."""
 
     def __init__(self, fit: Fit) -> None:
+        self._fit, self._epochs = fit, 0
         seed(fit.network, fit.seed)
         self._losses: Iterator[float] = loop.fit(
             fit.network,
@@ -75,10 +76,14 @@ class Alone:
 
     def epoch(self) -> Sequence[float]:
         """Train an epoch; nothing is given once early stopping has ended it."""
+        self._epochs += 1
         try:
-            return [loss for loss in [next(self._losses, None)] if loss is not None]
+            losses = [loss for loss in [next(self._losses, None)] if loss is not None]
+            if self._epochs == self._fit.config.epochs:
+                next(self._losses, None)  # it ends, and what did best is restored
         except loop.DivergedError:
             return [math.nan]
+        return losses
 
     def drop(self, places: Collection[int]) -> None:
         """Stop."""

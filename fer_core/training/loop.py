@@ -123,6 +123,8 @@ class _Loss:
         self, network: Network, labels: Array, rows: Array, config: OptimizerConfig
     ) -> None:
         self._network, self._config = network, config
+        # Heads on stored features gain nothing, and are stacked in single precision.
+        self._mixed = config.mixed_precision and any(True for _ in network.unfrozen())
         self._device = next(network.parameters()).device
         self._labels = torch.from_numpy(labels)
         self._weights: Tensor | None = None
@@ -132,7 +134,7 @@ class _Loss:
 
     def __call__(self, given: Sequence[Tensor], rows: Array) -> Tensor:
         target = self._labels[torch.from_numpy(rows)].to(self._device)
-        with optimizers.mixed(self._device, self._config):
+        with optimizers.mixed(self._device, wanted=self._mixed):
             logits = self._network(given, self._network.lengths(given))
         if logits.ndim == 3:
             target = target[:, None].expand(logits.shape[:2]).reshape(-1)

@@ -62,13 +62,13 @@ def cosine(optimizer: optim.Optimizer, steps: int) -> LambdaLR:
     return LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * min(1, step / steps))))
 
 
-def mixed(device: torch.device, config: OptimizerConfig) -> torch.autocast:
+def mixed(device: torch.device, *, wanted: bool) -> torch.autocast:
     """Compute in bfloat16 where that was asked for and the device has it, else as ever.
 
     On a CPU it is not used: without the instructions for it it is slower than single precision.
     """
     able = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.mixed_precision and able)
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and able)
 
 
 def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:

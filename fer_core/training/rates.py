@@ -137,7 +137,7 @@ class Slice:
         """Step by the gradients of the leaves, in their order."""
         factor = self._rates.factor
         if self._rates.decaying:
-            self._decayed(grads, factor)
+            grads = self._decayed(grads, factor)
         if self._name == "sgd":
             for value, rate, moment, grad in zip(
                 self._values, self._columns, self._moments[0], grads, strict=True
@@ -148,14 +148,16 @@ class Slice:
             for value, scaled, rate in zip(self._values, self._scaled, self._columns, strict=True):
                 torch.mul(scaled, rate, out=value)
 
-    def _decayed(self, grads: Sequence[Tensor], factor: float) -> None:
-        apart = self._name == "adamw"  # from the gradient
-        of = self._scaled or self._values if apart else grads
-        for value, grad, changed in zip(self._values, grads, of, strict=True):
-            if apart:
-                changed.mul_(_column(1 - factor * self._base * self._decay, value))
-            else:
-                grad.addcmul_(value, _column(self._decay, value))
+    def _decayed(self, grads: Sequence[Tensor], factor: float) -> Sequence[Tensor]:
+        """Decay the values, or give gradients that do; two of them may be one tensor."""
+        if self._name == "adamw":
+            for value, own in zip(self._values, self._scaled, strict=True):
+                own.mul_(_column(1 - factor * self._base * self._decay, value))
+            return grads
+        return [
+            torch.addcmul(grad, value, _column(self._decay, value))
+            for value, grad in zip(self._values, grads, strict=True)
+        ]
 
     def _adam(self, grads: Sequence[Tensor], rate: float) -> None:
         adam(

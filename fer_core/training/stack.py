@@ -1,7 +1,7 @@
 """Fits of one shape, trained as one stacked network: their steps share every call.
 
-What a member becomes does not depend on who trains beside it: it has its own weights, batches,
-dropout, rate and decay.
+What a member becomes depends on who trains beside it in last bits only: it has its own weights,
+batches, dropout, rate and decay.
 """
 
 import copy
@@ -168,8 +168,7 @@ class Stack:
         return torch.cat(losses).double()
 
     def _losses(self, batch: "_Batch", values: Mapping[str, Tensor], drop: Drop) -> Tensor:
-        with optimizers.mixed(self._device, self._config):
-            scores = logits(self._networks[0], values, batch.given, drop).float()
+        scores = logits(self._networks[0], values, batch.given, drop)
         targets = batch.targets
         if scores.ndim == 4:  # each frame carries its clip's label
             targets = (targets / scores.shape[2])[:, :, None]
@@ -190,7 +189,8 @@ class Stack:
 
     def _shape(self) -> Hashable:
         shapes = tuple((name, value.shape[1:]) for name, value in self._steps.values.items())
-        return (*shapes, self._config.name, self._config.batch_clips)
+        given = tuple(each.shape[1:] for each in self._feeds[0].given(self._feeds[0].first()[:1]))
+        return (*shapes, given, self._config.name, self._config.batch_clips)
 
 
 @dataclass(frozen=True, kw_only=True)

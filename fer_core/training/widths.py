@@ -7,16 +7,19 @@ found is kept in the store: a study that runs again must come out the same.
 
 import math
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from fer_core.store import Store, key_of
+from fer_core.stages import Shard, Tally, gather
+from fer_core.store import Array, Store, key_of
 
 WIDTHS = (0, 1, 2, 4, 8, 16)  # that are tried, up to the number of members; 0: no stack
+GAIN = 1.1  # times as fast as one after the other, for a stack to be worth it: timings are noisy
 _ROUNDS = 3  # steps at each width: the first warms up, the fastest counts
-_STAGE = "width"
 
 
 class Widths:
@@ -28,43 +31,47 @@ class Widths:
 
     def of(self, shape: Hashable, members: int, step: Callable[[int], None]) -> int:
         """Give the width at which `step(width)` is fastest; it is called only to find out."""
-        key = self._key(shape, members)
+        parts = self._parts(shape, members)
+        key = key_of(parts)
         if key not in self._known:
-            found = self._kept(key)
-            self._known[key] = self._measured(members, step, key) if found is None else found
+            self._known[key] = self._found(parts, partial(self._measured, members, step))
         return min(self._known[key], members)
 
-    def _measured(self, members: int, step: Callable[[int], None], key: str) -> int:
+    def _found(
+        self, parts: Mapping[str, Any], measured: Callable[[], tuple[Array, dict[str, Any]]]
+    ) -> int:
+        if self._store is None:
+            return int(measured()[0][0])
+        entry = gather(self._store, [Shard("width", parts, measured)], Tally())[0]
+        return int(entry.array[0])
+
+    def _measured(self, members: int, step: Callable[[int], None]) -> tuple[Array, dict[str, Any]]:
         tried = (*(width for width in WIDTHS if width < members), members)
         seconds = dict.fromkeys(tried, math.inf)
         for _ in range(_ROUNDS):  # in turns: a machine that others use slows down for a while
             for width, best in seconds.items():
                 seconds[width] = min(best, self._time(step, width))
+        said = {str(width): round(1000 * taken, 3) for width, taken in seconds.items()}
+        plain = seconds.pop(0)
         width = min(seconds, key=lambda each: seconds[each])
-        if self._store is not None:
-            said = {str(w): round(1000 * s, 3) for w, s in seconds.items()}
-            self._store.put(_STAGE, key, np.array([width]), {"milliseconds": said})
-        return width
+        if plain < GAIN * seconds[width]:
+            width = 0
+        return np.array([width]), {"milliseconds": said}
 
     def _time(self, step: Callable[[int], None], width: int) -> float:
         started = self._now()
         step(width)
         return self._now() - started
 
-    def _kept(self, key: str) -> int | None:
-        entry = self._store.get(_STAGE, key) if self._store is not None else None
-        return int(entry.array[0]) if entry is not None else None
-
-    def _key(self, shape: Hashable, members: int) -> str:
+    def _parts(self, shape: Hashable, members: int) -> dict[str, Any]:
         cuda = self._device.type == "cuda"
-        parts = {
+        return {
             "shape": repr(shape),
             "members": 1 << (members - 1).bit_length(),  # up to a power of two
             "device": torch.cuda.get_device_name(self._device) if cuda else "cpu",
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
-        return key_of(parts)
 
     def _now(self) -> float:
         if self._device.type == "cuda":

@@ -76,7 +76,8 @@ class Account:
         said = " ".join(str(error).split()) if isinstance(error, FerError) else describe(error)
         self._results = [result for result in self._results if _is_finite(result)]
         part = self._part("failed", said)
-        self._folder.write_part(part)
+        if not self._folder.has_part(self.number):  # else it was stopped before it heard of it
+            self._folder.write_part(part)
         return part
 
     def _part(self, state: State, error: str | None = None) -> Part:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search.duration import told
+
 LEAST = 3  # finished trials, before anything is said
 _REPEATS = 200  # imagined rests of the study
 _RECENT = 500  # trials that it is imagined from
@@ -20,7 +22,7 @@ class Remaining:
     p90: float
 
     def __str__(self) -> str:
-        return f"{_said(self.seconds)} left (P90 {_said(self.p90)})"
+        return f"{told(self.seconds)} left (P90 {told(self.p90)})"
 
 
 def predict(seconds: Sequence[float], trials: int, workers: int) -> Remaining | None:
@@ -54,9 +56,3 @@ def _widened(count: int) -> float:
     second = (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / 96
     quantile = _Z + first / freedom + second / freedom**2
     return float(quantile / _Z * np.sqrt(count / freedom))
-
-
-def _said(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -110,6 +110,10 @@ class Journal:
         trial.set_user_attr(_CONFIG, config.to_json())
         return config
 
+    def was_interrupted(self, number: int) -> bool:
+        """Whether a trial repeats one that a worker had begun."""
+        return bool(self._trials()[number].user_attrs.get(_RETRY))
+
     def start(self, numbers: Iterable[int]) -> None:
         """Note that a worker is given these trials: from now on an interruption counts."""
         for number in numbers:
@@ -159,14 +163,16 @@ class Journal:
         self._settled.add(part.number)
         self._parts[part.number] = part
 
-    def interrupt(self, number: int) -> Part | None:
+    def interrupt(self, number: int, *, counts: bool = True) -> Part | None:
         """Queue a trial's parameters again, or fail it where that was done often enough.
 
-        Gives the part of a trial that failed for good. A kill between any two lines is mended by
-        the next `reconcile`, which finds the trial still running and its repeat already queued.
+        It is done often enough when it `counts` for the fourth time: what kills its worker again
+        and again must end. Gives the part of a trial that failed for good. A kill between any two
+        lines is mended by the next `reconcile`, which finds the trial still running and its repeat
+        already queued.
         """
         trial = self._trials()[number]
-        retry = trial.user_attrs.get(_RETRY, 0) + (_STARTED in trial.user_attrs)
+        retry = trial.user_attrs.get(_RETRY, 0) + (counts and _STARTED in trial.user_attrs)
         if retry > RETRIES:
             said = f"interrupted {retry} times: its worker or driver died"
             part = parts.failed(number, said, config_json=trial.user_attrs.get(_CONFIG))
@@ -181,8 +187,11 @@ class Journal:
         self._halving.forget(number)
         return None
 
-    def reconcile(self) -> None:
-        """Settle the trials that were running when the last driver ended, or are still."""
+    def reconcile(self, *, counts: bool = True) -> None:
+        """Settle the trials that were running when the last driver ended, or are still.
+
+        Whether that `counts` as one of their interruptions: where the user asked for it, it is not.
+        """
         repeated = set(self._repeated)
         for trial in self._trials():
             if trial.state != TrialState.RUNNING:
@@ -190,7 +199,7 @@ class Journal:
             part = self.folder.part(trial.number)
             # An orphan may have written its part after its parameters were queued again.
             if part is None or trial.number in repeated:
-                self.interrupt(trial.number)
+                self.interrupt(trial.number, counts=counts)
             else:
                 self.tell(part)
         if self._points:  # each of them is asked for: another cannot take its place

@@ -19,10 +19,11 @@ class Drawn:
 
     number: int
     config: Config
+    alone: bool = False  # its worker died once, and may again: no other is to die with it
 
     @cached_property
     def pack_key(self) -> str:
-        return packs.pack_key(self.config)
+        return f"alone:{self.number}" if self.alone else packs.pack_key(self.config)
 
     @cached_property
     def stage_key(self) -> str:

@@ -61,9 +61,10 @@ class _Seen(optuna.Study):
         scored = [trial for trial in trials if trial.state in _SCORED]
         shown = _shown(scored)
         if len(scored) > shown:
-            best = {trial.number for trial in nlargest(BEST, scored, key=_rank)}
+            good = min(BEST, -(-shown // 10))
+            best = {trial.number for trial in nlargest(good, scored, key=_rank)}
             others = [trial for trial in scored if trial.number not in best]
-            best |= {trial.number for trial in others[BEST - shown :]}
+            best |= {trial.number for trial in others[good - shown :]}
             scored = [trial for trial in scored if trial.number in best]
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         self._shown = sorted(scored + running, key=lambda trial: trial.number)

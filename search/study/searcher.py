@@ -7,6 +7,7 @@ failed ones running for ever (measured with Ray 2.60 and Optuna 5.0).
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -106,7 +107,8 @@ class StudySearcher(Searcher):
                 self._journal.finish(part := parts.failed(trial.number, str(error)))
                 self._count(part)
             else:
-                self._queue.add(Drawn(trial.number, config))
+                again = self._journal.was_interrupted(trial.number)
+                self._queue.add(Drawn(trial.number, config, alone=again))
 
     def _begun(self, trial_id: str, pack: Sequence[Drawn]) -> list[dict[str, Any]]:
         self._live[trial_id] = {drawn.number: drawn for drawn in pack}
@@ -146,8 +148,10 @@ class StudySearcher(Searcher):
         part = self._journal.folder.part(number)
         if part is not None:
             self._told(part)
-        elif full_disk is not None:  # it is repeated when the study goes on
+        elif full_disk is not None:
             self.error = FullDiskError(full_disk)
+            with suppress(OSError):  # the journal's own disk may be the one
+                self._journal.interrupt(number, counts=False)
         else:
             given_up = self._journal.interrupt(number)
             if given_up is not None:

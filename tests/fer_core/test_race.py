@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from fer_core import race
 from fer_core.config import (
@@ -17,6 +18,7 @@ from fer_core.config import (
 )
 from fer_core.packs import most_members, pack_key, rungs, stackable, stage_key
 from fer_core.race import run
+from fer_core.training import stack
 from fer_core.trial import cross_validate
 
 POINTS = Config(
@@ -196,3 +198,20 @@ def test_large_networks_train_one_by_one(experiment, monkeypatch):
     alone = list(cross_validate(POINTS, experiment))
     for mine, other in zip(results, alone, strict=True):
         np.testing.assert_allclose(mine.losses, other.losses, atol=1e-5)
+
+
+def test_a_stack_that_breaks_is_trained_one_by_one(experiment, monkeypatch):
+    def broken(self):
+        raise torch.OutOfMemoryError("no room for a stack")
+
+    monkeypatch.setattr(stack.Stack, "epoch", broken)
+    monkeypatch.setattr(stack.Stack, "settled_width", lambda _: 1)
+    configs = [with_lr(lr) for lr in (1e-3, 1e-2)]
+
+    together = at_the_end(configs, experiment)
+
+    monkeypatch.undo()
+    for own, results in zip(configs, together, strict=True):
+        alone = list(cross_validate(own, experiment))
+        for mine, other in zip(results, alone, strict=True):
+            np.testing.assert_allclose(mine.losses, other.losses, atol=1e-5)

@@ -246,6 +246,26 @@ def test_a_full_disk_stops_the_study_and_fails_no_trial(make_searcher, journal, 
     assert journal._study.trials[-1].state == TrialState.WAITING
 
 
+def test_however_often_a_disk_is_full_no_trial_fails_of_it(make_searcher, journal, finished):
+    for pack in range(6):
+        searcher = make_searcher(trials=1)
+        searcher.suggest(str(pack))
+        searcher.on_trial_complete(str(pack), {"full_disk": "the disk is full"})
+
+    assert finished == []
+
+
+def test_a_trial_whose_worker_died_is_repeated_in_a_pack_of_its_own(make_searcher, light):
+    searcher = make_searcher(trials=6, space=light, most=6)
+    together = searcher.suggest("a")["members"]
+
+    searcher.on_trial_complete("a")  # no result: the worker is gone
+
+    again = [searcher.suggest(name)["members"] for name in "bcd"]
+    assert len(together) > 1
+    assert [len(members) for members in again] == [1, 1, 1]
+
+
 def test_no_trial_starts_after_the_deadline_and_those_that_run_are_told(
     make_searcher, journal, make_part
 ):

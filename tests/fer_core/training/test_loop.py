@@ -8,6 +8,7 @@ from torch import nn
 from fer_core.config import OPTIMIZERS, SCHEDULES, Config, OptimizerConfig, StreamConfig
 from fer_core.models.network import Given, Network
 from fer_core.training import loop, optimizer
+from fer_core.training.fits import Alone, Fit
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 2, 40)
@@ -107,6 +108,34 @@ def test_patience_ends_training_and_keeps_what_did_best_on_the_clips_held_back()
     assert np.argmin(seen) == len(seen) - 1 - 3
 
 
+def test_a_fit_that_patience_lets_end_keeps_what_did_best_too():
+    noise = RNG.permutation(LABELS)
+    model, chosen = network(), config(lr=0.5, epochs=40, patience=40)
+    fit = Fit(
+        network=model,
+        batches=batches,
+        labels=noise,
+        rows=ROWS[:30],
+        config=chosen,
+        seed=0,
+        order=0,
+        data="",
+        held=ROWS[30:],
+    )
+    group, seen = Alone(fit), []
+
+    for _ in range(40):
+        group.epoch()
+        seen.append(weights(model).clone())
+
+    whole = network()
+    best = []
+    for _ in loop.fit(whole, batches, noise, ROWS[:30], chosen, order=0, held=ROWS[30:]):
+        best.append(weights(whole).clone())
+    assert torch.equal(seen[-1], weights(whole))
+    assert any(torch.equal(seen[-1], each) for each in best[:-1])
+
+
 def test_a_plateau_lowers_the_rate_and_a_cosine_ends_at_none():
     def rates(schedule, losses):
         made = optimizer.build(network(), config(schedule=schedule))
@@ -166,9 +195,7 @@ def test_no_batch_is_of_one_clip(clips, batch_clips):
 
 
 def test_mixed_precision_is_left_out_where_the_device_has_none():
-    chosen = config(mixed_precision=True)
-
-    with optimizer.mixed(torch.device("cpu"), chosen):
+    with optimizer.mixed(torch.device("cpu"), wanted=True):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
 
     assert product.dtype == torch.float32
