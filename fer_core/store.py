@@ -65,7 +65,7 @@ class Store:
             if path not in self._trusted and _sha256(path) != sidecar["sha256"]:
                 return None
             _open(path)
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):  # absent, unreadable, or no such JSON
             return None
         self._trusted.add(path)
         return Entry(path, meta)
@@ -135,8 +135,10 @@ def _write(path: Path, fill: Any) -> str:
     except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(name)
-        if isinstance(error, OSError) and error.errno is None:  # NumPy's, where the disk is full
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if isinstance(error, OSError) and error.errno in (None, errno.ENOSPC, errno.EDQUOT):
+            # NumPy's has no number where the disk is full, and others no name.
+            number = error.errno or errno.ENOSPC
+            raise OSError(number, os.strerror(number), str(path)) from error
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from fer_core.errors import FerError
+from search.study import disk
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,6 +30,9 @@ def errors_said(interrupted: str) -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from error
     except OSError as error:
+        if disk.is_full(error):
+            print(f"error: {disk.said(error)}", file=sys.stderr)
+            raise typer.Exit(FerError.exit_code) from error
         print(f"error: {error.strerror or error}: {error.filename or 'no file'}", file=sys.stderr)
         raise typer.Exit(FerError.exit_code) from error
     except KeyboardInterrupt as interrupt:

@@ -102,7 +102,8 @@ def text(plan: Plan) -> str:
         f"backbones {plan.backbone_images:,} images at most, for {len(plan.features)} prefixes",
         *(f"  {_said(prefix)}" for prefix in plan.features),
         f"time      {plan.outlook}",
-        "Backbone images count no store's content. Nothing was started.",
+        "Images are counted as if the store held none. The time leaves out rendering, views,",
+        "baselines and the opening of winners. Nothing was started.",
     ]
     return "\n".join(lines)
 

@@ -122,6 +122,8 @@ def _verified(row: Row, experiment: "Experiment") -> str:
     from fer_core.trial import cross_validate
 
     settle(threads=1)  # as a trial is given by default
+    if row.part.state == "pruned":
+        return _verified_so_far(row, experiment)
     raced = len(row.part.rung_uars) > 1  # then folds trained in other company
     results = list(cross_validate(row.config, experiment, raced=raced))
     now = sum(result.uar for result in results) / len(results)
@@ -140,6 +142,22 @@ def _verified(row: Row, experiment: "Experiment") -> str:
     verdict = "the same" if worst <= CLOSE else "the same scores" if scores else "NOT the same"
     beside = ", as it trained beside others" if worst > CLOSE and scores else ""
     return f"{then}: {verdict}, probabilities differ by up to {worst:.1e}{beside}"
+
+
+def _verified_so_far(row: Row, experiment: "Experiment") -> str:
+    """Train a pruned trial again as far as it came, and compare its scores at each rung."""
+    from fer_core import race  # imports torch
+
+    standings = race.run([row.config], experiment, raced=True)
+    now: list[float] = []
+    for _, (standing,) in zip(row.part.rung_uars, standings, strict=False):
+        if standing.error is not None:
+            raise standing.error
+        now.append(sum(result.uar for result in standing.results) / len(standing.results))
+    standings.close()
+    verdict = "the same" if tuple(now) == row.part.rung_uars else "NOT the same"
+    then, again = (" ".join(f"{uar:.6f}" for uar in uars) for uars in (row.part.rung_uars, now))
+    return f"pruned at {row.part.reached}; val_uar at its rungs {then} then, {again} now: {verdict}"
 
 
 def _export(row: Row, record: "Record", experiment: "Experiment", target: Path) -> None:

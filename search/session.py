@@ -258,6 +258,6 @@ def _require_success(finished: Sequence[Part], folder: Folder) -> None:
         )
     first = next((part.error for part in finished if part.error), "no reason is known")
     raise NoTrialSucceededError(
-        f"none of the {len(finished)} trials of {folder.name} succeeded; the first: {first}; "
-        f"see {folder.path / 'failures'}."
+        f"none of the {len(finished)} trials of {folder.name} succeeded; the first: "
+        f"{first.rstrip('.')}; see {folder.path / 'failures'}."
     )

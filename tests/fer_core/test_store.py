@@ -77,6 +77,16 @@ def test_an_altered_meta_makes_an_entry_absent(store):
     assert Store(store.root).get("views", "k") is None
 
 
+@pytest.mark.parametrize("suffix", [".json", ".npy"])
+def test_an_entry_that_cannot_be_read_is_absent(suffix, store):
+    entry = store.put("stage", "key", np.arange(3), {})
+    path = entry.path.with_suffix(suffix)
+    path.unlink()
+    path.mkdir()
+
+    assert Store(store.root).get("stage", "key") is None
+
+
 def test_others_may_read_what_is_written(store):
     umask = os.umask(0o022)
     try:

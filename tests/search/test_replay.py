@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from fer_core import export
-from fer_core.config import ClipConfig, Config, OptimizerConfig, StreamConfig
+from fer_core import export, race
+from fer_core.config import (
+    ClipConfig,
+    Config,
+    GeometryConfig,
+    HeadConfig,
+    OptimizerConfig,
+    RecurrentConfig,
+    StreamConfig,
+)
 from fer_core.errors import FerError
 from fer_core.trial import cross_validate
 from search import data, replay
@@ -25,6 +33,13 @@ CONFIG = Config(
     ),
     clip=ClipConfig(frames=3),
     optimizer=OptimizerConfig(epochs=3),
+)
+GRU = Config(
+    streams=(GeometryConfig(hidden=8),),
+    clip=ClipConfig(frames=3),
+    recurrent=RecurrentConfig(cell="gru", hidden=8),
+    head=HeadConfig(fc_layers=1, fc_width=8, dropout=0.3),
+    optimizer=OptimizerConfig(epochs=60, lr=0.02, batch_clips=8),
 )
 
 
@@ -54,6 +69,14 @@ def finished(rendered, tmp_path_factory):
     folder.write_record(record_of(folder, settings, experiment))
     results = list(cross_validate(CONFIG, experiment))
     Account(folder, 0, CONFIG.to_json()).at_rung(results, None, reached=None, last=True)
+    standings = [each for (each,) in race.run([GRU], experiment, raced=True)]
+    whole, left = (Account(folder, number, GRU.to_json()) for number in (1, 2))
+    for place, standing in enumerate(standings):
+        last = place == len(standings) - 1
+        whole.at_rung(standing.results, None, reached="a rung", last=last)
+    for standing in standings[:2]:
+        part = left.at_rung(standing.results, None, reached="1/2 of fold 1", last=False)
+    folder.write_part(part)
     return folder
 
 
@@ -88,8 +111,8 @@ def record_of(folder, settings, experiment):
     )
 
 
-def run_again(finished, capsys, **options):
-    replay.main(f"{finished.name}/0", studies=finished.path.parent, **options)
+def run_again(finished, capsys, *, trial=0, **options):
+    replay.main(f"{finished.name}/{trial}", studies=finished.path.parent, **options)
     return capsys.readouterr().out
 
 
@@ -97,6 +120,19 @@ def test_a_row_comes_out_the_same_to_the_last_bit(finished, capsys):
     said = run_again(finished, capsys, export=None)
 
     assert "the same, all 5 folds to the last bit" in said
+
+
+def test_a_row_of_a_race_is_raced_again(finished, capsys):
+    said = run_again(finished, capsys, trial=1, export=None)
+
+    assert "the same, all 5 folds to the last bit" in said
+
+
+def test_a_pruned_row_is_trained_as_far_as_it_came(finished, capsys):
+    said = run_again(finished, capsys, trial=2, export=None)
+
+    assert "pruned at 1/2 of fold 1" in said
+    assert said.strip().endswith("now: the same")
 
 
 def test_a_row_that_differs_is_called_so(finished, capsys, tmp_path):
