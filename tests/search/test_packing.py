@@ -5,7 +5,9 @@ from search.study.packing import Drawn, Queue
 
 
 def drawn(number, hidden=8, lr=1e-3):
-    config = Config(streams=(GeometryConfig(hidden=hidden),), optimizer=OptimizerConfig(lr=lr))
+    encoding = "procrustes" if hidden == 8 else "centred"  # another stage
+    geometry = GeometryConfig(encoding=encoding, hidden=hidden)
+    config = Config(streams=(geometry,), optimizer=OptimizerConfig(lr=lr))
     return Drawn(number, config)
 
 

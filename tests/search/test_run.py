@@ -145,7 +145,13 @@ def test_a_sealed_subject_planted_in_a_training_fold_stops_the_run_before_a_tria
 def test_a_study_that_would_be_resumed_can_be_planned(photographs, folder, record):
     folder.space.write_text((ROOT / "spaces" / "smoke.py").read_text())
     folder.write_record(
-        replace(record, dataset="folder", data_root=str(photographs), task="emotion")
+        replace(
+            record,
+            dataset="folder",
+            data_root=str(photographs),
+            task="emotion",
+            landmarks="dlib",
+        )
     )
 
     done = CliRunner().invoke(app, ["--resume", str(folder.path), "--dry-run", "--json"])
