@@ -29,7 +29,9 @@ from fer_core.manifest import Clip, Manifest, file_sha256
 from fer_core.stages import Shard, Tally
 from fer_core.store import Array
 
-SHARD_CLIPS, SHARD_STILLS = 8, 64  # on average
+SHARD_CLIPS = 8  # on average
+LEAST_STILLS, MOST_STILLS = 4, 64  # of a shard of photographs, on average
+SHARDS = 32  # at least, where there are photographs enough: several workers share them evenly
 LEAST_FOUND = 0.5  # of a clip's frames; with fewer it is left out
 _PACKAGES = {"data": (), "dlib": ("dlib-bin",), "face_alignment": ("face-alignment", "torch")}
 _CODE = 2  # raise it when the same input gives another result
@@ -40,8 +42,15 @@ def shards(manifest: Manifest, engine: str, device: str, tally: Tally) -> list[S
 
     A clip that cannot be read or shows too few faces is left out, with its reason.
     """
-    groups = _groups(manifest.clips, SHARD_STILLS if manifest.stills else SHARD_CLIPS)
+    size = _stills(len(manifest.clips)) if manifest.stills else SHARD_CLIPS
+    groups = _groups(manifest.clips, size)
     return [_shard(group, engine, device, tally) for group in groups]
+
+
+def _stills(count: int) -> int:
+    """Give the photographs of a shard: a power of two, so that few more leave it as it was."""
+    size = 1 << max(0, (count // SHARDS).bit_length() - 1)
+    return max(LEAST_STILLS, min(MOST_STILLS, size))
 
 
 def _groups(clips: Sequence[Clip], size: int) -> Iterator[list[Clip]]:
