@@ -21,11 +21,10 @@ from fer_core.packs import Rung, pack_key, rungs, stackable
 from fer_core.store import Array, Store
 from fer_core.training.fits import Group
 from fer_core.training.loop import DivergedError, batch_count
-from fer_core.training.stack import grouped
+from fer_core.training.stack import LARGE, grouped
 from fer_core.training.widths import Widths
 
 T = TypeVar("T")
-LARGE = 1_000_000  # parameters: 16 MB with gradient and moments, over most caches
 STACKED = 16_000_000  # parameters of a stack: with gradients and moments a third of a GB
 
 

@@ -43,7 +43,6 @@ HEADS: Mapping[str, tuple[Shape, float]] = {  # with what is to be reached
     "lstm 64": (Shape(features=100, cell="lstm"), NEVER_BELOW),
     "lstm 128": (Shape(features=100, cell="lstm", hidden=128), NEVER_BELOW),
     "512-1024": (Shape(features=512, layers=(1024,)), NEVER_BELOW),
-    "512-1024-1024": (Shape(features=512, layers=(1024, 1024)), NEVER_BELOW),
 }
 FEW: Sequence[str] = ("linear 512", "512-128-64", "gru 64", "lstm 128")  # also by two
 

@@ -19,7 +19,8 @@ from fer_core.store import Array, Store, key_of
 
 WIDTHS = (0, 1, 2, 4, 8, 16)  # that are tried, up to the number of members; 0: no stack
 GAIN = 1.1  # times as fast as one after the other, for a stack to be worth it: timings are noisy
-_ROUNDS = 3  # steps at each width: the first warms up, the fastest counts
+_ROUNDS, _LEAST = 8, 3  # steps at each width: the first warms up, the fastest counts
+_SECONDS = 0.5  # after which no round begins, but the least
 
 
 class Widths:
@@ -48,7 +49,10 @@ class Widths:
     def _measured(self, members: int, step: Callable[[int], None]) -> tuple[Array, dict[str, Any]]:
         tried = (*(width for width in WIDTHS if width < members), members)
         seconds = dict.fromkeys(tried, math.inf)
-        for _ in range(_ROUNDS):  # in turns: a machine that others use slows down for a while
+        ends = self._now() + _SECONDS
+        for done in range(_ROUNDS):  # in turns: a machine that others use slows down for a while
+            if done >= _LEAST and self._now() > ends:
+                break
             for width, best in seconds.items():
                 seconds[width] = min(best, self._time(step, width))
         said = {str(width): round(1000 * taken, 3) for width, taken in seconds.items()}
