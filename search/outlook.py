@@ -14,7 +14,7 @@ from fer_core.config import Config
 from fer_core.errors import ConfigError
 from fer_core.packs import rungs
 from search.duration import told
-from search.study.halving import LEAST
+from search.study.halving import LEAST, OF_EPOCHS
 
 PROBE_SECONDS = 10.0  # after which no further config is probed
 PLAYED = 500  # studies
@@ -58,7 +58,7 @@ def outlook(
     played = np.zeros(PLAYED)
     for study in range(PLAYED):
         costs = chance.choice(timed, len(configs)) if timed else np.zeros(len(configs))
-        reached = chance.geometric(0.5, len(configs)).clip(max=len(shares)) - 1
+        reached = chance.geometric(1 - 1 / OF_EPOCHS, len(configs)).clip(max=len(shares)) - 1
         reached[:LEAST] = len(shares) - 1
         trials = costs * np.array(shares)[reached] + HANDLING_SECONDS
         played[study] = trials.sum() / workers + trials.max(initial=0.0) * (1 - 1 / workers)

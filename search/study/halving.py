@@ -1,4 +1,6 @@
-"""Successive halving: at each rung the better half of those that have come to it goes on.
+"""Successive halving: at each rung the better ones of those that have come to it go on.
+
+Within the first fold, which says least, that is one of two; where folds are compared, one of three.
 
 Jamieson and Talwalkar, 2016, https://arxiv.org/abs/1502.07943; as in its asynchronous form (Li et
 al., 2020, https://arxiv.org/abs/1810.05934) nobody waits for a rung to fill. Its state is the
@@ -13,6 +15,7 @@ from collections.abc import Sequence
 from fer_core.config import Config
 from fer_core.packs import Rung
 
+OF_EPOCHS, OF_FOLDS = 2, 3  # one of so many goes on, within the first fold and between folds
 LEAST = 4  # trials to compare at a rung before any is stopped there
 
 _Rivals = tuple[object, ...]  # what the trials that are compared have in common
@@ -43,13 +46,15 @@ class Halving:
             del values[bisect_left(values, value)]
 
     def keeps(self, number: int) -> bool:
-        """Say whether a trial is among the better half at the last rung that it passed."""
+        """Say whether a trial is among the better ones at the last rung that it passed."""
         if not self._rungs or not self.passed(number):
             return True
         rivals, value = self._passed[number][-1]
         values = self._values[rivals]
         better = len(values) - bisect_right(values, value)
-        return len(values) < LEAST or better < (len(values) + 1) // 2
+        inside = self._rungs[self.passed(number) - 1].epochs < 1
+        goes_on = -(-len(values) // (OF_EPOCHS if inside else OF_FOLDS))
+        return len(values) < LEAST or better < goes_on
 
     def _rivals(self, rung: int, config: Config) -> _Rivals:
         """Within the first fold families are compared with their own: others learn at other paces.
