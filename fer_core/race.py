@@ -17,11 +17,12 @@ import torch
 from fer_core.bench import Begun, Bench, FoldResult, opened
 from fer_core.config import Config
 from fer_core.experiment import Experiment
+from fer_core.models.network import count
 from fer_core.packs import Rung, pack_key, rungs, stackable
 from fer_core.store import Array, Store
 from fer_core.training.fits import Group
 from fer_core.training.loop import DivergedError, batch_count
-from fer_core.training.stack import LARGE, grouped
+from fer_core.training.stack import grouped, is_large
 from fer_core.training.widths import Widths
 
 T = TypeVar("T")
@@ -128,14 +129,9 @@ class _Run:
         return pack_key(self.member.config), batches, shapes
 
     @property
-    def trained(self) -> int:
-        """How many parameters are trained."""
-        return sum(value.numel() for value in self.begun.fit.network.parameters())
-
-    @property
-    def light(self) -> bool:
-        """Whether stacking can help: what is large is bound by its own bytes."""
-        return stackable(self.member.config) and self.trained <= LARGE
+    def stacks(self) -> bool:
+        """Whether it may train with others."""
+        return stackable(self.member.config) and not is_large(self.begun.fit.network)
 
     def again(self, share: float) -> "list[_Training]":
         """Begin anew, and train alone as far."""
@@ -164,12 +160,8 @@ class _Training:
 
     def __init__(self, runs: Sequence[_Run]) -> None:
         self._runs = list(runs)
-        fits = [each.begun.fit for each in runs]
-        config, bench = runs[0].member.config, runs[0].member.bench
-        assert bench is not None
-        widths = _widths(bench.setting.store, bench.device)
-        self._group: Group = grouped(fits, widths)
-        self._epochs, self._done = config.optimizer.epochs, 0
+        self._group: Group | None = None
+        self._epochs, self._done = runs[0].member.config.optimizer.epochs, 0
 
     @property
     def unfinished(self) -> bool:
@@ -182,9 +174,10 @@ class _Training:
         """
         started = time.perf_counter()
         try:
+            group = self._group = self._group or self._grouped()
             while self.unfinished and self._done < math.ceil(self._epochs * share):
-                self._epoch()
-            self._group.settle()
+                self._epoch(group)
+            group.settle()
         except Exception as error:
             if len(self._runs) > 1:
                 return [each for run in self._runs for each in run.again(share)]
@@ -203,11 +196,18 @@ class _Training:
     def drop(self, staying: Collection[_Member]) -> None:
         """Let the runs of all other members leave."""
         places = {i for i, each in enumerate(self._runs) if each.member not in staying}
-        self._group.drop(places)
+        if self._group is not None:
+            self._group.drop(places)
         self._runs = [each for i, each in enumerate(self._runs) if i not in places]
 
-    def _epoch(self) -> None:
-        losses = self._group.epoch()
+    def _grouped(self) -> Group:
+        bench = self._runs[0].member.bench
+        assert bench is not None
+        widths = _widths(bench.setting.store, bench.device)
+        return grouped([each.begun.fit for each in self._runs], widths)
+
+    def _epoch(self, group: Group) -> None:
+        losses = group.epoch()
         self._done = self._done + 1 if losses else self._epochs  # stopped early
         for each, loss in zip(self._runs, losses, strict=bool(losses)):
             each.losses.append(loss)
@@ -240,7 +240,7 @@ def _due(
     for member in members:
         for fold in rung.folds:
             run = member.begin(fold)
-            if run is not None and run.light:
+            if run is not None and run.stacks:
                 waiting[run.shape].append(run)
             elif run is not None:
                 yield _Training([run])
@@ -248,7 +248,7 @@ def _due(
         runs = [run for run in waiting_runs if run.member.error is None]
         if not runs:
             continue
-        size = max(1, STACKED // runs[0].trained)
+        size = max(1, STACKED // count([runs[0].begun.fit.network]))
         for start in range(0, len(runs), size):
             yield _Training(runs[start : start + size])
 

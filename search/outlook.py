@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fer_core.config import Config
 from fer_core.errors import ConfigError
 from fer_core.packs import rungs
 from search.duration import told
-from search.study.halving import LEAST, OF_EPOCHS
+from search.study.halving import LEAST, one_of
 
+Floats = NDArray[np.floating]
 PROBE_SECONDS = 10.0  # after which no further config is probed
 PLAYED = 500  # studies
 START_SECONDS = 8.0  # of Ray and its workers; engine.md, section 3
@@ -54,13 +56,13 @@ def outlook(
     """
     timed = _timed(configs, fold_seconds)
     chance = np.random.default_rng(0)
-    shares = _shares(folds, raced=raced)
+    costs_at, chances = _races(folds, raced=raced)
     played = np.zeros(PLAYED)
     for study in range(PLAYED):
         costs = chance.choice(timed, len(configs)) if timed else np.zeros(len(configs))
-        reached = chance.geometric(1 - 1 / OF_EPOCHS, len(configs)).clip(max=len(shares)) - 1
-        reached[:LEAST] = len(shares) - 1
-        trials = costs * np.array(shares)[reached] + HANDLING_SECONDS
+        reached = chance.choice(len(chances), len(configs), p=chances)
+        reached[:LEAST] = len(chances) - 1
+        trials = costs * costs_at[reached] + HANDLING_SECONDS
         played[study] = trials.sum() / workers + trials.max(initial=0.0) * (1 - 1 / workers)
     median, p90 = np.quantile(played, [0.5, 0.9]) + START_SECONDS + stage_seconds / workers
     return Outlook(
@@ -72,9 +74,14 @@ def outlook(
     )
 
 
-def _shares(folds: int, *, raced: bool) -> list[float]:
-    """Give what a trial has cost at each rung, in folds."""
-    return [len(rung.folds) - 1 + rung.epochs for rung in rungs(folds, raced=raced)]
+def _races(folds: int, *, raced: bool) -> tuple[Floats, Floats]:
+    """Give what a trial has cost at each rung, in folds, and how likely it ends there."""
+    passed = rungs(folds, raced=raced)
+    come = np.cumprod([1.0, *(1 / one_of(rung) for rung in passed[:-1])])  # to each rung
+    return (
+        np.array([len(rung.folds) - 1 + rung.epochs for rung in passed]),
+        come - np.append(come[1:], 0.0),
+    )
 
 
 def _timed(configs: Sequence[Config], fold_seconds: Callable[[Config], float]) -> list[float]:

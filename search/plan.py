@@ -225,6 +225,8 @@ def _window(clip: ClipConfig) -> str:
             where = f"{clip.start:.0%}-{clip.end:.0%}"
         case "stride":
             where = f"every {clip.stride}. from {clip.start:.0%} on"
+        case "last" | "middle":
+            where = f"{clip.sampling}, {clip.stride} apart"
         case _:
             where = clip.sampling
     return f"{where}, {clip.frames} frames"

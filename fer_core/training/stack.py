@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fer_core.choices import OptimizerConfig
+from fer_core.models.network import Network, count
 from fer_core.models.stacked import Drop, Masks, logits, rates, stacked
 from fer_core.store import Array
 from fer_core.training import optimizer as optimizers
@@ -21,7 +22,9 @@ from fer_core.training.loop import batch_count
 from fer_core.training.rates import Rates, Steps
 from fer_core.training.widths import Widths
 
-LARGE = 150_000  # parameters: with gradient and moments 2.5 MB, where stacks gain nothing on a CPU
+# Parameters above which nothing is stacked: on a CPU 2.5 MB with gradient and moments, where calls
+# no longer count; on a GPU a quarter of a GB, since a stack must fit beside what it reads.
+LARGE = {"cpu": 150_000, "cuda": 16_000_000}
 _COPIED = 4  # members whose copies are timed one after the other
 
 
@@ -46,11 +49,16 @@ class _Feed:
         return torch.from_numpy(self._fit.labels[rows])
 
 
+def is_large(network: Network) -> bool:
+    """Whether a network is bound by its own bytes, so that it trains alone."""
+    return count([network]) > LARGE[next(network.parameters()).device.type]
+
+
 def grouped(fits: Sequence[Fit], widths: Widths) -> Group:
     """Group fits of one shape as they train fastest: stacked, or one after the other."""
     if len(fits) == 1:
         return Alone(fits[0])
-    if sum(value.numel() for value in fits[0].network.parameters()) > LARGE:
+    if is_large(fits[0].network):
         return Each(fits)
     stack = Stack(fits, widths)
     return stack if stack.settled_width() else Each(fits)
@@ -94,7 +102,6 @@ class Stack:
         kept = [place for place in range(len(self._members)) if place not in places]
         if len(kept) == len(self._members) or not kept:
             return
-        self.settle()
         self._members = [self._members[place] for place in kept]
         self._networks = [self._networks[place] for place in kept]
         feeds = [self._feed_of[place] for place in kept]

@@ -21,6 +21,11 @@ LEAST = 4  # trials to compare at a rung before any is stopped there
 _Rivals = tuple[object, ...]  # what the trials that are compared have in common
 
 
+def one_of(rung: Rung) -> int:
+    """Say of how many trials one goes on from a rung."""
+    return OF_EPOCHS if rung.epochs < 1 else OF_FOLDS
+
+
 class Halving:
     """Knows the values at each rung; without rungs it stops nobody."""
 
@@ -52,8 +57,7 @@ class Halving:
         rivals, value = self._passed[number][-1]
         values = self._values[rivals]
         better = len(values) - bisect_right(values, value)
-        inside = self._rungs[self.passed(number) - 1].epochs < 1
-        goes_on = -(-len(values) // (OF_EPOCHS if inside else OF_FOLDS))
+        goes_on = -(-len(values) // one_of(self._rungs[self.passed(number) - 1]))
         return len(values) < LEAST or better < goes_on
 
     def _rivals(self, rung: int, config: Config) -> _Rivals:

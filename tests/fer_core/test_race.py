@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from fer_core import race
 from fer_core.config import (
     ClipConfig,
     Config,
@@ -191,7 +190,7 @@ def test_a_config_that_cannot_work_on_the_data_leaves_before_it_trains(experimen
 
 
 def test_large_networks_train_one_by_one(experiment, monkeypatch):
-    monkeypatch.setattr(race, "LARGE", 10)
+    monkeypatch.setitem(stack.LARGE, "cpu", 10)
 
     results = at_the_end([POINTS], experiment)[0]
 
@@ -200,12 +199,13 @@ def test_large_networks_train_one_by_one(experiment, monkeypatch):
         np.testing.assert_allclose(mine.losses, other.losses, atol=1e-5)
 
 
-def test_a_stack_that_breaks_is_trained_one_by_one(experiment, monkeypatch):
+@pytest.mark.parametrize("place", ["settled_width", "epoch", "settle"])
+def test_a_stack_that_breaks_is_trained_one_by_one(place, experiment, monkeypatch):
     def broken(self):
         raise torch.OutOfMemoryError("no room for a stack")
 
-    monkeypatch.setattr(stack.Stack, "epoch", broken)
     monkeypatch.setattr(stack.Stack, "settled_width", lambda _: 1)
+    monkeypatch.setattr(stack.Stack, place, broken)
     configs = [with_lr(lr) for lr in (1e-3, 1e-2)]
 
     together = at_the_end(configs, experiment)
