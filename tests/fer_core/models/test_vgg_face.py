@@ -1,3 +1,4 @@
+import contextlib
 import importlib.util
 import os
 import pickle
