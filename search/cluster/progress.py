@@ -130,7 +130,7 @@ class Progress:
         name = (config.stands_for or config.family) if config else "no config"
         score = part.error if part.val_uar is None else f"val_uar {part.val_uar:.3f}"
         at = f" at {part.reached}" if part.state == "pruned" and part.reached else ""
-        said = [f"{self._done}/{self._trials}", f"best {self._best_said}", self._stages]
+        said = [f"{self._done}/{self._trials}", f"best {self._best_said}", f"stages {self._stages}"]
         if self._remaining and self._done < self._trials:
             said.append(self._remaining)
         return f"trial {part.number} {name} {part.state}{at}: {score}  [{', '.join(said)}]"
@@ -151,7 +151,7 @@ class Progress:
     @property
     def _stages(self) -> str:
         counts = ", ".join(f"{self._work[key]:.0f} {said}" for said, key in _STAGES.items())
-        return f"stages {counts}, {self._work['seconds_saved']:.0f} s saved"
+        return f"{counts}, {self._work['seconds_saved']:.0f} s saved"
 
     @property
     def _elapsed(self) -> float:
