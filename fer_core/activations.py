@@ -13,6 +13,7 @@ from fer_core.models.backbones import Backbone
 from fer_core.setting import Setting, Stage
 from fer_core.stages import Shard, gather
 from fer_core.store import Array
+from fer_core.tiers import free_bytes
 
 _MAPPED = 256  # shards whose files stay open; others are opened for each clip
 
@@ -106,7 +107,7 @@ def _stores(stream: StreamConfig, setting: Setting, shards: Sequence[Shard]) -> 
     keep, store = setting.experiment.keep, setting.store
     if keep != "rule":
         return keep == "always"
-    there = (store.get(shard.stage, shard.key) is not None for shard in shards)
+    there = (store.has(shard.stage, shard.key) for shard in shards)
     return _pays(stream, setting) or all(there)
 
 
@@ -122,7 +123,7 @@ def _pays(stream: StreamConfig, setting: Setting) -> bool:
         folds=1 if stream.backbone in FITTED else len(experiment.protocol.folds),
         trials=max(1, len(sharing)),
     )
-    room = storing.free_bytes(experiment.store)
+    room = free_bytes(experiment.store)
     return storing.choose(stream, demand, setting.machine, free_bytes=room).store
 
 

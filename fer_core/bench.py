@@ -23,6 +23,7 @@ from fer_core.sources import Encoder, source
 from fer_core.stages import Work
 from fer_core.store import Array
 from fer_core.training import loop
+from fer_core.training.checkpoint import Checkpoint
 from fer_core.training.fits import Fit
 
 HELD = 0.2  # of the training subjects, where early stopping watches some
@@ -48,6 +49,7 @@ class FoldResult:
     weights_source: str
     work: Work  # of the trial so far
     skipped: Mapping[str, str]  # clip: why it was left out
+    epochs_restored: int = 0  # of this fold's, that a checkpoint saved training again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,7 @@ def opened(config: Config, experiment: Experiment) -> "Bench":
 class Begun:
     """A fit that can be trained, and what the model is besides."""
 
+    name: str  # "fold 0", ..., or "sealed"
     fit: Fit
     encoders: tuple[Encoder, ...]
     params: int  # of the whole model, frozen part included
@@ -112,6 +115,7 @@ class Bench:
         self.subjects = np.array([clip.subject for clip in kept])
         index = {name: i for i, name in enumerate(experiment.classes)}
         self.labels = np.array([index[experiment.label(clip)] for clip in kept], np.int64)
+        self.checkpoints: list[Checkpoint] = []  # of the fits that were trained alone
 
     def rows(self, subjects: Sequence[str]) -> Array:
         """Give the rows of these subjects' clips.
@@ -139,6 +143,7 @@ class Bench:
         losses: tuple[float, ...] = (),
         train_seconds: float,
         params: int,
+        epochs_restored: int = 0,
     ) -> FoldResult:
         """Sum up a fold whose clips `val` were given the frame scores (N, T, K)."""
         labels, probabilities = self.labels[val], self.voted(scores)
@@ -161,6 +166,7 @@ class Bench:
             weights_source=" + ".join(sources) or "none",
             work=self.setting.tally.work,
             skipped=self.skipped,
+            epochs_restored=epochs_restored,
         )
 
     def sealed(self, test: Array, scores: Array) -> SealedResult:
@@ -217,10 +223,41 @@ class Bench:
             held=held,
         )
         return Begun(
+            name=name,
             fit=fit,
             encoders=tuple(each.encoder for each in folds),
             params=count([network, *(each.stored_blocks for each in folds)]),
         )
+
+    def checkpoint(self, begun: Begun) -> Checkpoint | None:
+        """Say where a fit keeps how far it is, if the study keeps that at all."""
+        folder, config, fit = self.experiment.checkpoints, self.config, begun.fit
+        if folder is None:
+            return None
+        file = f"{config.config_id}-{begun.name.replace(' ', '')}-{self.experiment.seed}.ckpt"
+        last = self.checkpoints[-1].write_seconds if self.checkpoints else 0.0
+        made_of = self._made_of(fit) | {"config": config.to_json(), "fit": begun.name}
+        checkpoint = Checkpoint(folder / file, made_of, write_seconds=last)
+        self.checkpoints.append(checkpoint)
+        return checkpoint
+
+    def _made_of(self, fit: Fit) -> dict[str, Any]:
+        """Name all that a fit's training depends on, but its config."""
+        used, experiment = set(self.clips), self.experiment
+        values = fit.network.state_dict().items()
+        return {
+            "clips": [
+                (c.sha256, c.landmarks_sha256) for c in experiment.manifest.clips if c.clip in used
+            ],
+            "labels": self.labels.tolist(),
+            "rows": [fit.rows.tolist(), [] if fit.held is None else fit.held.tolist()],
+            "split": experiment.protocol.split_sha256,
+            "read": [fit.data, experiment.landmarks, experiment.surface, dict(experiment.weights)],
+            "weights": [each.weights_source for each in self.sources],
+            "seeds": [fit.seed, fit.order],
+            "shapes": [(name, list(value.shape), str(value.dtype)) for name, value in values],
+            "device": self.device.type,
+        }
 
     def _data(self) -> str:
         """Name what batches hold: the streams, as this config reads them."""

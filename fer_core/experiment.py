@@ -7,7 +7,9 @@ from pathlib import Path
 from fer_core.config import ClipConfig, StreamConfig
 from fer_core.labels import class_names, label
 from fer_core.manifest import Clip, Manifest
+from fer_core.places import Place
 from fer_core.protocol import Protocol
+from fer_core.tiers import Shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,7 @@ class Experiment:
     protocol: Protocol
     task: str
     seed: int
-    store: Path
+    store: Path | Shared
     weights: Mapping[str, str]  # backbone: weights file that the user named
     landmarks: str  # "data", "dlib" or "face_alignment"
     surface: str | None = None  # file of the frontal views' reference surface; None: our own
@@ -28,6 +30,8 @@ class Experiment:
     # backbone stores all of it on its way, and the more trials share it, the more storing pays.
     streams: tuple[StreamConfig, ...] = ()
     keep: str = "rule"  # what `storing` says; "always" or "never": whatever it says
+    # Where trainings say how far they are: a folder that all machines reach. None: nowhere.
+    checkpoints: Place | None = None
 
     def label(self, clip: Clip) -> str:
         return label(self.task, clip.emotion, clip.authenticity)

@@ -50,9 +50,8 @@ def rungs(folds: int, *, raced: bool) -> tuple[Rung, ...]:
 def stackable(config: Config) -> bool:
     """Whether the trainable part is one that stacks: on stored features, without early stopping."""
     cell = config.recurrent
-    stored = all(stream.frozen and not config.is_live(stream) for stream in config.images)
     plain = cell is None or (cell.cell != "convlstm" and (cell.layers == 1 or not cell.dropout))
-    return stored and plain and config.optimizer.patience is None
+    return is_head(config) and plain and config.optimizer.patience is None
 
 
 def pack_key(config: Config) -> str:
@@ -69,6 +68,11 @@ def pack_key(config: Config) -> str:
         stands_for=None,
     )
     return alike.to_json()
+
+
+def is_head(config: Config) -> bool:
+    """Whether all that is trained lies right of what is stored, so that it is small."""
+    return all(stream.frozen and not config.is_live(stream) for stream in config.images)
 
 
 def stage_key(config: Config) -> str:

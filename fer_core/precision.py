@@ -19,7 +19,8 @@ from torch import Tensor
 
 from fer_core.choices import FITTED, StreamConfig
 from fer_core.stages import Shard, Tally, gather
-from fer_core.store import Array, Store
+from fer_core.store import Array
+from fer_core.tiers import AnyStore
 
 FAST = 1.3  # times as fast as single precision, for bfloat16 to be worth its rounding
 _CODE = 2  # raise it when something else is measured
@@ -48,14 +49,14 @@ class Machine:
         return self.flops if self.of(stream) == self.precision else self.single_flops
 
 
-def machine(store: Store, device: torch.device) -> Machine:
+def machine(store: AnyStore, device: torch.device) -> Machine:
     """Give this machine's figures, which are measured where the store has none."""
     parts = {"code": _CODE, "device": _name(device), "torch": torch.__version__}
 
     def make() -> tuple[Array, dict[str, Any]]:
         return np.zeros(0), {"machine": asdict(_measured(store.root, device))}
 
-    entry = gather(store, [Shard("machine", parts, make)], Tally())[0]
+    entry = gather(store, [Shard("machine", parts, make, once=True)], Tally())[0]
     return Machine(**entry.meta["machine"])
 
 

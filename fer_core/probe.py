@@ -1,36 +1,58 @@
 """What a config would take to train on this machine, from two steps on numbers of its shapes."""
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from fer_core import feasible, storing
+from fer_core import feasible, packs, race, storing
 from fer_core.config import Config
-from fer_core.models.network import Network
+from fer_core.models.network import Network, count
 from fer_core.precision import Machine
 from fer_core.store import Array
 from fer_core.training import loop
 from fer_core.training.fits import Alone, Fit
 
 _BATCHES = 2  # of each of two epochs: the first warms up
+_BYTES = 4  # of a number
 
 
-def fold_seconds(
-    config: Config, classes: tuple[str, ...], *, clips: int, machine: Machine
-) -> float:
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What a config takes."""
+
+    fold_seconds: float
+    head_gib: float | None  # of a pack of as many as stack; None: it trains more than a head
+
+
+def fold(
+    config: Config, classes: tuple[str, ...], *, clips: int, folds: int, machine: Machine
+) -> Probed:
     """Predict the training of one fold, of so many clips: the head is timed, blocks are counted.
 
     Raises: ConfigError where the config's parts do not fit together.
     """
     batch, frames = min(config.optimizer.batch_clips, clips), config.clip.frames
-    step = _head_seconds(config, classes, frames, batch)
+    step, head_bytes, parameters = _head(config, classes, frames, batch)
     step += batch * _block_seconds(config, frames, machine)
-    return step * config.optimizer.epochs * loop.batch_count(clips, config.optimizer.batch_clips)
+    stacked = min(packs.MOST_MEMBERS * folds, race.STACKED // parameters)
+    runs = max(1, stacked) if packs.stackable(config) else 1
+    batches = loop.batch_count(clips, config.optimizer.batch_clips)
+    return Probed(
+        fold_seconds=step * config.optimizer.epochs * batches,
+        head_gib=runs * head_bytes / 2**30 if packs.is_head(config) else None,
+    )
 
 
-def _head_seconds(config: Config, classes: tuple[str, ...], frames: int, batch: int) -> float:
-    """Time a step of all that follows the blocks, on zeros."""
+def _head(
+    config: Config, classes: tuple[str, ...], frames: int, batch: int
+) -> tuple[float, int, int]:
+    """Time a step of all that follows the blocks, on zeros; give its bytes and parameters too.
+
+    The bytes are those of the batch, of weights, gradients and moments, and of what the backward
+    pass is kept for; what is allocated and freed between is not seen.
+    """
     given = [feasible.stand_in(config, stream, frames) for stream in config.streams]
     network = Network(config, given, classes)
 
@@ -49,10 +71,20 @@ def _head_seconds(config: Config, classes: tuple[str, ...], frames: int, batch: 
         data="",
     )
     group = Alone(fit)
-    group.epoch()
+    kept: dict[int, int] = {}  # bytes by where they lie: the second batch lies where the first did
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.data_ptr()] = max(kept.get(tensor.data_ptr(), 0), tensor.nbytes)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        group.epoch()
+    copies = feasible.COPIES[config.optimizer.name] * count([network]) * _BYTES
+    inputs = sum(batch * each.sample[:1].numel() * _BYTES for each in given)
     started = time.perf_counter()
     group.epoch()
-    return (time.perf_counter() - started) / _BATCHES
+    seconds = (time.perf_counter() - started) / _BATCHES
+    return seconds, inputs + copies + sum(kept.values()), count([network])
 
 
 def _block_seconds(config: Config, frames: int, machine: Machine) -> float:

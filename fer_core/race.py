@@ -6,10 +6,11 @@ train as one stack, and so do the folds of a config.
 
 import math
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 import torch
@@ -20,7 +21,7 @@ from fer_core.experiment import Experiment
 from fer_core.models.network import count
 from fer_core.packs import Rung, pack_key, rungs, stackable
 from fer_core.store import Array, Store
-from fer_core.training.fits import Group
+from fer_core.training.fits import Alone, Group
 from fer_core.training.loop import DivergedError, batch_count
 from fer_core.training.stack import grouped, is_large
 from fer_core.training.widths import Widths
@@ -44,15 +45,23 @@ def run(
     """Train configs as far as each rung, and yield how those stand that are still in.
 
     Sent are the places of those that leave. A config that fails leaves with its error, and the
-    others go on. Not raced, there is one rung: all folds.
+    others go on. Not raced, there is one rung: all folds. What came at a rung should be written
+    down before the next is asked for, or the race closed: then checkpoints that ended are removed.
     """
     members = [_Member(place, config) for place, config in enumerate(configs)]
     for member in members:
         member.open(experiment)
     trainings: list[_Training] = []
-    for rung in rungs(len(experiment.protocol.folds), raced=raced):
+    course = rungs(len(experiment.protocol.folds), raced=raced)
+    for rung in course:
         trainings = _advanced(members, trainings, rung)
-        leaving = set((yield [member.standing() for member in members]) or ())
+        leaving: set[int] = set()
+        try:
+            leaving.update((yield [member.standing() for member in members]) or ())
+        finally:  # closed at an earlier rung, a race is to go on elsewhere
+            for member in members:
+                if rung is course[-1] or member.error is not None or member.place in leaving:
+                    member.forget()
         members = [m for m in members if m.error is None and m.place not in leaving]
         for training in trainings:
             training.drop(members)
@@ -67,6 +76,7 @@ def train(bench: Bench, begun: Begun) -> None:
     """
     member = _Member(0, bench.config, bench=bench)
     _Training([_Run(member, 0, begun)]).advance(1.0)
+    member.forget()
     if member.error is not None:
         raise member.error
 
@@ -105,7 +115,14 @@ class _Member:
             self.error = error
             return None
 
+    def forget(self) -> None:
+        """Remove its checkpoints."""
+        if self.bench is not None:
+            for checkpoint in self.bench.checkpoints:
+                checkpoint.remove()
+
     def standing(self) -> Standing:
+        _let_go(self.error)
         results = tuple(self.results[fold] for fold in sorted(self.results))
         return Standing(member=self.place, results=results, error=self.error)
 
@@ -119,6 +136,7 @@ class _Run:
     begun: Begun
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    alone: Alone | None = None  # its training, where that has checkpoints
 
     @property
     def shape(self) -> Hashable:
@@ -143,15 +161,17 @@ class _Run:
 
     def score(self) -> None:
         """Score the fold as far as it is trained."""
-        bench, val = self.member.bench, self.member.splits[self.fold][1]
+        bench, alone, val = self.member.bench, self.alone, self.member.splits[self.fold][1]
         assert bench is not None
+        scores = partial(self.begun.scores, val)
         self.member.results[self.fold] = bench.result(
             self.fold,
             val,
-            self.begun.scores(val),
+            scores() if alone is None else alone.scored(scores),
             losses=tuple(self.losses),
             train_seconds=self.seconds,
             params=self.begun.params,
+            epochs_restored=0 if alone is None else alone.restored,
         )
 
 
@@ -181,8 +201,8 @@ class _Training:
         except Exception as error:
             if len(self._runs) > 1:
                 return [each for run in self._runs for each in run.again(share)]
-            for each in self._runs:
-                each.member.error = error
+            self._runs[0].member.error = error
+            self.drop(())
         seconds = time.perf_counter() - started
         for each in self._runs:
             each.seconds += seconds / len(self._runs)
@@ -192,6 +212,7 @@ class _Training:
         """Score the runs that are still in."""
         for each in self._runs:
             each.member.tried(each.score)
+        self._drop_failed()
 
     def drop(self, staying: Collection[_Member]) -> None:
         """Let the runs of all other members leave."""
@@ -201,8 +222,13 @@ class _Training:
         self._runs = [each for i, each in enumerate(self._runs) if i not in places]
 
     def _grouped(self) -> Group:
-        bench = self._runs[0].member.bench
+        first = self._runs[0]
+        bench = first.member.bench
         assert bench is not None
+        if len(self._runs) == 1 and not first.stacks:
+            first.alone = Alone(first.begun.fit, bench.checkpoint(first.begun))
+            first.seconds = first.alone.seconds
+            return first.alone
         widths = _widths(bench.setting.store, bench.device)
         return grouped([each.begun.fit for each in self._runs], widths)
 
@@ -215,6 +241,9 @@ class _Training:
                 each.member.error = DivergedError(
                     f"the loss is {loss} after epoch {self._done}; lower optimizer.lr."
                 )
+        self._drop_failed()
+
+    def _drop_failed(self) -> None:
         self.drop([each.member for each in self._runs if each.member.error is None])
 
 
@@ -251,6 +280,16 @@ def _due(
         size = max(1, STACKED // count([runs[0].begun.fit.network]))
         for start in range(0, len(runs), size):
             yield _Training(runs[start : start + size])
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Keep as a note what an error's frames say: they may hold all the memory that there is."""
+    while error is not None:
+        if error.__traceback__ is not None:
+            lines = traceback.format_tb(error.__traceback__)
+            error.add_note("".join(["Traceback (most recent call last):\n", *lines]))
+            error.__traceback__ = None
+        error = error.__context__
 
 
 @cache

@@ -12,7 +12,8 @@ from fer_core.choices import StreamConfig
 from fer_core.config import Config
 from fer_core.errors import ConfigError
 from fer_core.stages import Shard, Tally, gather
-from fer_core.store import Array, Store
+from fer_core.store import Array
+from fer_core.tiers import AnyStore
 
 _CODE = 1  # raise it when the same input gives another result
 _LARGEST_DIM = 512  # directions that are kept; every smaller PCA is a cut of it
@@ -43,7 +44,7 @@ class Reduction:
 class Fold:
     """Where what is fitted on a fold's training frames is stored, and which frames these are."""
 
-    store: Store
+    store: AnyStore
     lineage: Mapping[str, Any]
     tally: Tally
 

@@ -21,7 +21,8 @@ from fer_core.faces.tracks import Faces
 from fer_core.manifest import Manifest
 from fer_core.precision import Machine, machine
 from fer_core.stages import Shard, Tally, gather
-from fer_core.store import Entry, Store
+from fer_core.store import Entry
+from fer_core.tiers import AnyStore, Shared, opened
 
 RATED_CLIPS = 20  # enough to know how a dataset was filmed
 Stage = tuple[tuple[Shard, Entry], ...]
@@ -147,6 +148,6 @@ def _surface(path: str) -> Surface:
 
 
 @cache
-def _store(root: Path) -> Store:
+def _store(store: Path | Shared) -> AnyStore:
     """Keep one store a process, which hashes each entry once."""
-    return Store(root)
+    return opened(store)

@@ -11,9 +11,8 @@ from functools import cached_property, partial
 from typing import Any
 
 from fer_core.processes import spread
-from fer_core.store import Array, Entry, Store, key_of
-
-_POLL_SECONDS = 0.05
+from fer_core.store import Array, Entry, key_of
+from fer_core.tiers import AnyStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,65 +66,63 @@ class Shard:
     stage: str
     parts: Mapping[str, Any]
     make: Callable[[], Made] | Pass
+    once: bool = False  # made again it would differ, or not all machines could make it
 
     @cached_property
     def key(self) -> str:
         return key_of({"stage": self.stage, **self.parts})
 
 
-def gather(store: Store, shards: Sequence[Shard], tally: Tally) -> list[Entry]:
+def gather(store: AnyStore, shards: Sequence[Shard], tally: Tally) -> list[Entry]:
     """Give every shard's entry, in order, making those that are missing."""
     started = time.perf_counter()
-    keys = [shard.key for shard in shards]
-    found: dict[int, Entry] = {}
+    store.prefetch([(shard.stage, shard.key, not shard.once) for shard in shards])
+    found = {i: e for i, shard in enumerate(shards) if (e := _read(store, shard, tally))}
     while len(found) < len(shards):
         before = len(found)
-        for i, (shard, key) in enumerate(zip(shards, keys, strict=True)):
-            if i not in found and (entry := _get_or_make(store, shard, key, tally)) is not None:
+        for i, shard in enumerate(shards):
+            if i not in found and (entry := _get_or_make(store, shard, tally)) is not None:
                 found[i] = entry
         if len(found) == before:  # other workers are at all that is left
-            time.sleep(_POLL_SECONDS)
+            time.sleep(store.poll_seconds)
     tally.add(stage_seconds=time.perf_counter() - started)
     return [found[i] for i in range(len(shards))]
 
 
-def make(store: Store, shards: Sequence[Shard], workers: int) -> Iterator[tuple[int, int]]:
+def make(store: AnyStore, shards: Sequence[Shard], workers: int) -> Iterator[tuple[int, int]]:
     """Make missing shards in several processes; yield how many of how many missing are made."""
-    missing = [shard for shard in shards if store.get(shard.stage, shard.key) is None]
+    missing = [shard for shard in shards if not store.has(shard.stage, shard.key)]
     for done in spread(partial(_ensure, store), missing, workers):
         yield done, len(missing)
 
 
-def _ensure(store: Store, shard: Shard) -> None:
+def _ensure(store: AnyStore, shard: Shard) -> None:
     gather(store, [shard], Tally())
 
 
-def _get_or_make(store: Store, shard: Shard, key: str, tally: Tally) -> Entry | None:
-    entry = _read(store, shard.stage, key, tally)
-    if entry is not None:
-        return entry
-    work = shard.make
+def _get_or_make(store: AnyStore, shard: Shard, tally: Tally) -> Entry | None:
+    """Make a shard, or read it where it was made meanwhile; None while another makes it."""
+    work, key = shard.make, shard.key
     lease, covers = (work.key, work.keys) if isinstance(work, Pass) else (key, ())
     with store.lease(shard.stage, lease, covers) as leased:
         if not leased:
             return None
-        entry = _read(store, shard.stage, key, tally)  # made while we asked for the lease
-        return _made(store, shard, key, tally) if entry is None else entry
+        return _read(store, shard, tally) or _made(store, shard, tally)
 
 
-def _read(store: Store, stage: str, key: str, tally: Tally) -> Entry | None:
-    entry = store.get(stage, key)
+def _read(store: AnyStore, shard: Shard, tally: Tally) -> Entry | None:
+    entry = store.get(shard.stage, shard.key, again=not shard.once)
     if entry is not None:
         tally.add(stages_read=1, seconds_saved=entry.seconds)
         tally.see(shards=1, seconds=entry.seconds)
     return entry
 
 
-def _made(store: Store, shard: Shard, key: str, tally: Tally) -> Entry:
+def _made(store: AnyStore, shard: Shard, tally: Tally) -> Entry:
     """Make a shard, and what its pass gives besides and the store has not."""
-    stage, work = shard.stage, shard.make
+    stage, key, work = shard.stage, shard.key, shard.make
     if isinstance(work, Pass):
-        others = [other for other in work.keys if other != key and store.get(stage, other) is None]
+        others = [other for other in work.keys if other != key and not store.has(stage, other)]
         made = work.make({key, *others})
     else:
         started = time.perf_counter()

@@ -10,14 +10,16 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fer_core.places import Place, S3Path
 
 Array = NDArray[Any]
 _HEADER_BYTES = 128  # of an .npy file; an array without items cannot be mapped
@@ -35,11 +37,18 @@ class Entry:
 
     path: Path
     meta: dict[str, Any]
+    fetch: Callable[[], object] | None = field(default=None, compare=False)  # where it was evicted
 
     @property
     def array(self) -> Array:
         """Map the array anew: thousands of entries must not keep as many files open."""
-        return _open(self.path)
+        try:
+            return _open(self.path)
+        except FileNotFoundError:
+            if self.fetch is None:
+                raise
+            self.fetch()
+            return _open(self.path)
 
     @property
     def seconds(self) -> float:
@@ -50,13 +59,18 @@ class Entry:
 class Store:
     """A folder of stage outputs that several processes read and write at once."""
 
+    poll_seconds = 0.05  # after which who waits for a maker looks again
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self._trusted: set[Path] = set()  # hashed once in this process
 
-    def get(self, stage: str, key: str) -> Entry | None:
-        """Open an entry, or give None where it is absent, half-written or corrupt."""
-        path = self._path(stage, key)
+    def get(self, stage: str, key: str, *, again: bool = False) -> Entry | None:
+        """Open an entry, or give None where it is absent, half-written or corrupt.
+
+        `again`, whether it may be made again, matters to a store that fetches.
+        """
+        path = self.path(stage, key)
         try:
             sidecar = json.loads(path.with_suffix(".json").read_text())
             meta = sidecar["meta"]
@@ -70,9 +84,16 @@ class Store:
         self._trusted.add(path)
         return Entry(path, meta)
 
+    def has(self, stage: str, key: str) -> bool:
+        """Whether there is an entry."""
+        return self.get(stage, key) is not None
+
+    def prefetch(self, wanted: Sequence[tuple[str, str, bool]]) -> None:
+        """Do nothing: all that there is is here."""
+
     def put(self, stage: str, key: str, array: Array, meta: Mapping[str, Any]) -> Entry:
         """Write an entry so that a kill at any moment leaves the old state or the new."""
-        path = self._path(stage, key)
+        path = self.path(stage, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._trusted.discard(path)
         digest = _write(path, lambda file: np.save(file, array, allow_pickle=False))
@@ -95,7 +116,7 @@ class Store:
 
         Who makes several entries at once holds one lease that covers their keys.
         """
-        path = self._path(stage, key).with_suffix(".lock")
+        path = self.path(stage, key).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as file:
             try:
@@ -108,12 +129,16 @@ class Store:
                         left.unlink(missing_ok=True)
                 yield True
 
-    def _path(self, stage: str, key: str) -> Path:
+    def path(self, stage: str, key: str) -> Path:
+        """Say where an entry's array lies; its sidecar has the suffix .json."""
         return self.root / stage / f"{key}.npy"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: written aside, synced, renamed."""
+def write_atomically(path: Place, content: bytes) -> None:
+    """Replace a file as a whole: written aside, synced, renamed; S3 does so by itself."""
+    if isinstance(path, S3Path):
+        path.write_bytes(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, lambda file: file.write(content))
 

@@ -7,10 +7,8 @@ room. A backbone that is frozen as a whole is always stored.
 """
 
 import math
-import shutil
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -94,12 +92,6 @@ def points(
     """Choose for each block that a stream's backbone may be frozen to."""
     streams = (replace(stream, freeze_depth=depth) for depth in range(1, stream.blocks + 1))
     return tuple(choose(each, demand, machine, free_bytes=free_bytes) for each in streams)
-
-
-def free_bytes(store: Path) -> int:
-    """Say how much room there is where a store lies, or will."""
-    there = next(path for path in (store, *store.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
 
 
 @cache

@@ -15,6 +15,7 @@ from fer_core.faces import follow
 from fer_core.faces.headers import Header, header
 from fer_core.manifest import Manifest
 from fer_core.protocol import Protocol
+from fer_core.tiers import Shared
 from search import data, forecast, preparing
 from search.cluster.progress import Progress
 from search.forecast import Forecast
@@ -90,7 +91,7 @@ def check(
     dataset: str,
     root: Path,
     *,
-    store: Path,
+    store: Path | Shared,
     landmarks: str,
     task: str | None,
     max_missing: float,
@@ -125,7 +126,7 @@ def check(
     return Checked(manifest, prepared, report, engine, workers)
 
 
-def prepare_view(checked: Checked, view: str, *, store: Path, progress: Progress) -> None:
+def prepare_view(checked: Checked, view: str, *, store: Path | Shared, progress: Progress) -> None:
     """Make a view of the frames that are read of photographs, by published protocols, or else."""
     published = datasets.DATASETS[checked.manifest.dataset].protocols.values()
     fixed = [protocol.clip for protocol in published if protocol.clip]

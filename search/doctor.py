@@ -18,6 +18,7 @@ from search import command
 from search import settings as settings_
 
 if TYPE_CHECKING:
+    from fer_core.tiers import Shared
     from search.checkup import Checked, Report
     from search.cluster.progress import Progress
 
@@ -33,7 +34,7 @@ _LINES = 40  # of findings; --json has all
 def main(
     dataset: Annotated[str, Option(help="A dataset's name.")],
     data_root: Annotated[Path, Option(help="Where the dataset lies.")],
-    store: Annotated[Path, Option(help="Folder of what studies share.")] = Path("store"),
+    store: Annotated[str, Option(metavar="DIR|s3://..", help="Of what studies share.")] = "store",
     landmarks: Annotated[str, Option(help="auto, data, dlib or face_alignment.")] = "auto",
     task: Annotated[str | None, Option(help="emotion, authenticity or hidden.")] = None,
     max_missing: Annotated[float, Option(min=0, max=1, help=_MISSING)] = settings_.MAX_MISSING,
@@ -49,6 +50,7 @@ def main(
     with command.errors_said(_INTERRUPTED):
         settings_.check_names(dataset, task, landmarks)
         _check_asked(view or (), sheet, quick)
+        kept = settings_.store_at(store)
         from search import checkup  # OpenCV and torch take seconds, which --help has not
         from search.cluster.progress import Progress
 
@@ -56,7 +58,7 @@ def main(
             checked = checkup.check(
                 dataset,
                 data_root.absolute(),
-                store=store.absolute(),
+                store=kept,
                 landmarks=landmarks,
                 task=task,
                 max_missing=max_missing,
@@ -64,9 +66,8 @@ def main(
                 quick=quick,
                 progress=progress,
             )
-            _prepare(checked, view or (), store.absolute(), progress)
-            if sheet is not None:
-                _draw(checked, sheet, sheet_subjects)
+            _prepare(checked, view or (), kept, progress)
+            _draw(checked, sheet, sheet_subjects)
         _print(checked.report, as_json)
         if not checked.report.may_start:
             raise typer.Exit(DataError.exit_code)
@@ -89,7 +90,9 @@ def _check_asked(views: Sequence[str], sheet: Path | None, quick: bool) -> None:
         raise FerError(f"--sheet: {sheet} cannot be written; {sheet.parent} must be a folder.")
 
 
-def _prepare(checked: "Checked", named: Sequence[str], store: Path, progress: "Progress") -> None:
+def _prepare(
+    checked: "Checked", named: Sequence[str], store: "Path | Shared", progress: "Progress"
+) -> None:
     from search import checkup
 
     for view in named:
@@ -97,10 +100,10 @@ def _prepare(checked: "Checked", named: Sequence[str], store: Path, progress: "P
         checkup.prepare_view(checked, view, store=store, progress=progress)
 
 
-def _draw(checked: "Checked", path: Path, subjects: int) -> None:
+def _draw(checked: "Checked", path: Path | None, subjects: int) -> None:
     from search import sheet
 
-    if checked.prepared is not None:
+    if path is not None and checked.prepared is not None:
         sheet.draw(path, checked.manifest, checked.prepared.faces, subjects=subjects)
 
 

@@ -1,6 +1,5 @@
 """What finding the faces of a dataset will take, from a few clips of it."""
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from fer_core.faces import prepare
 from fer_core.faces.follow import cut
 from fer_core.faces.tracks import FRAME
 from fer_core.manifest import Clip
+from fer_core.tiers import Shared, free_bytes
 from search import preparing
 
 PROBED_CLIPS, PROBED_FRAMES = 12, 8  # clips, spread over the dataset, and the first frames of each
@@ -40,7 +40,7 @@ class Forecast:
 
 
 def forecast(
-    clips: Sequence[Clip], *, frames: int, engine: str, workers: int, store: Path
+    clips: Sequence[Clip], *, frames: int, engine: str, workers: int, store: Path | Shared
 ) -> Forecast | None:
     """Time the first frames of some clips; None where none of them can be read."""
     spread = np.linspace(0, len(clips) - 1, min(PROBED_CLIPS, len(clips))).round().astype(int)
@@ -56,12 +56,11 @@ def forecast(
     if not probed:
         return None
     seconds = (time.perf_counter() - began) / probed * frames / workers
-    there = next(path for path in (store, *store.parents) if path.exists())
     return Forecast(
         frames=frames,
         seconds=seconds,
         bytes=round(size / probed * frames),
-        free_bytes=shutil.disk_usage(there).free,
+        free_bytes=free_bytes(store),
         workers=workers,
     )
 

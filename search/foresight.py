@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from fer_core import precision, probe, storing
+from fer_core import memory, precision, probe, storing
 from fer_core.choices import ClipConfig, StreamConfig
 from fer_core.config import Config
 from fer_core.faces import prepare
@@ -23,18 +23,19 @@ from fer_core.repeatable import settle
 from fer_core.stages import Tally
 from fer_core.store import Store
 from fer_core.storing import Choice, Demand
+from fer_core.tiers import Shared, free_bytes, opened
 from search import forecast, preparing
 from search.outlook import Outlook, outlook
 
 Prefixes = Mapping[tuple[StreamConfig, ClipConfig], Sequence[Config]]  # and the configs that share
 
 
-def measured(store: Path) -> Machine:
+def measured(store: Path | Shared) -> Machine:
     """Measure this machine, or recall what a store knows of it."""
     settle(threads=1)  # as a trial is given by default
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if store.is_dir():
-        return precision.machine(Store(store), device)
+    if isinstance(store, Shared) or store.is_dir():
+        return precision.machine(opened(store), device)
     with TemporaryDirectory() as folder:
         return precision.machine(Store(Path(folder)), device)
 
@@ -53,10 +54,10 @@ def sharing(configs: Sequence[Config]) -> Prefixes:
 
 
 def choices(
-    prefixes: Prefixes, machine: Machine, *, clips: int, folds: int, store: Path
+    prefixes: Prefixes, machine: Machine, *, clips: int, folds: int, store: Path | Shared
 ) -> dict[tuple[StreamConfig, ClipConfig], Choice]:
     """Choose for each prefix whether its activations are stored."""
-    free, chosen = storing.free_bytes(store), {}
+    free, chosen = free_bytes(store), {}
     for (stream, clip), sharing in prefixes.items():
         demand = Demand(
             clips=clips,
@@ -83,11 +84,15 @@ def study(
     """Probe the configs, and say how long the study takes on this machine, `cpus` a trial."""
     training = max(2, clips * (folds - 1) // folds)
 
+    heads: list[float] = []
+
     def fold_seconds(config: Config) -> float:
-        return probe.fold_seconds(config, tuple(classes), clips=training, machine=machine)
+        probed = probe.fold(config, tuple(classes), clips=training, folds=folds, machine=machine)
+        heads.extend([] if probed.head_gib is None else [probed.head_gib])
+        return probed.fold_seconds
 
     workers = max(1, torch.cuda.device_count() or int((os.cpu_count() or 1) / cpus))
-    return outlook(
+    foreseen = outlook(
         configs,
         fold_seconds,
         folds=folds,
@@ -95,6 +100,8 @@ def study(
         stage_seconds=stage_seconds,
         workers=workers,
     )
+    gpu_gib = memory.total_bytes() / 2**30 if torch.cuda.is_available() else None
+    return replace(foreseen, head_gib=max(heads, default=None), gpu_gib=gpu_gib)
 
 
 def feature_seconds(
@@ -116,11 +123,11 @@ def feature_seconds(
     return sum(passes.values())
 
 
-def face_seconds(manifest: Manifest, engine: str, store: Path) -> float:
+def face_seconds(manifest: Manifest, engine: str, store: Path | Shared) -> float:
     """Say how long one worker takes to find the faces that the store does not hold."""
     shards = prepare.shards(manifest, engine, preparing.device_of(engine), Tally())
-    kept = Store(store)
-    missing = sum(kept.get(shard.stage, shard.key) is None for shard in shards)
+    kept = opened(store)
+    missing = sum(not kept.has(shard.stage, shard.key) for shard in shards)
     if not missing:
         return 0.0
     foreseen = forecast.forecast(

@@ -21,6 +21,10 @@ Floats = NDArray[np.floating]
 PROBE_SECONDS = 10.0  # after which no further config is probed
 PLAYED = 500  # studies
 START_SECONDS = 8.0  # of Ray and its workers; engine.md, section 3
+GPU_GIB = 24.0  # where this machine has none: that of an A10G, as in cluster.yaml
+CONTEXT_GIB = 0.5  # of each process on a GPU; assumed, as it differs by driver
+SAFETY = 1.5  # what is allocated between, and what torch keeps for later
+MOST_HEADS = 8  # on one GPU, whose processes take turns
 HANDLING_SECONDS = 0.05  # of a trial by the driver; ibid.
 
 
@@ -33,12 +37,30 @@ class Outlook:
     stage_seconds: float  # of them, of what all trials share, were the store empty
     probed: int  # distinct configs that were timed
     workers: int
+    head_gib: float | None = None  # that a pack of heads takes at most; None: there is none
+    gpu_gib: float | None = None  # of this machine's; None: it has none
+
+    @property
+    def heads(self) -> str | None:
+        """Say what heads take, and which share of a GPU that is."""
+        if self.head_gib is None:
+            return None
+        gpu = self.gpu_gib or GPU_GIB
+        return (
+            f"a pack of heads takes at most {self.head_gib:.2f} GiB (counted on cpu): "
+            f"--gpus-per-head {1 / heads_of(gpu, self.head_gib):g} on a GPU of {gpu:.0f} GiB"
+        )
 
     def __str__(self) -> str:
         return (
             f"about {told(self.seconds)}, {told(self.seconds_p90)} at P90, on {self.workers} "
             f"workers; {told(self.stage_seconds)} of it for stages if the store holds none"
         )
+
+
+def heads_of(gpu_gib: float, head_gib: float) -> int:
+    """Say how many workers with a pack of heads each a GPU holds; at least 1."""
+    return max(1, min(MOST_HEADS, int(gpu_gib / (SAFETY * head_gib + CONTEXT_GIB))))
 
 
 def outlook(

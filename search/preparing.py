@@ -11,7 +11,7 @@ from fer_core.faces import prepare, present
 from fer_core.faces.tracks import Faces
 from fer_core.manifest import Manifest
 from fer_core.stages import Tally, gather, make
-from fer_core.store import Store
+from fer_core.tiers import Shared, opened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ def faces(
     manifest: Manifest,
     *,
     engine: str,
-    store: Path,
+    store: Path | Shared,
     workers: int,
     progress: Callable[[int, int], None],
 ) -> Prepared:
@@ -38,7 +38,7 @@ def faces(
     `progress` is told after each shard how many of how many missing ones are made.
     """
     started = time.monotonic()
-    shared = Store(store)
+    shared = opened(store)
     shards = prepare.shards(manifest, engine, device_of(engine), Tally())
     made = 0
     if device_of(engine) != "cpu":
@@ -61,12 +61,12 @@ def views(
     view: str,
     clip: ClipConfig,
     engine: str,
-    store: Path,
+    store: Path | Shared,
     workers: int,
     progress: Callable[[int, int], None],
 ) -> None:
     """Make the stage `views` of a dataset for one view and window, in several processes."""
-    shared = Store(store)
+    shared = opened(store)
     device = "cuda" if view.startswith("frontal") and _has_gpu() else "cpu"
     found = prepare.shards(manifest, engine, device_of(engine), Tally())
     entries = gather(shared, found, Tally())

@@ -1,6 +1,7 @@
 """`python -m search.replay ROW`: rebuild one row, say whether it came out the same, export it."""
 
 import hashlib
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ import typer
 from typer import Argument, Option
 
 from fer_core import config as configs
+from fer_core import places
 from fer_core.errors import FerError
+from fer_core.places import Place
 from search import command
 
 if TYPE_CHECKING:
@@ -41,13 +44,13 @@ class Row:
 def main(
     row: Annotated[str, Argument(metavar="ROW", help=_ROW)],
     export: Annotated[Path | None, Option(metavar="DIR", help=_EXPORT)] = None,
-    studies: Annotated[Path, Option(help="Folder of the studies.")] = Path("studies"),
+    studies: Annotated[str, Option(metavar="DIR|s3://..", help="Of the studies.")] = "studies",
 ) -> None:
     """Run a row of the leaderboard again, and say whether it came out the same."""
     with command.errors_said("interrupted; nothing was written."):
         if export is not None:
             _check_new(export)
-        found = find(row, studies.absolute())
+        found = find(row, places.at(studies).absolute())
         record = found.folder.record()
         experiment = _experiment(found.folder, record)
         print(f"{found.config.family}, trial {found.part.number} of {record.study}")
@@ -63,7 +66,7 @@ def _check_new(target: Path) -> None:
     check_new(target)
 
 
-def find(row: str, studies: Path) -> Row:
+def find(row: str, studies: Place) -> Row:
     """Find a row by its study and trial, or by its config.
 
     Raises: FerError where there is none, or it has no config.
@@ -77,7 +80,7 @@ def find(row: str, studies: Path) -> Row:
         if part is None:
             raise FerError(f"study {folder.name} has no finished trial {number}.")
         return _row(folder, part)
-    found = [folders.Folder(file.parents[1]) for file in sorted(studies.glob("*/parts/*.json"))]
+    found = [folders.Folder(file.parents[1]) for file in _all(studies, "*/parts/*.json")]
     named = {
         f"{folder.name}/{part.number}": (folder, part)
         for folder in dict.fromkeys(found)
@@ -91,8 +94,12 @@ def find(row: str, studies: Path) -> Row:
     return _row(*next(iter(named.values())))
 
 
+def _all(place: Place, pattern: str) -> list[Place]:
+    return sorted(place.glob(pattern), key=str)
+
+
 def _parts(folder: "Folder") -> "Iterator[Part]":
-    for file in sorted(folder.path.glob("parts/*.json")):
+    for file in _all(folder.path, "parts/*.json"):
         part = folder.part(int(file.stem))
         if part is not None:
             yield part
@@ -130,7 +137,7 @@ def _verified(row: Row, experiment: "Experiment") -> str:
     kept = row.folder.predictions(row.part.number)
     if row.part.val_uar is None or not kept.is_file():
         return f"val_uar {now:.6f} now; the row has no scores to compare: {row.part.state}"
-    with np.load(kept) as arrays:
+    with np.load(io.BytesIO(kept.read_bytes())) as arrays:
         worst = max(
             float(np.abs(arrays[f"fold{r.fold}.probabilities"] - r.probabilities).max())
             for r in results

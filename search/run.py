@@ -4,12 +4,14 @@ import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
 
+from fer_core import places
 from fer_core.errors import FerError
+from fer_core.places import Place
 from search import command
 from search import settings as settings_
 from search.settings import Machines, Settings
@@ -26,6 +28,9 @@ _MOST_TRIALS = 1_000_000
 _TRIALS = "24; with --smoke, 4; or all that the space enumerates."
 _PROTOCOL = "sealed, or one that the dataset has published."
 _MISSING = "Share of the clips that the study can do without."
+_PLACE = "DIR|s3://.."
+_HEAD = "GPU share of a trial on stored features; see --dry-run."
+_CACHE = "Each machine's, of s3: ~/.cache/fer-search, half of what is free."
 _PRUNING = "Train every trial on all folds and epochs."
 # What study.json fixes for a study that is resumed.
 _FIXED = (
@@ -57,9 +62,11 @@ def main(
     address: Annotated[str, Option(help="Ray: auto, local, or HOST[:PORT].")] = "auto",
     cpus_per_trial: Annotated[float, Option(min=0.01, help="CPUs of a trial.")] = 1.0,
     gpus_per_trial: Annotated[float | None, Option(min=0, help="1 where there are any.")] = None,
-    leaderboards: Annotated[Path, Option(help="Folder of the boards.")] = Path("leaderboards"),
-    studies: Annotated[Path, Option(help="Folder of the studies.")] = Path("studies"),
-    store: Annotated[Path, Option(help="Folder of what trials share.")] = Path("store"),
+    gpus_per_head: Annotated[float | None, Option(min=0, max=1, help=_HEAD)] = None,
+    leaderboards: Annotated[str, Option(metavar=_PLACE, help="Of the boards.")] = "leaderboards",
+    studies: Annotated[str, Option(metavar=_PLACE, help="Of the studies.")] = "studies",
+    store: Annotated[str, Option(metavar=_PLACE, help="Of what trials share.")] = "store",
+    cache: Annotated[str | None, Option(metavar="DIR[:GB]", help=_CACHE)] = None,
     resume: Annotated[str | None, Option(help="A study to go on with, or to extend.")] = None,
     weights: Annotated[list[str] | None, Option(metavar="NAME=FILE", help="Repeatable.")] = None,
     landmarks: Annotated[str, Option(help="auto, data, dlib or face_alignment.")] = "auto",
@@ -75,10 +82,7 @@ def main(
 ) -> None:
     """Search for the best facial-expression model of a dataset, and print the leaderboard."""
     with command.errors_said(_NOTHING_LOST):
-        limit = settings_.seconds(time_budget) if time_budget is not None else None
-        machines = Machines(
-            address=address, cpus=cpus_per_trial, gpus=gpus_per_trial, seconds=limit
-        )
+        machines = _machines(context.params)
         folder = _found(resume, studies) if resume is not None else None
         chosen = _settings(context, folder)
         if dry_run:
@@ -87,10 +91,21 @@ def main(
             _search(chosen, machines, folder, 0 if quiet else 1 + verbose, as_json)
 
 
-def _found(study: str, studies: Path) -> "Folder":
+def _machines(given: dict[str, Any]) -> Machines:
+    limit = given["time_budget"]
+    return Machines(
+        address=given["address"],
+        cpus=given["cpus_per_trial"],
+        gpus=given["gpus_per_trial"],
+        head_gpus=given["gpus_per_head"],
+        seconds=settings_.seconds(limit) if limit is not None else None,
+    )
+
+
+def _found(study: str, studies: str) -> "Folder":
     from search.study import folder  # NumPy takes 0.1 s, which --help has not
 
-    return folder.find(study, studies.absolute())
+    return folder.find(study, places.at(studies).absolute())
 
 
 def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
@@ -99,17 +114,19 @@ def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
     if folder is None:
         if given["space"] is None:
             raise FerError("--space names no file; give one, such as --space spaces/temporal.py.")
-        names = (*_FIXED, "trials", "studies")
-        resolved = settings_.resolve(
-            **{name: given[name] for name in names}, weights=given["weights"] or []
-        )
+        named = {name: given[name] for name in (*_FIXED, "trials")}
+        named["store"] = settings_.store_at(given["store"], given["cache"])
+        for name in ("studies", "leaderboards"):
+            named[name] = places.at(given[name]).absolute()
+        resolved = settings_.resolve(**named, weights=given["weights"] or [])
         return replace(resolved, pruning=given["pruning"])
     for name in (*_FIXED, "weights", "pruning"):
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             option = "no-pruning" if name == "pruning" else name.replace("_", "-")
             raise FerError(f"--{option} cannot be given with --resume: study.json fixes it.")
-    return settings_.resumed(folder.record(), folder=folder, trials=given["trials"])
+    trials, cache = given["trials"], given["cache"]
+    return settings_.resumed(folder.record(), folder=folder, trials=trials, cache=cache)
 
 
 def _plan(chosen: Settings, as_json: bool, cpus: float) -> None:
@@ -142,7 +159,7 @@ def _print_board(outcome: "Outcome", as_json: bool) -> None:
 
     from search.results import ranking
 
-    ranked = ranking.rank(pd.read_parquet(outcome.leaderboard))
+    ranked = ranking.rank(pd.read_parquet(str(outcome.leaderboard)))
     if not as_json:
         command.show(ranking.table(ranked))
         return
@@ -157,16 +174,16 @@ def _print_board(outcome: "Outcome", as_json: bool) -> None:
     print(json.dumps(summary, indent=1))
 
 
-def _print_next(outcome: "Outcome", studies: Path) -> None:
+def _print_next(outcome: "Outcome", studies: Place) -> None:
     record = outcome.record
-    board = Path(record.leaderboards) / record.dataset
-    print(f"the whole board:  pandas.read_parquet({str(board)!r})", file=sys.stderr)
+    board = str(places.at(record.leaderboards) / record.dataset)
+    print(f"the whole board:  pandas.read_parquet({board!r})", file=sys.stderr)
     if outcome.may_grow:
         more = f"{_resume_command(record.study, studies)} --trials {2 * record.trials}"
         print(f"search further:   {more}", file=sys.stderr)
 
 
-def _resume_command(study: str, studies: Path) -> str:
+def _resume_command(study: str, studies: Place) -> str:
     there = "" if studies == Path("studies").absolute() else f" --studies {studies}"
     return f"python -m search.run --resume {study}{there}"
 

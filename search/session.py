@@ -4,17 +4,21 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from fer_core import packs
+from fer_core.config import Config
 from fer_core.errors import DataError, NoTrialSucceededError
 from fer_core.experiment import Experiment
 from fer_core.manifest import file_sha256
+from fer_core.places import OUTAGES, Place
+from fer_core.tiers import Shared
 from search import data, first_draws, preparing, presets
 from search import space as spaces
-from search.cluster import baselines, tuner
+from search.cluster import baselines, nodes, reach, tuner
 from search.cluster.opening import open_winners
 from search.cluster.progress import Progress
 from search.results.board import Board
@@ -43,7 +47,7 @@ class Outcome:
     """A study that has ended."""
 
     record: Record
-    leaderboard: Path
+    leaderboard: Place
     skipped: frozenset[str]  # clips that could not be used
     may_grow: bool  # whether the space has more to try
 
@@ -80,7 +84,7 @@ def run(
     Raises: InterruptedStudyError at SIGINT or SIGTERM, once there is something to resume;
         NoTrialSucceededError where no trial is complete.
     """
-    began = time.monotonic()
+    began, OUTAGES.say = time.monotonic(), progress.say
     machines = replace(machines, address=tuner.resolved(machines.address))
     past = folder.record() if folder else None
     space = presets.runnable(
@@ -89,25 +93,43 @@ def run(
     drawn = spaces.check(space, seed=settings.seed)
     weights_named(drawn, settings)
     trials = trials_of(settings, len(space.points))
-    experiment = data.prepare(settings, progress, past)
+    cluster = machines.address != "local"
+    with tuner.connected(machines.address) if cluster else nullcontext():
+        store = reach.shared_store(settings, grows=cluster and nodes.may_grow())
+        experiment = _experiment(settings, store, space, drawn, trials, progress, past)
+        record, folder = _begun(settings, trials, experiment, past, folder)
+        experiment = replace(experiment, checkpoints=folder.checkpoints)
+        if said := presets.said(drawn):
+            progress.say(f"presets are {said}")
+        study = _Study(folder, record, space, {config.task or experiment.task for config in drawn})
+        with folder.held():
+            folder.write_record(record)
+            try:
+                deadline = None if machines.seconds is None else began + machines.seconds
+                return _run(study, experiment, machines, progress, deadline)
+            except KeyboardInterrupt as interrupt:
+                _settle(study, experiment)
+                raise InterruptedStudyError(record.study) from interrupt
+
+
+def _experiment(
+    settings: Settings,
+    store: Path | Shared,
+    space: Space,
+    drawn: Sequence[Config],
+    trials: int,
+    progress: Progress,
+    past: Record | None,
+) -> Experiment:
+    """Load the data, and make what all trials will need."""
+    experiment = replace(data.prepare(settings, progress, past), store=store)
     first_draws.check_models(drawn, experiment)
     draws = spaces.draws(space, seed=settings.seed, count=min(trials, _KNOWN))
     known = [config for _, config in draws]
     experiment = replace(experiment, streams=first_draws.stored(known))
     first_draws.say_what_is_computed_again(known, experiment, progress)
     _prepare_faces(experiment, settings.max_missing, progress)
-    record, folder = _begun(settings, trials, experiment, past, folder)
-    if said := presets.said(drawn):
-        progress.say(f"presets are {said}")
-    study = _Study(folder, record, space, {config.task or experiment.task for config in drawn})
-    with folder.held():
-        folder.write_record(record)
-        try:
-            deadline = None if machines.seconds is None else began + machines.seconds
-            return _run(study, experiment, machines, progress, deadline)
-        except KeyboardInterrupt as interrupt:
-            _settle(study, experiment)
-            raise InterruptedStudyError(record.study) from interrupt
+    return experiment
 
 
 def _run(
@@ -125,17 +147,23 @@ def _run(
     progress.begin(record.trials, journal.finished())
     board = Board(folder, record)
     with tuner.connected(machines.address) as where:
-        each = tuner.share(machines.cpus, machines.gpus)
+        each = tuner.share(
+            machines.cpus,
+            machines.gpus,
+            machines.head_gpus,
+            growing=machines.address != "local",
+        )
         progress.say(f"on {where}, {each.concurrent} trials at a time")
         progress.workers = each.concurrent
         beside = baselines.start(study.tasks, experiment, folder, each)
         searcher = _searcher(study, experiment, journal, board, progress, each.concurrent, deadline)
-        tuner.run(searcher, experiment, folder, each, raced=study.raced)
+        tuner.run(searcher, experiment, folder, each, raced=study.raced, progress=progress)
         journal.reconcile()  # what was drawn and did not start in time waits for a resume
         baselines.finish(beside, progress)
         finished = journal.finished()
         open_winners(finished, experiment, folder, each, progress)
     board.write(finished)
+    folder.clear_checkpoints()
     _require_success(finished, folder)
     skipped = frozenset(clip for part in finished for clip in part.skipped)
     if skipped:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fer_core import places
 from fer_core.choices import blocks_of
 from fer_core.config import Config
 from fer_core.errors import ConfigError, FerError, unknown
 from fer_core.labels import TASKS
+from fer_core.places import Place, S3Path
 
 if TYPE_CHECKING:
+    from fer_core.tiers import Shared  # NumPy takes 0.1 s, which --help has not
     from search.study.folder import Folder, Record
 
 SYNTHETIC = "synthetic"  # the dataset that the project renders itself
@@ -33,15 +36,15 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 class Settings:
     """What a study is of; all paths are absolute but that of the space, which messages name."""
 
-    space: Path
+    space: Place
     dataset: str
     data_root: Path
     task: str | None  # None: hidden where the dataset knows authenticity, else emotion
     trials: int | None  # None: as many as there are points, else TRIALS or SMOKE_TRIALS
     seed: int
-    store: Path
-    studies: Path
-    leaderboards: Path
+    store: "Path | Shared"
+    studies: Place
+    leaderboards: Place
     weights: dict[str, str]  # backbone: file
     landmarks: str  # one of LANDMARKS
     protocol: str  # "sealed", or one that the dataset has published
@@ -53,8 +56,7 @@ class Settings:
     @property
     def renders(self) -> bool:
         """Whether the data are the search's own to render: a folder in its store, or none yet."""
-        own = _own_root(self.store, self.smoke)
-        return self.data_root == own.absolute() or not self.data_root.exists()
+        return self.data_root == _own_root(self.store, self.smoke) or not self.data_root.exists()
 
     @property
     def subjects(self) -> int:
@@ -69,6 +71,7 @@ class Machines:
     address: str
     cpus: float
     gpus: float | None  # None: one where there are any
+    head_gpus: float | None = None  # of a trial that trains on stored features; None: a share
     seconds: float | None  # after which no trial starts
 
 
@@ -80,9 +83,9 @@ def resolve(
     task: str | None,
     trials: int | None,
     seed: int,
-    store: Path,
-    studies: Path,
-    leaderboards: Path,
+    store: "Path | Shared",
+    studies: Place,
+    leaderboards: Place,
     weights: Sequence[str],
     landmarks: str,
     protocol: str,
@@ -102,9 +105,9 @@ def resolve(
         task=task,
         trials=trials,
         seed=seed,
-        store=store.absolute(),
-        studies=studies.absolute(),
-        leaderboards=leaderboards.absolute(),
+        store=store,
+        studies=studies,
+        leaderboards=leaderboards,
         weights=_weights(weights),
         landmarks=landmarks,
         protocol=protocol,
@@ -114,7 +117,13 @@ def resolve(
     )
 
 
-def resumed(record: "Record", *, folder: "Folder", trials: int | None) -> Settings:
+def resumed(
+    record: "Record",
+    *,
+    folder: "Folder",
+    trials: int | None,
+    cache: str | None = None,
+) -> Settings:
     """Give the settings that a study began with, its copy of the space; only trials may grow.
 
     Raises: FerError where `trials` is below what the study was to have.
@@ -131,9 +140,9 @@ def resumed(record: "Record", *, folder: "Folder", trials: int | None) -> Settin
         task=record.task,
         trials=trials or record.trials,
         seed=record.seed,
-        store=Path(record.store),
+        store=store_at(record.store, cache),
         studies=folder.path.parent.absolute(),
-        leaderboards=Path(record.leaderboards),
+        leaderboards=places.at(record.leaderboards),
         weights=record.weights,
         landmarks=record.landmarks,
         protocol=record.protocol_name,
@@ -202,17 +211,35 @@ def check_names(dataset: str, task: str | None, landmarks: str, protocol: str = 
         raise FerError(unknown(f"protocol of {dataset}", protocol, known))
 
 
-def _data_root(dataset: str, given: Path | None, store: Path, smoke: bool) -> Path:
+def store_at(text: str, cache: str | None = None) -> "Path | Shared":
+    """Read where stages go: a folder, or S3 with a cache, DIR or DIR:GB, on each machine.
+
+    Raises: FerError that names the option.
+    """
+    from fer_core.tiers import CACHE, Shared  # NumPy takes 0.1 s, which --help has not
+
+    place = places.at(text).absolute()
+    if not isinstance(place, S3Path):
+        return place
+    folder, colon, most = (cache or CACHE).partition(":")
+    if colon and not re.fullmatch(r"\d+(\.\d+)?", most, re.ASCII):
+        raise FerError(f"--cache is '{cache}'; it must be DIR or DIR:GB, as in /scratch/fer:200.")
+    return Shared(place, cache=folder, cache_bytes=int(float(most) * 1e9) if colon else None)
+
+
+def _data_root(dataset: str, given: Path | None, store: "Path | Shared", smoke: bool) -> Path:
     if given is not None:
         return given.absolute()
     if dataset != SYNTHETIC:
         raise FerError(f"dataset '{dataset}' is not rendered here: say where it is, --data-root.")
-    return _own_root(store, smoke).absolute()
+    return _own_root(store, smoke)
 
 
-def _own_root(store: Path, smoke: bool) -> Path:
+def _own_root(store: "Path | Shared", smoke: bool) -> Path:
+    from fer_core.tiers import folder  # NumPy takes 0.1 s, which --help has not
+
     subjects = SMOKE_SUBJECTS if smoke else SUBJECTS
-    return store / "datasets" / f"{SYNTHETIC}-s{subjects}-seed0"
+    return folder(store).absolute() / "datasets" / f"{SYNTHETIC}-s{subjects}-seed0"
 
 
 def _existing(surface: Path) -> Path:

@@ -9,9 +9,12 @@ is tried at exactly these parameters, in their order. Each point names all param
 (`--trials N`: the first N), and none is pruned, since each of them is asked for.
 """
 
+import atexit
 import hashlib
 import importlib.util
+import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
@@ -25,6 +28,7 @@ from optuna.trial import BaseTrial
 
 from fer_core.config import Config
 from fer_core.errors import ConfigError, unknown
+from fer_core.places import Place, S3Path
 from search.study.sampling import BoundedTPE
 
 CHECK_DRAWS = 50
@@ -64,11 +68,12 @@ class Space:
         return config
 
 
-def load(path: Path) -> Space:
+def load(place: Place) -> Space:
     """Load a space file.
 
     Raises: ConfigError where it is missing, does not load, or has no function `space`.
     """
+    path = _fetched(place) if isinstance(place, S3Path) else place
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path("spaces")
         there = [str(p) for p in folder.glob("*.py") if not p.name.startswith("_")]
@@ -89,6 +94,15 @@ def load(path: Path) -> Space:
     if not isinstance(points, tuple) or not all(isinstance(point, dict) for point in points):
         raise ConfigError(f"{path}: POINTS is no tuple of dicts of parameters; it must be one.")
     return Space(path, function, points)
+
+
+def _fetched(place: S3Path) -> Path:
+    """Copy a study's space to where Python can load it from, until this process ends."""
+    folder = tempfile.mkdtemp(prefix="space-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / place.name
+    path.write_bytes(place.read_bytes())
+    return path
 
 
 def sampler(seed: int, index: int) -> optuna.samplers.BaseSampler:

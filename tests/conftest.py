@@ -1,11 +1,16 @@
-"""What several folders of tests share: one rendered dataset, and where the real photographs lie."""
+"""What several folders of tests share: a rendered dataset, real photographs, and an S3."""
 
-from pathlib import Path
+import logging
+import os
+import secrets
+from pathlib import Path, PurePosixPath
 
 import pytest
 import torch
+from pyarrow import fs
 
 from fer_core.datasets import synthetic
+from fer_core.places import S3Path
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -31,3 +36,47 @@ def shared_data():
 def london(shared_data):
     """102 adults, neutral and smiling."""
     return shared_data / "london480"
+
+
+class S3Server:
+    """An S3 on loopback that can go away for a while; what it holds it keeps."""
+
+    def __init__(self):
+        self._server, self._port = None, 0
+
+    def start(self):
+        from moto.server import ThreadedMotoServer  # takes a second, which most tests have not
+
+        self._server = ThreadedMotoServer("127.0.0.1", self._port, verbose=False)
+        self._server.start()
+        host, self._port = self._server.get_host_and_port()
+        return f"http://{host}:{self._port}"
+
+    def stop(self):
+        self._server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = S3Server()
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": server.start(),
+    }
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server):
+    """A new bucket's folder."""
+    name = f"lab-{secrets.token_hex(4)}"
+    admin = fs.S3FileSystem(
+        allow_bucket_creation=True, endpoint_override=os.environ["AWS_ENDPOINT_URL"]
+    )
+    admin.create_dir(name)
+    return S3Path(name, PurePosixPath("search"))

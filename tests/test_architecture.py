@@ -11,8 +11,9 @@ ROOT = Path(__file__).parents[1]
 PRODUCT = [p for d in ("search", "fer_core", "spaces") for p in sorted((ROOT / d).rglob("*.py"))]
 LEVELS = [  # a part of fer_core imports itself and the rows above it
     {"errors"},
-    {"labels", "choices", "store", "weight_files", "memory", "processes", "repeatable"},
-    {"checks", "held", "prediction"},
+    {"places", "labels", "choices", "weight_files", "memory", "processes", "repeatable"},
+    {"store", "checks"},
+    {"tiers", "held", "prediction"},
     {"config", "timeline"},
     {"manifest", "stages"},
     {"protocol", "faces", "models", "precision"},
@@ -27,9 +28,9 @@ LEVELS = [  # a part of fer_core imports itself and the rows above it
 ]
 LARGEST_FILE, LARGEST_FUNCTION = 300, 40  # lines
 # Lines of code: what explains it, and what is empty, is not to be saved on. It was 9,000 while
-# there were three backbones, one stream and one weights format, and 12,000 before stacked training,
-# races and the rule of what to store.
-LARGEST_PRODUCT = 14_000
+# there were three backbones, one stream and one weights format, 12,000 before stacked training,
+# races and the rule of what to store, and 14,000 while all of it ran on one machine.
+LARGEST_PRODUCT = 15_300
 
 
 def imports(path: Path) -> set[str]:

@@ -75,7 +75,7 @@ def _shard(clips: Sequence[Clip], engine: str, device: str, tally: Tally) -> Sha
         "landmarks": [engine, _engine_sha256(engine)],
         "versions": [version(package) for package in ("av", "opencv-python", *_PACKAGES[engine])],
     }
-    return Shard("faces", parts, partial(_make, clips, engine, device, tally))
+    return Shard("faces", parts, partial(_make, clips, engine, device, tally), once=True)
 
 
 @cache  # of 100 MB and more; a worker asks again for each trial

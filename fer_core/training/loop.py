@@ -1,8 +1,10 @@
-"""Fit a network: a generator that gives an item an epoch, so whoever loops over it may stop."""
+"""Fit a network epoch by epoch, so that whoever asks for them may stop, and go on elsewhere."""
 
 import copy
+import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch.nn import functional
 
 from fer_core.choices import OptimizerConfig
 from fer_core.errors import FerError
+from fer_core.models.dropout import Dropout
 from fer_core.models.network import Network
 from fer_core.store import Array
 from fer_core.training import optimizer as optimizers
@@ -34,35 +37,122 @@ def fit(
     order: int,
     held: Array | None = None,
 ) -> Iterator[float]:
-    """Train on the clips `rows` and yield the mean loss of each epoch.
+    """Train as `Training` does, and yield the mean loss of each epoch."""
+    training = Training(network, batches, labels, rows, config, order=order, held=held)
+    return iter(training.epoch, None)
+
+
+class Training:
+    """A network's training on the clips `rows`, whose state can be taken between two epochs.
 
     `order` seeds the order of the rows. Cross-entropy of (B, K) logits, or of (B, T, K) where each
     frame carries its clip's label. With patience, training ends where the loss of the clips
     `held` no longer falls, and the network keeps the weights that did best on them.
-
-    Raises: DivergedError at the first epoch whose loss is not finite.
     """
-    drawn = np.random.default_rng(order)
-    count = batch_count(len(rows), config.batch_clips)
-    optimizer = optimizers.build(network, config)
-    schedule = optimizers.Schedule(optimizer, config, config.epochs * count)
-    loss_of = _Loss(network, labels, rows, config)
-    best = _Best(network)
-    for epoch in range(config.epochs):
-        network.train()
+
+    def __init__(
+        self,
+        network: Network,
+        batches: Batches,
+        labels: Array,
+        rows: Array,
+        config: OptimizerConfig,
+        *,
+        order: int,
+        held: Array | None = None,
+    ) -> None:
+        self.losses: list[float] = []  # mean loss of each epoch
+        self._network, self._batches, self._config = network, batches, config
+        self._rows, self._held = rows, held
+        self._drawn = np.random.default_rng(order)
+        self._count = batch_count(len(rows), config.batch_clips)
+        self._optimizer = optimizers.build(network, config)
+        steps = config.epochs * self._count
+        self._schedule = optimizers.Schedule(self._optimizer, config, steps)
+        self._loss_of = _Loss(network, labels, rows, config)
+        self._best = _Best(network)
+
+    def epoch(self) -> float | None:
+        """Train an epoch and give its mean loss; None where none is left.
+
+        Raises: DivergedError where the loss is not finite.
+        """
+        config, best = self._config, self._best
+        if len(self.losses) == config.epochs or best.waited >= (config.patience or math.inf):
+            best.restore()
+            return None
+        loss = self._trained() / len(self._rows)
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the loss is {loss} after epoch {len(self.losses) + 1}; lower optimizer.lr."
+            )
+        if self._held is not None:
+            best.see(self._held_loss(self._held))
+        self._schedule.epoch(loss if self._held is None else best.seen)
+        self.losses.append(loss)
+        if len(self.losses) == config.epochs:
+            best.restore()
+        return loss
+
+    def state(self) -> dict[str, Any]:
+        """Give all that epochs to come depend on, in what `torch.load(weights_only=True)` reads."""
+        on_gpu = self._device.type == "cuda"
+        return {
+            "losses": list(self.losses),
+            "network": _trained_values(self._network),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": {name: each.state_dict() for name, each in self._schedules()},
+            "best": self._best.state(),
+            "draws": [_said(each) for each in self._draws()],
+            "torch": torch.get_rng_state(),
+            "gpu": torch.cuda.get_rng_state(self._device) if on_gpu else None,
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that a training of the same fit gave."""
+        self.losses = list(state["losses"])
+        self._network.load_state_dict(state["network"], strict=False)  # frozen values have no part
+        self._optimizer.load_state_dict(state["optimizer"])
+        for name, each in self._schedules():
+            each.load_state_dict(state["schedule"][name])
+        self._best.resume(state["best"])
+        for draws, said in zip(self._draws(), state["draws"], strict=True):
+            draws.state = json.loads(said)
+        torch.set_rng_state(state["torch"])
+        if state["gpu"] is not None:
+            torch.cuda.set_rng_state(state["gpu"], self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self._network.parameters()).device
+
+    def _trained(self) -> float:
+        """Train an epoch, and give the sum of the clips' losses."""
+        self._network.train()
         total = 0.0
-        for batch in np.array_split(drawn.permutation(rows), count):
-            total += _step(optimizer, loss_of(batches(batch, drawn), batch)) * len(batch)
-            schedule.step()
-        if not math.isfinite(total):
-            raise DivergedError(f"the loss is {total} after epoch {epoch + 1}; lower optimizer.lr.")
-        if held is not None:
-            best.see(_held_loss(network, loss_of, batches, held, config.batch_clips))
-        schedule.epoch(total / len(rows) if held is None else best.seen)
-        yield total / len(rows)
-        if config.patience is not None and best.waited >= config.patience:
-            break
-    best.restore()
+        for batch in np.array_split(self._drawn.permutation(self._rows), self._count):
+            loss = self._loss_of(self._batches(batch, self._drawn), batch)
+            total += _step(self._optimizer, loss) * len(batch)
+            self._schedule.step()
+        return total
+
+    def _held_loss(self, held: Array) -> float:
+        self._network.eval()
+        total = 0.0
+        with torch.inference_mode():
+            for batch in np.array_split(held, math.ceil(len(held) / self._config.batch_clips)):
+                total += float(self._loss_of(self._batches(batch, None), batch)) * len(batch)
+        return total / len(held)
+
+    def _schedules(self) -> Iterator[tuple[str, Any]]:
+        """Give torch's schedulers, where there are any."""
+        return ((name, each) for name, each in vars(self._schedule).items() if each is not None)
+
+    def _draws(self) -> Iterator[Any]:
+        """Give what draws the order, and what all dropout of the network draws from."""
+        yield self._drawn.bit_generator
+        dropout = (part.draws for part in self._network.modules() if isinstance(part, Dropout))
+        yield from {id(each): each for each in dropout}.values()
 
 
 def batch_count(clips: int, batch_clips: int) -> int:
@@ -82,7 +172,7 @@ class _Best:
 
     def __init__(self, network: Network) -> None:
         self._network, self._loss = network, math.inf
-        self._state: dict[str, Tensor] | None = None
+        self._values: dict[str, Tensor] | None = None
         self.seen = math.inf  # the last loss
         self.waited = 0  # epochs since the best
 
@@ -91,11 +181,28 @@ class _Best:
         self.waited += 1
         if loss < self._loss:
             self._loss, self.waited = loss, 0
-            self._state = copy.deepcopy(self._network.state_dict())
+            self._values = copy.deepcopy(_trained_values(self._network))
 
     def restore(self) -> None:
-        if self._state is not None:
-            self._network.load_state_dict(self._state)
+        if self._values is not None:
+            self._network.load_state_dict(self._values, strict=False)
+
+    def state(self) -> list[Any]:
+        return [self._loss, self.seen, self.waited, self._values]
+
+    def resume(self, state: Sequence[Any]) -> None:
+        self._loss, self.seen, self.waited, self._values = state
+
+
+def _trained_values(network: Network) -> dict[str, Tensor]:
+    """Give a network's values, but those that are frozen."""
+    frozen = {name for name, value in network.named_parameters() if not value.requires_grad}
+    return {name: value for name, value in network.state_dict().items() if name not in frozen}
+
+
+def _said(draws: Any) -> str:
+    """Write the state of one of NumPy's bit generators."""
+    return json.dumps(draws.state, default=np.ndarray.tolist)
 
 
 def predict(network: Network, batches: Batches, rows: Array, *, batch_clips: int) -> Array:
@@ -145,14 +252,3 @@ class _Loss:
             weight=self._weights,
             label_smoothing=self._config.label_smoothing,
         )
-
-
-def _held_loss(
-    network: Network, loss_of: _Loss, batches: Batches, held: Array, batch_clips: int
-) -> float:
-    network.eval()
-    total = 0.0
-    with torch.inference_mode():
-        for batch in np.array_split(held, math.ceil(len(held) / batch_clips)):
-            total += float(loss_of(batches(batch, None), batch)) * len(batch)
-    return total / len(held)

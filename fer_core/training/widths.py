@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from fer_core.stages import Shard, Tally, gather
-from fer_core.store import Array, Store, key_of
+from fer_core.store import Array, key_of
+from fer_core.tiers import AnyStore
 
 WIDTHS = (0, 1, 2, 4, 8, 16)  # that are tried, up to the number of members; 0: no stack
 GAIN = 1.1  # times as fast as one after the other, for a stack to be worth it: timings are noisy
@@ -26,7 +27,7 @@ _SECONDS = 0.5  # after which no round begins, but the least
 class Widths:
     """What was found on this kind of machine."""
 
-    def __init__(self, store: Store | None, device: torch.device) -> None:
+    def __init__(self, store: AnyStore | None, device: torch.device) -> None:
         self._store, self._device = store, device
         self._known: dict[str, int] = {}
 
@@ -43,7 +44,7 @@ class Widths:
     ) -> int:
         if self._store is None:
             return int(measured()[0][0])
-        entry = gather(self._store, [Shard("width", parts, measured)], Tally())[0]
+        entry = gather(self._store, [Shard("width", parts, measured, once=True)], Tally())[0]
         return int(entry.array[0])
 
     def _measured(self, members: int, step: Callable[[int], None]) -> tuple[Array, dict[str, Any]]:

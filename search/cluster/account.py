@@ -2,6 +2,7 @@
 
 import io
 import math
+import socket
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -97,9 +98,11 @@ class Account:
             val_macro_f1=fmean(result.macro_f1 for result in done) if done else None,
             train_seconds=sum(result.train_seconds for result in done),
             seconds=self.seconds,
+            epochs_restored=sum(result.epochs_restored for result in done),
             params=last.params if last else None,
             peak_memory_gib=max(result.peak_memory_gib for result in done) if done else None,
             device=last.device if last else None,
+            host=socket.gethostname(),
             weights_source=last.weights_source if last else None,
             work=asdict(last.work) if last else {},
             skipped=dict(last.skipped) if last else {},

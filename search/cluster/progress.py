@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_core import config as configs
+from search.cluster.nodes import Sample
 from search.cluster.remaining import predict
 from search.study.parts import Part
 
@@ -38,6 +39,8 @@ class Progress:
         self._remaining = ""
         self._predicted_at = -_PREDICTED_SECONDS
         self._skipped: set[str] = set()
+        self._cluster = ""  # what is said of several nodes
+        self._preempted = 0
         self._status = ""
         self._bar = ProgressBar(width=40)  # of what comes before the first trial
         live = verbosity > QUIET and self._console.is_terminal
@@ -98,6 +101,25 @@ class Progress:
         if self._verbosity >= VERBOSE and part.config_json:
             self.say(f"  {part.config_json}")
 
+    def on_nodes(self, sample: Sample, pending: int, preempted: int) -> None:
+        """Say which nodes joined or were lost, where there are several; the rest goes on."""
+        several = bool(self._cluster) or sample.nodes > 1
+        first = not self._cluster
+        if not several:
+            return
+        hit, self._preempted = preempted - self._preempted, preempted
+        self._cluster = (
+            f"{sample.nodes} nodes, {sample.gpus_used:g} of {sample.gpus:g} GPUs in use, "
+            f"{pending} pending, {preempted} preempted"
+        )
+        for address in sample.lost:
+            self.say(
+                f"node {address} is lost: {hit} {'trial goes' if hit == 1 else 'trials go'} on "
+                f"elsewhere ({self._cluster})"
+            )
+        for address in () if first else sample.joined:
+            self.say(f"node {address} has joined ({self._cluster})")
+
     def __rich__(self) -> RenderableType:
         """Draw the live screen; Live asks for it four times a second."""
         grid = Table.grid(padding=(0, 2))
@@ -109,6 +131,8 @@ class Progress:
         grid.add_row("trials", bar, self._counts)
         grid.add_row("best", self._best_said, self._remaining)
         grid.add_row("stages", self._stages, f"{self._elapsed:.0f} s")
+        if self._cluster:
+            grid.add_row("cluster", self._cluster, "")
         return Group(Text(""), grid)
 
     def _count(self, part: Part) -> None:
@@ -133,6 +157,8 @@ class Progress:
         said = [f"{self._done}/{self._trials}", f"best {self._best_said}", f"stages {self._stages}"]
         if self._remaining and self._done < self._trials:
             said.append(self._remaining)
+        if self._cluster:
+            said.append(self._cluster)
         return f"trial {part.number} {name} {part.state}{at}: {score}  [{', '.join(said)}]"
 
     @property

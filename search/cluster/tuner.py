@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,15 +10,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Tune must not write files for each trial, nor catch Ctrl-C (we do), nor snapshot what is
 # disposable; Ray must not send usage reports. All of it is read when Ray is imported or begins.
 for _name, _value in {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    # Else Tune itself repeats, from the start, what was on a node that Ray knew would be taken.
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -31,14 +33,25 @@ for _name, _value in {
 import ray  # noqa: E402  # after its settings
 from ray import tune  # noqa: E402
 
+import fer_core  # noqa: E402
+import search  # noqa: E402
 from fer_core.errors import ClusterError, FerError  # noqa: E402
 from fer_core.experiment import Experiment  # noqa: E402
-from search.cluster.worker import PackWorker  # noqa: E402
+from search.cluster import nodes  # noqa: E402
+from search.cluster.nodes import Nodes  # noqa: E402
+from search.cluster.progress import Progress  # noqa: E402
+from search.cluster.worker import PackWorker, standings  # noqa: E402
 from search.study.folder import Folder  # noqa: E402
 from search.study.pruning import PruningScheduler  # noqa: E402
 from search.study.searcher import StudySearcher  # noqa: E402
 
+if TYPE_CHECKING:
+    from search.cluster.worker import Begin
+
+HEAD_GPUS = 0.25  # of a GPU, unless the user says: `--dry-run` measures what heads take
 _HEALTH_SECONDS = 20.0
+# What machines are told of the environment: no secrets, which all users of a cluster would see.
+_TOLD = ("AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION")
 _PORT = 6379  # Ray's default
 
 
@@ -47,44 +60,61 @@ class Share:
     """What each trial is given, and how many run at once."""
 
     cpus: float
-    gpus: float  # logical: Ray counts them and does not divide their memory
+    gpus: float  # of a whole trial; logical: Ray counts them and does not divide their memory
     concurrent: int
+    head_gpus: float = 0.0  # of one that trains on what is stored
 
     @property
     def threads(self) -> int:
         return max(1, int(self.cpus))
 
+    def request(self, pack: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Ask for what a pack takes, on a node that is not to be avoided."""
+        gpus = self.gpus if pack["shape"] == "whole" else self.head_gpus
+        avoid = ",".join(pack["avoid"])
+        labels: Any = (
+            {"bundle_label_selector": [{"ray.io/node-id": f"!in({avoid})"}]} if avoid else {}
+        )
+        return tune.PlacementGroupFactory([{"CPU": self.cpus, "GPU": gpus}], **labels)
+
 
 @contextmanager
 def connected(at: str) -> Iterator[str]:
-    """Connect to what `resolved` gave, and say what it is; leave it at the end.
+    """Connect to what `resolved` gave, and say what it is; who connected leaves it at the end.
 
     Raises: ClusterError where the cluster refuses.
     """
+    said = "a Ray of its own on this machine" if at == "local" else f"the cluster at {at}"
+    if ray.is_initialized():
+        yield said
+        return
     with redirect_stdout(sys.stderr):  # Ray prints to stdout, which is for data
         _init(at)
         try:
-            yield "a Ray of its own on this machine" if at == "local" else f"the cluster at {at}"
+            yield said
         finally:
             ray.shutdown()
 
 
-def share(cpus: float, gpus: float | None) -> Share:
-    """Divide the cluster among trials; by default each takes one GPU where there are any.
+def share(
+    cpus: float, gpus: float | None, head_gpus: float | None = None, *, growing: bool = False
+) -> Share:
+    """Divide the cluster among trials; by default a whole one takes one GPU where there are any.
 
+    `growing`: nodes that may come count, by the file of the cluster that this machine heads.
     Raises: ClusterError where the cluster cannot hold one trial.
     """
-    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
-    has_cpus, has_gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
-    wanted_gpus = (1.0 if has_gpus else 0.0) if gpus is None else gpus
-    fits = [int(has // each) for has, each in ((has_cpus, cpus), (has_gpus, wanted_gpus)) if each]
-    concurrent = min(fits, default=1)
-    if concurrent < 1:
+    most = partial(nodes.most, growing=growing)
+    whole = (1.0 if most({"GPU": 1e-3}) else 0.0) if gpus is None else gpus
+    head = min(whole, HEAD_GPUS if head_gpus is None else head_gpus)
+    if not most({"CPU": cpus, "GPU": whole}):
+        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
         raise ClusterError(
-            f"a trial wants {cpus:g} CPUs and {wanted_gpus:g} GPUs; the cluster has "
-            f"{has_cpus:g} and {has_gpus:g}."
+            f"a trial wants {cpus:g} CPUs and {whole:g} GPUs; the cluster has "
+            f"{there.get('CPU', 0.0):g} and {there.get('GPU', 0.0):g}, and no node that holds both."
         )
-    return Share(cpus=cpus, gpus=wanted_gpus, concurrent=concurrent)
+    concurrent = most({"CPU": cpus, "GPU": head})
+    return Share(cpus=cpus, gpus=whole, head_gpus=head, concurrent=concurrent)
 
 
 def run(
@@ -94,18 +124,26 @@ def run(
     each: Share,
     *,
     raced: bool,
+    begin: "Begin" = standings,
+    progress: Progress | None = None,
 ) -> None:
     """Run packs until the searcher has no more; `raced` ones are compared at rungs.
 
     Raises: KeyboardInterrupt at the first SIGINT or SIGTERM, between two events of Tune.
     """
     worker = tune.with_parameters(
-        PackWorker, experiment=experiment, folder=folder, threads=each.threads, raced=raced
+        PackWorker,
+        experiment=experiment,
+        folder=folder,
+        threads=each.threads,
+        raced=raced,
+        begin=begin,
     )
-    shutil.rmtree(folder.ray, ignore_errors=True)
-    with _signals_noted() as stop:
+    watch = _Watch(searcher, progress)
+    # Tune keeps there what nobody reads.
+    with _signals_noted() as stop, tempfile.TemporaryDirectory(prefix="tune-") as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(worker, {"CPU": each.cpus, "GPU": each.gpus}),
+            tune.with_resources(worker, each.request),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=PruningScheduler(searcher, folder),
@@ -114,19 +152,39 @@ def run(
                 reuse_actors=True,
                 trial_dirname_creator=_trial_name,
             ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(folder.ray),
-                stop=stop,
-                verbose=0,
-                # By default Tune saves each worker at the end, and loses it where it cannot.
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
+            run_config=_run_config(scratch, stop, watch),
         )
         tuner.fit()
-    shutil.rmtree(folder.ray, ignore_errors=True)
     if searcher.error is not None:
         raise searcher.error
+
+
+def _run_config(scratch: str, stop: "_Stop", watch: "_Watch") -> tune.RunConfig:
+    return tune.RunConfig(
+        name="tune",
+        storage_path=scratch,
+        stop=stop,
+        callbacks=[watch],
+        verbose=0,
+        # By default Tune saves each worker at the end, and loses it where it cannot.
+        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+    )
+
+
+class _Watch(tune.Callback):
+    """Looks at the nodes while Tune's loop runs."""
+
+    def __init__(self, searcher: StudySearcher, progress: Progress | None) -> None:
+        self._searcher, self._progress = searcher, progress
+        self._nodes = searcher.nodes = Nodes()
+
+    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+        sample = self._nodes.sample()
+        if sample is not None and self._progress is not None:
+            self._progress.on_nodes(sample, self._searcher.pending, self._searcher.preempted)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles it for `Tuner.restore`, which is never used
 
 
 class _Stop(tune.Stopper):
@@ -154,11 +212,24 @@ def _init(at: str) -> None:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
             include_dashboard=False if at == "local" else None,
+            runtime_env=None if at == "local" else _shipped(),
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ClusterError(f"the Ray cluster at {at} cannot be used: {reason}") from error
     signal.signal(signal.SIGTERM, on_term)  # Ray's own would end the driver at once
+
+
+def _shipped() -> dict[str, Any] | None:
+    """Send this code, and where S3 is, to all machines: what they have may be of yesterday.
+
+    A submitted job has said so itself.
+    """
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return None
+    packages = [Path(module.__file__ or "").parent for module in (search, fer_core)]
+    told = {name: os.environ[name] for name in _TOLD if name in os.environ}
+    return {"py_modules": list(map(str, packages)), "env_vars": told}
 
 
 @contextmanager

@@ -6,9 +6,10 @@ worker and the study go on. A full disk is nobody's fault, and is said to the dr
 """
 
 import os
+import sys
 import time
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -16,8 +17,11 @@ from ray import tune
 
 from fer_core import config as configs
 from fer_core import packs
+from fer_core.errors import FerError
 from fer_core.experiment import Experiment
+from search.cluster import memory
 from search.cluster.account import Account
+from search.space import describe
 from search.study import disk
 from search.study.folder import Folder
 from search.study.parts import Part
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from fer_core.trial import FoldResult
 
     Standings = Generator[list[Standing], Collection[int], None]
+    # Configs, what they share, threads, and whether they are raced, to how they stand at each rung.
+    Begin = Callable[[Sequence[configs.Config], Experiment, int, bool], Standings]
 
 _HELD = 4  # packs whose stages a worker is taken to hold
 
@@ -40,9 +46,16 @@ class PackRun:
         members: Mapping[int, str],
         standings: "Standings",
         rungs: Sequence[packs.Rung],
+        *,
+        largest: str | None = None,
     ) -> None:
-        """Run the `members`, configs by number; the race knows them by their place."""
-        self._standings, self._rungs = standings, list(rungs)
+        """Run the `members`, configs by number; the race knows them by their place.
+
+        Whoever runs out of memory is `out_of_memory`, and is to be tried again on a larger share;
+        on the `largest`, of which this says what it is, they fail.
+        """
+        self._standings, self._rungs, self._largest = standings, list(rungs), largest
+        self.out_of_memory: list[int] = []
         self._accounts = {
             place: Account(folder, number, config_json)
             for place, (number, config_json) in enumerate(members.items())
@@ -54,7 +67,7 @@ class PackRun:
     def next_rung(self, leaving: Collection[int]) -> tuple[list[Part], bool]:
         """Run to the next rung without those that leave; give who came, and whether all ended.
 
-        Raises: what was wrong where that was a full disk.
+        Raises: what was wrong where that was a full disk, or the device.
         """
         out = {p for p, account in self._accounts.items() if account.number in leaving}
         for place in out:
@@ -62,10 +75,11 @@ class PackRun:
         try:
             reached = self._advance(out | self._leaving)
         except Exception as error:  # of the race itself, so of all its members
-            if disk.is_full(error):
+            if disk.is_full(error) or memory.is_device(error):
                 raise
             return self._all_failed(error), True
-        found = [self._settled(standing) for standing in reached]
+        settled = [self._settled(standing) for standing in reached]
+        found = [part for part in settled if part is not None]
         done = not self._accounts or self._reached == len(self._rungs)
         if done:
             self.close()
@@ -84,23 +98,42 @@ class PackRun:
         self._since = now
         return [standing for standing in reached if standing.member in self._accounts]
 
-    def _settled(self, standing: "Standing") -> Part:
-        account, place = self._accounts[standing.member], standing.member
+    def _settled(self, standing: "Standing") -> Part | None:
+        account, place, error = self._accounts[standing.member], standing.member, standing.error
         last = self._reached == len(self._rungs)
-        if standing.error is not None and disk.is_full(standing.error):
-            raise standing.error
+        if error is not None and (disk.is_full(error) or memory.is_device(error)):
+            raise error
+        if error is not None and memory.is_short(error):
+            if self._largest is None:
+                self.out_of_memory.append(self._accounts.pop(place).number)
+                return None
+            error = _too_large(error, self._largest)
         reached = str(self._rungs[self._reached - 1])
-        part = account.at_rung(standing.results, standing.error, reached=reached, last=last)
-        if part.state == "failed" and standing.error is None:
+        part = account.at_rung(standing.results, error, reached=reached, last=last)
+        if part.state == "failed" and error is None:
             self._leaving.add(place)
         if part.state != "pruned":
             del self._accounts[place]
         return part
 
     def _all_failed(self, error: Exception) -> list[Part]:
-        found = [account.failed(error) for account in self._accounts.values()]
+        accounts = list(self._accounts.values())
         self._accounts.clear()
-        return found
+        if memory.is_short(error):
+            if self._largest is None:
+                self.out_of_memory += [account.number for account in accounts]
+                return []
+            error = _too_large(error, self._largest)
+        return [account.failed(error) for account in accounts]
+
+
+def _too_large(error: Exception, share: str) -> FerError:
+    said = FerError(
+        f"out of memory, twice, the second time alone on {share}: {describe(error)[:200]}; "
+        "draw a smaller optimizer.batch_clips, or give --gpus-per-head or --gpus-per-trial more."
+    )
+    said.__cause__ = error
+    return said
 
 
 class PackWorker(tune.Trainable):
@@ -113,11 +146,13 @@ class PackWorker(tune.Trainable):
         folder: Folder | None = None,
         threads: int = 1,
         raced: bool = False,
+        begin: "Begin | None" = None,
     ) -> None:
         assert experiment is not None
         assert folder is not None
         self._experiment, self._folder, self._threads = experiment, folder, threads
-        self._raced = raced
+        self._raced, self._begin = raced, begin or standings
+        self._node = ray.get_runtime_context().get_node_id()
         self._held: deque[list[str]] = deque(maxlen=_HELD)
         self._run: PackRun | None = None
         self.reset_config(config)
@@ -129,15 +164,21 @@ class PackWorker(tune.Trainable):
         drawn = list(map(configs.from_json, members.values()))
         self._first = next(iter(members))
         self._held.append(list(dict.fromkeys(map(packs.stage_key, drawn))))
-        standings = _standings(drawn, self._experiment, self._threads, raced=self._raced)
+        begun = self._begin(drawn, self._experiment, self._threads, self._raced)
         rungs = packs.rungs(len(self._experiment.protocol.folds), raced=self._raced)
-        self._run = PackRun(self._folder, members, standings, rungs)
+        largest = _share() if new_config["larger"] else None
+        self._run = PackRun(self._folder, members, begun, rungs, largest=largest)
+        self._placed = False
         return True
 
     def step(self) -> dict[str, Any]:
+        """Say where the pack is, at once; then run to a rung."""
         assert self._run is not None
         holds = [key for keys in self._held for key in keys]
         told: dict[str, Any] = {"pack": self._first, "holds": holds}
+        if not self._placed:
+            self._placed = True
+            return told | {"node": self._node, "parts": [], "done": False}
         try:
             found, done = self._run.next_rung(self._folder.take_verdict(self._first))
         except Exception as error:
@@ -145,12 +186,21 @@ class PackWorker(tune.Trainable):
                 raise
             self._run.close()
             return told | {"parts": [], "done": True, "full_disk": disk.said(error)}
+        told["out_of_memory"] = self._run.out_of_memory
         return told | {"parts": [part.to_json() for part in found], "done": done}
 
     def cleanup(self) -> None:
         """Let go of a pack that Tune stopped between two rungs."""
         if self._run is not None:
             self._run.close()
+            if self._run.out_of_memory and "torch" in sys.modules:
+                sys.modules["torch"].cuda.empty_cache()  # for those that share the device
+
+
+def _share() -> str:
+    """Say what Ray gave to this worker."""
+    given: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]  # Ray's
+    return f"{given.get('CPU', 0):g} CPUs and {given.get('GPU', 0):g} GPUs"
 
 
 def finish_alone(folder: Folder, number: int, results: "Iterator[FoldResult]") -> Part:
@@ -175,8 +225,8 @@ def keep_to_share(threads: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA reads it when it is first used
 
 
-def _standings(
-    drawn: "Sequence[configs.Config]", experiment: Experiment, threads: int, *, raced: bool
+def standings(
+    drawn: "Sequence[configs.Config]", experiment: Experiment, threads: int, raced: bool
 ) -> "Standings":
     """Begin only when the first rung is asked for, so that any error is the pack's own."""
     from fer_core import race  # imports torch: in workers only

@@ -8,7 +8,6 @@ import io
 import json
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 from fer_core import config as configs
 from fer_core.baselines import NUMBERS
 from fer_core.config import Config
+from fer_core.places import Place
 from fer_core.store import write_atomically
 from search.results import leaderboard
 from search.study.folder import Folder, Record
@@ -39,7 +39,7 @@ class Board:
         self._due = time.monotonic()
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         return leaderboard.path(self._record)
 
     def add(self, part: Part) -> None:
@@ -53,7 +53,7 @@ class Board:
         now = time.monotonic()
         self._due = now + max(_SECONDS, _SHARE * (now - began))
 
-    def write(self, finished: Iterable[Part]) -> Path:
+    def write(self, finished: Iterable[Part]) -> Place:
         """Replace the file by one of all finished trials, in their order, made anew."""
         self._put(self._table(finished))
         return self.path
@@ -78,7 +78,7 @@ class Board:
         return leaderboard.columns(row)
 
 
-def write(folder: Folder, record: Record, finished: Iterable[Part]) -> Path:
+def write(folder: Folder, record: Record, finished: Iterable[Part]) -> Place:
     """Write a study's file at once."""
     return Board(folder, record).write(finished)
 

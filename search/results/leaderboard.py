@@ -8,7 +8,6 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
@@ -16,9 +15,11 @@ import pandas as pd
 import pyarrow as pa
 
 from fer_core import config as configs
+from fer_core import places
 from fer_core.baselines import NUMBERS
 from fer_core.config import Config
 from fer_core.errors import FerError, unknown
+from fer_core.places import Place
 from search.results import published
 from search.study.folder import Record
 from search.study.parts import Part
@@ -82,6 +83,8 @@ class Row:
     published: str | None = None  # where it was printed
     comparable: bool | None = None  # whether the two figures compare; None: there is none
     note: str | None = None  # why they do not, and what was made smaller
+    host: str | None = None  # that the trial ended on
+    epochs_restored: int = 0  # from checkpoints, after a machine was lost
 
 
 _ARROW = {
@@ -130,6 +133,8 @@ def row(part: Part, record: Record, opened: dict[str, Any] | None) -> Row:
         params=part.params,
         peak_memory_gib=part.peak_memory_gib,
         device=part.device,
+        host=part.host,
+        epochs_restored=part.epochs_restored,
         config_json=part.config_json,
         versions=json.dumps(record.versions | _sources(part, record)),
         data_sha256=record.data_sha256,
@@ -201,9 +206,9 @@ def _sources(part: Part, record: Record) -> dict[str, str]:
     return {name: source for name, source in sources.items() if source}
 
 
-def path(record: Record) -> Path:
+def path(record: Record) -> Place:
     """Say where a study's rows lie."""
-    return Path(record.leaderboards) / record.dataset / f"{record.study}.parquet"
+    return places.at(record.leaderboards) / record.dataset / f"{record.study}.parquet"
 
 
 def columns(row: Row) -> dict[str, Any]:
@@ -211,7 +216,7 @@ def columns(row: Row) -> dict[str, Any]:
     return {_column(name): value for name, value in vars(row).items()}
 
 
-def read(dataset: str, leaderboards: Path) -> pd.DataFrame:
+def read(dataset: str, leaderboards: Place) -> pd.DataFrame:
     """Read all studies of a dataset.
 
     Raises: FerError where there is no leaderboard of that dataset.
@@ -222,7 +227,7 @@ def read(dataset: str, leaderboards: Path) -> pd.DataFrame:
             raise FerError(f"no leaderboard of '{dataset}': {leaderboards} holds none yet.")
         raise FerError(unknown("leaderboard of", dataset, there))
     try:
-        return pd.read_parquet(leaderboards / dataset)
+        return pd.read_parquet(str(leaderboards / dataset))
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).splitlines()[0]
         raise FerError(f"the leaderboard {leaderboards / dataset} is damaged: {reason}") from error

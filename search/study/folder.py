@@ -4,7 +4,6 @@ import fcntl
 import json
 import platform
 import secrets
-import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,9 +12,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from fer_core import places
 from fer_core.errors import FerError, unknown
+from fer_core.places import Place, S3Path
 from fer_core.store import write_atomically
-from search.study import parts
+from search.study import claim, parts
 from search.study.parts import Part
 
 
@@ -55,32 +56,32 @@ class Record:
 class Folder:
     """`studies/<space>-<dataset>-<id>/`."""
 
-    path: Path
+    path: Place
 
     @property
     def name(self) -> str:
         return self.path.name
 
     @property
-    def journal(self) -> Path:
+    def journal(self) -> Place:
         return self.path / "journal.log"
 
     @property
-    def space(self) -> Path:
+    def space(self) -> Place:
         return self.path / "space.py"
 
     @property
-    def ray(self) -> Path:
-        """Where Tune keeps what nobody reads."""
-        return self.path / "ray"
+    def checkpoints(self) -> Place:
+        """Where trials that take long keep how far they are."""
+        return self.path / "checkpoints"
 
-    def predictions(self, number: int, *, sealed: bool = False) -> Path:
+    def predictions(self, number: int, *, sealed: bool = False) -> Place:
         return self.path / "predictions" / f"{number}{'-sealed' if sealed else ''}.npz"
 
-    def failure(self, number: int) -> Path:
+    def failure(self, number: int) -> Place:
         return self.path / "failures" / f"{number}.txt"
 
-    def opened(self, number: int) -> Path:
+    def opened(self, number: int) -> Place:
         return self.path / "opened" / f"{number}.json"
 
     def part(self, number: int) -> Part | None:
@@ -98,10 +99,15 @@ class Folder:
 
     def write_verdict(self, first: int, leaving: Iterable[int]) -> None:
         """Say which members leave the pack whose first trial is `first`, before it goes on."""
-        aside = self._verdict(first).with_suffix(".tmp")
+        said = json.dumps(sorted(leaving)).encode()
+        verdict = self._verdict(first)
+        if isinstance(verdict, S3Path):
+            verdict.write_bytes(said)
+            return
+        aside = verdict.with_suffix(".tmp")
         aside.parent.mkdir(exist_ok=True)
-        aside.write_text(json.dumps(sorted(leaving)))
-        aside.replace(self._verdict(first))  # not synced: it is read at once, or never
+        aside.write_bytes(said)
+        aside.replace(verdict)  # not synced: it is read at once, or never
 
     def take_verdict(self, first: int) -> list[int]:
         """Read who leaves a pack, and remove the file; without one nobody leaves."""
@@ -111,6 +117,12 @@ class Folder:
             return []
         self._verdict(first).unlink(missing_ok=True)
         return leaving
+
+    def clear_checkpoints(self) -> None:
+        """Delete what workers left that were killed."""
+        left: list[Place] = list(self.checkpoints.glob("*"))
+        for each in left:
+            each.unlink(missing_ok=True)
 
     def record(self) -> Record:
         file = self.path / "study.json"
@@ -127,8 +139,15 @@ class Folder:
     def held(self) -> Iterator[None]:
         """Keep other drivers away; the system lets go when this process dies.
 
+        In S3, which has no locks, a driver says every few seconds that it is there.
+
         Raises: FerError where another process works on the study.
         """
+        if isinstance(self.path, S3Path):
+            with claim.claimed(self.path / "driver.json", self.name):
+                self._mend_journal()
+                yield
+            return
         with (self.path / "driver.lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -146,6 +165,8 @@ class Folder:
             if any(self.path.glob("parts/*.json")):
                 raise FerError(f"{self.journal} is gone; without it a study cannot go on.")
             return
+        if isinstance(self.journal, S3Path):
+            return  # its parts are put as a whole
         content = self.journal.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         for number, line in enumerate(whole.splitlines(), start=1):
@@ -156,28 +177,26 @@ class Folder:
         if whole != content:
             write_atomically(self.journal, whole)
 
-    def _verdict(self, first: int) -> Path:
+    def _verdict(self, first: int) -> Place:
         return self.path / "verdicts" / f"{first}.json"
 
-    def _part(self, number: int) -> Path:
+    def _part(self, number: int) -> Place:
         return self.path / "parts" / f"{number}.json"
 
 
-def create(studies: Path, *, space: Path, dataset: str) -> Folder:
+def create(studies: Place, *, space: Place, dataset: str) -> Folder:
     """Make the folder of a new study, with a copy of its space."""
-    path = studies / f"{space.stem}-{dataset}-{secrets.token_hex(3)}"
-    path.mkdir(parents=True)
-    folder = Folder(path)
-    shutil.copyfile(space, folder.space)
+    folder = Folder(studies / f"{space.stem}-{dataset}-{secrets.token_hex(3)}")
+    write_atomically(folder.space, space.read_bytes())
     return folder
 
 
-def find(study: str, studies: Path) -> Folder:
+def find(study: str, studies: Place) -> Folder:
     """Find a study by its name or its folder.
 
     Raises: FerError where there is none.
     """
-    for path in (Path(study), studies / study):
+    for path in (places.at(study), studies / study):
         if (path / "study.json").is_file():
             return Folder(path.absolute())
     there = [path.parent.name for path in studies.glob("*/study.json")]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fer_core import config as configs
@@ -22,7 +22,8 @@ from search.space import Space, sampler
 from search.study import parts
 from search.study.folder import Folder
 from search.study.halving import Halving
-from search.study.log import LogFile, sync
+from search.study.log import LogFile, LogObjects, opened
+from search.study.packing import Drawn
 from search.study.parts import Part
 
 RETRIES = 3  # of the parameters of an interrupted trial
@@ -31,6 +32,7 @@ _REPEATS = "repeats"  # user attribute: the number of the interrupted trial
 _RETRY = "retry"  # user attribute: how often these parameters were interrupted
 _CONFIG = "config_json"  # user attribute: what the space made of the parameters
 _STARTED = "started"  # user attribute: a worker was given it
+_LARGER = "larger"  # user attribute: these parameters ran out of memory once
 _INTERRUPTED = "interrupted"  # user attribute: this trial does not count, another repeats it
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -39,9 +41,17 @@ _STATES = {
 }
 
 
-def file_storage(folder: Folder) -> BaseStorage:
+class Durable(JournalStorage):
+    """Optuna's storage, of a journal that can be told to keep what it was given."""
+
+    def __init__(self, log: LogFile | LogObjects) -> None:
+        super().__init__(log)
+        self.sync = log.sync
+
+
+def file_storage(folder: Folder) -> Durable:
     """Open the journal's file; `Folder.held` keeps other drivers away."""
-    return JournalStorage(LogFile(folder.journal))
+    return Durable(opened(folder.journal))
 
 
 class Journal:
@@ -50,7 +60,7 @@ class Journal:
     def __init__(
         self,
         folder: Folder,
-        storage: BaseStorage,
+        storage: Durable,
         *,
         seed: int,
         points: Sequence[Mapping[str, Any]] = (),  # what is tried, in order; none: draws
@@ -73,6 +83,7 @@ class Journal:
         self._drawn = 0
         self._repeated: set[int] = set()
         self._waiting: deque[int] = deque()
+        self._started: set[int] = set()  # by this driver
         self._settled: set[int] = set()
         self._parts: dict[int, Part] = {}
         for trial in self._trials():
@@ -110,15 +121,28 @@ class Journal:
         trial.set_user_attr(_CONFIG, config.to_json())
         return config
 
-    def was_interrupted(self, number: int) -> bool:
-        """Whether a trial repeats one that a worker had begun."""
-        return bool(self._trials()[number].user_attrs.get(_RETRY))
+    @property
+    def repeats_wait(self) -> bool:
+        """Whether the next trial is one that repeats another."""
+        return bool(self._waiting)
+
+    def as_drawn(self, number: int, config: Config) -> Drawn:
+        """Say what is known of a trial from those that it repeats."""
+        past = self._storage.get_trial(self._id(number)).user_attrs
+        return Drawn(
+            number,
+            config,
+            again=_REPEATS in past,
+            alone=bool(past.get(_RETRY)),
+            larger=_LARGER in past,
+        )
 
     def start(self, numbers: Iterable[int]) -> None:
         """Note that a worker is given these trials: from now on an interruption counts."""
         for number in numbers:
             self._storage.set_trial_user_attr(self._id(number), _STARTED, True)
-        sync(self.folder.journal)
+            self._started.add(number)
+        self._storage.sync()
 
     def report(self, number: int, config: Config, value: float) -> None:
         """Tell Optuna the value with which a trial passes its next rung."""
@@ -144,6 +168,8 @@ class Journal:
 
     def finish(self, part: Part) -> None:
         """Write a trial's part, then tell Optuna from it."""
+        if part.number not in self._started:  # a part must not be of a trial that nobody recalls
+            self._storage.sync()
         self.folder.write_part(part)
         self.tell(part)
 
@@ -163,13 +189,13 @@ class Journal:
         self._settled.add(part.number)
         self._parts[part.number] = part
 
-    def interrupt(self, number: int, *, counts: bool = True) -> Part | None:
+    def interrupt(self, number: int, *, counts: bool = True, larger: bool = False) -> Part | None:
         """Queue a trial's parameters again, or fail it where that was done often enough.
 
         It is done often enough when it `counts` for the fourth time: what kills its worker again
-        and again must end. Gives the part of a trial that failed for good. A kill between any two
-        lines is mended by the next `reconcile`, which finds the trial still running and its repeat
-        already queued.
+        and again must end. A repeat is `larger` where memory was short. Gives the part of a trial
+        that failed for good. A kill between any two lines is mended by the next `reconcile`, which
+        finds the trial still running and its repeat already queued.
         """
         trial = self._trials()[number]
         retry = trial.user_attrs.get(_RETRY, 0) + (counts and _STARTED in trial.user_attrs)
@@ -181,7 +207,10 @@ class Journal:
         if number not in self._repeated:
             # What was interrupted while it was drawn has some of its parameters; draw it anew.
             params = trial.params if _CONFIG in trial.user_attrs else self._point(number)
-            self._enqueue(params, {_REPEATS: number, _RETRY: retry})
+            attrs = {_REPEATS: number, _RETRY: retry}
+            if larger or _LARGER in trial.user_attrs:
+                attrs[_LARGER] = True
+            self._enqueue(params, attrs)
         self._storage.set_trial_user_attr(self._id(number), _INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
         self._halving.forget(number)
@@ -205,6 +234,7 @@ class Journal:
         if self._points:  # each of them is asked for: another cannot take its place
             for number in set(self.lost_numbers()) - self._repeated:
                 self._enqueue(self._point(number), {_REPEATS: number})
+        self._storage.sync()
 
     def _recall(self, trial: FrozenTrial) -> None:
         """Take up what the journal and the disk say of a trial."""

@@ -19,11 +19,18 @@ class Drawn:
 
     number: int
     config: Config
+    again: bool = False  # it was begun before, and goes before what is new
     alone: bool = False  # its worker died once, and may again: no other is to die with it
+    larger: bool = False  # it ran out of memory on the share of its shape
 
     @cached_property
     def pack_key(self) -> str:
-        return f"alone:{self.number}" if self.alone else packs.pack_key(self.config)
+        return f"alone:{self.number}" if self.alone or self.larger else packs.pack_key(self.config)
+
+    @property
+    def shape(self) -> str:
+        """What it asks of a node: the "whole" share of a trial, or that of a "head"."""
+        return "head" if packs.is_head(self.config) and not self.larger else "whole"
 
     @cached_property
     def stage_key(self) -> str:
@@ -44,6 +51,7 @@ class Queue:
 
     def add(self, drawn: Drawn) -> None:
         self._waiting.append(drawn)
+        self._waiting.sort(key=lambda waiting: not waiting.again)
 
     def wants_more(self, limit: int) -> bool:
         """Whether the pack whose turn it is lacks members; it gets at most `limit`.
@@ -62,7 +70,7 @@ class Queue:
         if not self._waiting:
             return []
         head = lead = self._waiting[0]
-        if self._passed_over < _PATIENCE:
+        if self._passed_over < _PATIENCE and not head.again:
             lead = next((drawn for drawn in self._waiting if drawn.stage_key in holds), head)
         self._passed_over = 0 if lead.pack_key == head.pack_key else self._passed_over + 1
         alike = [drawn for drawn in self._waiting if drawn.pack_key == lead.pack_key]

@@ -30,9 +30,11 @@ class Part:
     val_macro_f1: float | None = None
     train_seconds: float = 0.0
     seconds: float = 0.0  # of a worker: its share of the time of its pack
+    epochs_restored: int = 0  # from checkpoints, after the trial had lost its machine
     params: int | None = None
     peak_memory_gib: float | None = None
     device: str | None = None
+    host: str | None = None  # that it ended on
     weights_source: str | None = None
     work: Mapping[str, float] = field(default_factory=dict)  # fer_core.trial.Work, summed
     skipped: Mapping[str, str] = field(default_factory=dict)  # clip: why it was left out

@@ -19,6 +19,8 @@ class PruningScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Say who leaves, in a file that the worker reads before it goes on."""
         go_on: str = TrialScheduler.CONTINUE
+        if "node" in result:
+            self._searcher.placed(trial.trial_id, result["node"])
         if result.get("done") or "parts" not in result:
             return go_on
         reached = [parts.from_json(text) for text in result["parts"]]
@@ -30,3 +32,14 @@ class PruningScheduler(FIFOScheduler):
             self._searcher.error, leaving = error, None
         stop: str = TrialScheduler.STOP
         return stop if leaving is None else go_on
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Tell Tune 2.60 what it forgets where the worker that it reuses turns out to be dead.
+
+        It goes on to think that the trial waits for a worker, and keeps an idle one for it, whose
+        share a trial of another shape may wait for in vain.
+        """
+        super().on_trial_error(tune_controller, trial)
+        if trial in tune_controller._staged_trials:
+            tune_controller._unstage_trial_with_resources(trial)
+        tune_controller._resetting_trials.discard(trial)

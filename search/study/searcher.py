@@ -6,9 +6,9 @@ failed ones running for ever (measured with Ray 2.60 and Optuna 5.0).
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
@@ -24,6 +24,19 @@ from search.study.parts import Part
 BLIND = 10  # draws that TPE makes at random, whatever came before
 AHEAD = 4  # afterwards one draw of so many may be ahead of its results: packs, against knowledge
 SHARES = 2  # of what is left a worker gets at most one such share at once, lest others stand by
+
+
+class Nodes(Protocol):
+    """What is known of the machines that packs run on, each by its name."""
+
+    def lost(self, node: str | None) -> bool:
+        """Whether a node is gone; None: one that is not known."""
+
+    def died(self, node: str, config_jsons: Collection[str]) -> None:
+        """Note that a worker died of itself, and what it ran."""
+
+    def avoided(self, config_jsons: Collection[str]) -> list[str]:
+        """Name the nodes that a pack should not go to."""
 
 
 class StudySearcher(Searcher):
@@ -43,6 +56,8 @@ class StudySearcher(Searcher):
         """Let no new trial start after `deadline`, on the clock of `time.monotonic`."""
         super().__init__()
         self.error: Exception | None = None  # Tune would take it for the trial's own
+        self.nodes: Nodes | None = None  # None: no node is ever lost
+        self.preempted = 0  # trials that lost their nodes
         self._journal = journal
         self._space = space
         self._trials = trials
@@ -52,6 +67,7 @@ class StudySearcher(Searcher):
         self._finished = len(journal.finished_numbers())
         self._queue = Queue(most_members)
         self._live: dict[str, dict[int, Drawn]] = {}  # members still in, by pack
+        self._at: dict[str, str] = {}  # nodes, by pack
         self._holds: Collection[str] = ()  # stages of the worker that ended last: Tune reuses it
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
@@ -60,9 +76,18 @@ class StudySearcher(Searcher):
             self._draw()
             pack = self._queue.take(self._holds, self._limit())
             if pack:
-                return {"members": self._begun(trial_id, pack)}
+                return self._begun(trial_id, pack)
         finished: Any = Searcher.FINISHED  # a string, which Ray's own type leaves out
         return None if self._live else finished
+
+    @property
+    def pending(self) -> int:
+        """How many packs wait for a node, or for their worker to start."""
+        return len(self._live) - len(self._at)
+
+    def placed(self, trial_id: str, node: str) -> None:
+        """Note where a pack runs."""
+        self._at[trial_id] = node
 
     def on_rung(self, trial_id: str, reached: Sequence[Part]) -> list[int] | None:
         """Settle who has ended, compare the others, and give those that leave; None: all have."""
@@ -87,19 +112,22 @@ class StudySearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Settle a pack's members by their parts; those that have none lost their worker."""
-        live = self._live.pop(trial_id, {})
+        live, at = self._live.pop(trial_id, {}), self._at.pop(trial_id, None)
         self._holds = (result or {}).get("holds", ())
         if self.error is not None:  # the journal may be what is broken: the next start settles them
             return
         try:
+            lost = error and bool(live) and self._lost(at, live)
             for number in live:
-                self._settle(number, full_disk=(result or {}).get("full_disk"))
+                self._settle(number, result or {}, lost=lost)
         except Exception as broken:
             self.error = broken
 
     def _draw(self) -> None:
         """Draw until the next pack has its members; what the space refuses has failed."""
-        while self._wanted() > 0 and self._queue.wants_more(self._limit()):
+        while self._wanted() > 0 and (
+            self._journal.repeats_wait or self._queue.wants_more(self._limit())
+        ):
             trial = self._journal.ask()
             try:
                 config = self._journal.draw(trial, self._space)
@@ -107,13 +135,19 @@ class StudySearcher(Searcher):
                 self._journal.finish(part := parts.failed(trial.number, str(error)))
                 self._count(part)
             else:
-                again = self._journal.was_interrupted(trial.number)
-                self._queue.add(Drawn(trial.number, config, alone=again))
+                self._queue.add(self._journal.as_drawn(trial.number, config))
 
-    def _begun(self, trial_id: str, pack: Sequence[Drawn]) -> list[dict[str, Any]]:
+    def _begun(self, trial_id: str, pack: Sequence[Drawn]) -> dict[str, Any]:
         self._live[trial_id] = {drawn.number: drawn for drawn in pack}
         self._journal.start(drawn.number for drawn in pack)
-        return [{"number": d.number, "config_json": d.config.to_json()} for d in pack]
+        members = [{"number": d.number, "config_json": d.config.to_json()} for d in pack]
+        configs = [str(member["config_json"]) for member in members]
+        return {
+            "members": members,
+            "shape": pack[0].shape,
+            "larger": pack[0].larger,
+            "avoid": self.nodes.avoided(configs) if self.nodes else [],
+        }
 
     def _limit(self) -> int:
         """Say how many members a pack may have for the good of the study."""
@@ -144,16 +178,28 @@ class StudySearcher(Searcher):
         self._journal.tell(part)
         self._count(part)
 
-    def _settle(self, number: int, *, full_disk: str | None) -> None:
+    def _lost(self, at: str | None, live: Mapping[int, Drawn]) -> bool:
+        """Say whether a pack's worker died with its node; else that may be the node's fault."""
+        if self.nodes is None:
+            return False
+        lost = self.nodes.lost(at)
+        if at is not None and not lost:
+            self.nodes.died(at, [drawn.config.to_json() for drawn in live.values()])
+        return lost
+
+    def _settle(self, number: int, result: Mapping[str, Any], *, lost: bool) -> None:
         part = self._journal.folder.part(number)
         if part is not None:
             self._told(part)
-        elif full_disk is not None:
-            self.error = FullDiskError(full_disk)
+        elif "full_disk" in result:
+            self.error = FullDiskError(result["full_disk"])
             with suppress(OSError):  # the journal's own disk may be the one
                 self._journal.interrupt(number, counts=False)
+        elif number in result.get("out_of_memory", ()):
+            self._journal.interrupt(number, counts=False, larger=True)
         else:
-            given_up = self._journal.interrupt(number)
+            self.preempted += lost
+            given_up = self._journal.interrupt(number, counts=not lost)
             if given_up is not None:
                 self._count(given_up)
 

@@ -1,12 +1,21 @@
 """Packs race: who trains together, who leaves, and that no one's score depends on the company."""
 
+import math
+import pickle
+import subprocess
+import sys
+import time
+import traceback
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from fer_core import bench as benches
 from fer_core.config import (
+    AugmentConfig,
     ClipConfig,
     Config,
     GeometryConfig,
@@ -15,10 +24,11 @@ from fer_core.config import (
     RecurrentConfig,
     StreamConfig,
 )
+from fer_core.models.network import Network
 from fer_core.packs import most_members, pack_key, rungs, stackable, stage_key
 from fer_core.race import run
-from fer_core.training import stack
-from fer_core.trial import cross_validate
+from fer_core.training import checkpoint, loop, stack
+from fer_core.trial import cross_validate, open_sealed
 
 POINTS = Config(
     streams=(GeometryConfig(encoding="procrustes", hidden=8),),
@@ -215,3 +225,248 @@ def test_a_stack_that_breaks_is_trained_one_by_one(place, experiment, monkeypatc
         alone = list(cross_validate(own, experiment))
         for mine, other in zip(results, alone, strict=True):
             np.testing.assert_allclose(mine.losses, other.losses, atol=1e-5)
+
+
+FINE_TUNE = Config(
+    streams=(
+        StreamConfig(
+            backbone="vgg16",
+            weights="random",
+            blocks=5,
+            freeze_depth=1,
+            pooling="max",
+            width=1 / 32,
+            crop_pixels=32,
+        ),
+    ),
+    clip=ClipConfig(frames=2),
+    head=HeadConfig(fc_layers=1, fc_width=8, dropout=0.3),
+    augment=AugmentConfig(shift=0.1, zoom=0.1),
+    optimizer=OptimizerConfig(
+        lr=0.003, epochs=4, batch_clips=8, schedule="plateau", patience=3, class_weights=True
+    ),
+)
+
+
+class LostError(BaseException):
+    """The machine is gone: nothing in the race may catch it."""
+
+
+@pytest.fixture
+def two_folds(experiment):
+    protocol = experiment.protocol
+    rest = tuple(subject for fold in protocol.folds[2:] for subject in fold)
+    return replace(experiment, protocol=replace(protocol, folds=protocol.folds[:2], train=rest))
+
+
+@pytest.fixture
+def preempted(two_folds, tmp_path, monkeypatch):
+    """An experiment whose checkpoints are written after each epoch, however short that was."""
+    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", math.inf)
+    return replace(two_folds, checkpoints=tmp_path / "checkpoints")
+
+
+def files(experiment):
+    return sorted(path.name for path in experiment.checkpoints.glob("*.ckpt"))
+
+
+def lose_after(writes, patch):
+    """Let the machine be lost when so many checkpoints were written."""
+    write, left = checkpoint.Checkpoint.write, [writes]
+
+    def counted(self, state):
+        write(self, state)
+        left[0] -= 1
+        if not left[0]:
+            raise LostError
+
+    patch.setattr(checkpoint.Checkpoint, "write", counted)
+
+
+def assert_equal(mine, other):
+    assert mine.losses == other.losses
+    assert mine.uar == other.uar
+    np.testing.assert_array_equal(mine.frame_probabilities, other.frame_probabilities)
+
+
+@pytest.mark.parametrize("raced", [False, True])
+@pytest.mark.parametrize("epochs", range(1, 7))
+def test_a_trial_that_lost_its_machine_after_any_epoch_comes_out_the_same_at_every_rung(
+    epochs, raced, preempted, two_folds
+):
+    whole = list(run([FINE_TUNE], two_folds, raced=raced))
+    with pytest.MonkeyPatch.context() as patch:
+        lose_after(epochs, patch)
+        with pytest.raises(LostError):
+            list(run([FINE_TUNE], preempted, raced=raced))
+
+    again = list(run([FINE_TUNE], preempted, raced=raced))
+
+    for (before,), (after,) in zip(whole, again, strict=True):
+        for mine, other in zip(before.results, after.results, strict=True):
+            assert_equal(mine, other)
+    assert sum(result.epochs_restored for result in again[-1][0].results) == epochs
+    assert sum(result.epochs_restored for result in whole[-1][0].results) == 0
+
+
+def test_a_winner_that_lost_its_machine_opens_the_same(preempted, two_folds, monkeypatch):
+    with pytest.MonkeyPatch.context() as patch:
+        lose_after(3, patch)
+        with pytest.raises(LostError):
+            open_sealed(FINE_TUNE, preempted)
+    kept, steps, step = files(preempted), [], loop._step
+    monkeypatch.setattr(loop, "_step", lambda *args: steps.append(1) or step(*args))
+
+    again = open_sealed(FINE_TUNE, preempted)
+
+    went_on = len(steps)
+    np.testing.assert_array_equal(
+        again.probabilities, open_sealed(FINE_TUNE, two_folds).probabilities
+    )
+    assert kept == [f"{FINE_TUNE.config_id}-sealed-0.ckpt"]
+    assert files(preempted) == []
+    assert went_on < (len(steps) - went_on) / 2
+
+
+def test_a_race_that_is_closed_before_its_end_keeps_its_checkpoints(preempted):
+    race_ = run([FINE_TUNE], preempted, raced=True)
+    next(race_)
+
+    race_.close()
+
+    assert files(preempted) == [f"{FINE_TUNE.config_id}-fold0-0.ckpt"]
+
+
+@pytest.mark.parametrize("how", ["close", "asked for more"])
+def test_after_its_last_rung_a_trial_leaves_no_checkpoint(how, preempted):
+    race_ = run([FINE_TUNE], preempted, raced=False)
+    next(race_)
+    there = files(preempted)
+
+    race_.close() if how == "close" else list(race_)
+
+    assert len(there) == 2
+    assert files(preempted) == []
+
+
+def test_who_leaves_a_race_leaves_no_checkpoint(preempted):
+    other = with_lr(0.001, FINE_TUNE)
+    race_ = run([FINE_TUNE, other], preempted, raced=True)
+    next(race_)
+
+    race_.send({0})
+
+    assert files(preempted) == [f"{other.config_id}-fold0-0.ckpt"]
+
+
+def test_a_trial_that_fails_leaves_no_checkpoint(preempted, monkeypatch):
+    step, left = loop._step, [12]
+
+    def broken(*args):
+        left[0] -= 1
+        if not left[0]:
+            raise torch.OutOfMemoryError("no room")
+        return step(*args)
+
+    monkeypatch.setattr(loop, "_step", broken)
+    race_ = run([FINE_TUNE], preempted, raced=True)
+
+    failed = [standing for standings in race_ for standing in standings if standing.error]
+
+    assert len(failed) == 1
+    assert files(preempted) == []
+
+
+def test_heads_that_stack_write_no_checkpoint(preempted, monkeypatch):
+    written = []
+    monkeypatch.setattr(checkpoint.Checkpoint, "write", lambda *_: written.append(1))
+
+    list(run([POINTS], preempted, raced=True))
+    list(run([FINE_TUNE], preempted, raced=True))
+
+    assert len(written) > 0
+    written.clear()
+    list(run([POINTS, with_lr(0.1)], preempted, raced=True))
+    assert not written
+
+
+@pytest.mark.parametrize("other", ["seed", "labels", "split"])
+def test_a_checkpoint_of_other_data_is_not_gone_on_from(other, preempted):
+    next(run([FINE_TUNE], preempted, raced=True))
+    (kept,) = preempted.checkpoints.iterdir()
+    changed = preempted
+    match other:
+        case "seed":
+            changed = replace(preempted, seed=1)
+            kept.rename(kept.with_name(kept.name.replace("-0.ckpt", "-1.ckpt")))
+        case "labels":
+            swapped = {"happiness": "sadness", "sadness": "happiness"}
+            clips = tuple(replace(c, emotion=swapped[c.emotion]) for c in preempted.manifest.clips)
+            changed = replace(preempted, manifest=replace(preempted.manifest, clips=clips))
+        case "split":
+            folds = preempted.protocol.folds[::-1]
+            changed = replace(preempted, protocol=replace(preempted.protocol, folds=folds))
+
+    standing = next(run([FINE_TUNE], changed, raced=True))[0]
+
+    assert standing.error is None
+    assert standing.results[0].epochs_restored == 0
+
+
+CHILD = """
+import pickle, sys
+import torch
+from fer_core import race
+from fer_core.training import checkpoint
+
+torch.set_num_threads(1)
+checkpoint.LEAST_SECONDS, checkpoint.SHARE = 0.0, float("inf")
+config, experiment = pickle.load(open(sys.argv[1], "rb"))
+list(race.run([config], experiment, raced=False))
+"""
+
+
+def test_a_trial_whose_process_was_killed_goes_on_in_another(preempted, two_folds, tmp_path):
+    longer = replace(FINE_TUNE.optimizer, epochs=60, patience=None)
+    config = replace(FINE_TUNE, optimizer=longer)
+    whole = next(run([config], two_folds, raced=False))[0]
+    task = tmp_path / "task"
+    task.write_bytes(pickle.dumps((config, preempted)))
+
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(task)])
+    until = time.monotonic() + 300
+    while not files(preempted) and child.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    child.kill()
+    ended = child.wait()
+    again = next(run([config], preempted, raced=False))[0]
+
+    assert ended == -9
+    for mine, other in zip(whole.results, again.results, strict=True):
+        assert_equal(mine, other)
+    assert again.results[0].epochs_restored > 0
+
+
+@pytest.mark.parametrize("where", ["training", "scoring"])
+def test_the_error_of_a_trial_that_ran_out_of_memory_holds_no_memory(where, two_folds, monkeypatch):
+    made = []
+
+    class Watched(Network):
+        def __init__(self, *args):
+            super().__init__(*args)
+            made.append(weakref.ref(self))
+
+    def broken(network, *_, **__):
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(benches, "Network", Watched)
+    monkeypatch.setattr(loop, {"training": "_step", "scoring": "probabilities"}[where], broken)
+
+    race_ = run([FINE_TUNE], two_folds, raced=True)
+    (standing,) = next(race_)
+
+    assert isinstance(standing.error, torch.OutOfMemoryError)
+    assert [each() for each in made] == [None]
+    lines = "".join(traceback.format_exception(standing.error))
+    assert "in broken" in lines

@@ -4,7 +4,6 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from fer_core import storing
 from fer_core.config import (
     ClipConfig,
     Config,
@@ -15,6 +14,7 @@ from fer_core.config import (
 )
 from fer_core.precision import Machine
 from fer_core.storing import Demand, choose, points
+from fer_core.tiers import free_bytes
 from fer_core.trial import cross_validate
 
 VGG = StreamConfig(backbone="vgg16", weights="random", blocks=5, freeze_depth=5)
@@ -158,4 +158,4 @@ def test_what_the_store_has_is_read_whatever_the_rule_says(experiment, tmp_path)
 
 
 def test_room_is_that_of_the_disk_where_a_store_will_lie(tmp_path):
-    assert storing.free_bytes(tmp_path / "not" / "there") > 0
+    assert free_bytes(tmp_path / "not" / "there") > 0

@@ -17,7 +17,7 @@ from fer_core.config import RecurrentConfig, from_json
 from fer_core.errors import FerError
 from fer_core.packs import rungs
 from search.study.folder import Folder
-from search.study.journal import RETRIES, Journal, file_storage
+from search.study.journal import RETRIES, Durable, Journal, file_storage
 from search.study.log import LogFile
 from tests.search.conftest import CONFIG
 
@@ -364,7 +364,7 @@ def test_wherever_the_driver_is_killed_every_trial_is_finished_exactly_once(
 
     for writes in [*kills, 10_000]:
         with suppress(Killed):
-            storage = JournalStorage(DyingBackend(folder.journal, writes))
+            storage = Durable(DyingBackend(folder.journal, writes))
             drive(Journal(folder, storage, seed=0), space, make_part, trials=5)
         left = Journal(folder, file_storage(folder), seed=0)
         after = {part.number: part for part in left.finished()}
@@ -392,7 +392,7 @@ def test_wherever_the_driver_is_killed_every_point_is_finished_exactly_once(
 
     for writes in [*kills, 10_000]:
         with suppress(Killed):
-            storage = JournalStorage(DyingBackend(folder.journal, writes))
+            storage = Durable(DyingBackend(folder.journal, writes))
             journal = Journal(folder, storage, seed=0, points=enumerated.points)
             drive(journal, enumerated, make_part, trials=3)
 

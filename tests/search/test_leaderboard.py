@@ -22,7 +22,7 @@ COLUMNS = """
     config.views config.backbone config.freeze_depth config.pooling config.fc_layers
     config.fusion_point config.recurrent_cell config.pca_dim config.frames config.optimizer
     config.lr config_json seed commit versions data_sha256 split_sha256 started_at finished_at
-    published_accuracy published comparable note
+    published_accuracy published comparable note host epochs_restored
     """
 CONFIG = Config(
     streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fer_core.config import Config, GeometryConfig, OptimizerConfig
 from fer_core.errors import ConfigError
 from search import outlook as outlooks
-from search.outlook import outlook
+from search.outlook import heads_of, outlook
 
 
 def drawn(count):
@@ -65,4 +69,25 @@ def test_a_config_that_will_fail_costs_nothing():
 def test_a_year_is_said_in_hours():
     assert "2.0 h at P90" in str(
         outlooks.Outlook(seconds=3600, seconds_p90=7200, stage_seconds=30, probed=1, workers=2)
+    )
+
+
+@given(gpu=st.floats(1, 192), head=st.floats(0.01, 200))
+def test_as_many_heads_share_a_gpu_as_its_memory_holds(gpu, head):
+    count = heads_of(gpu, head)
+
+    assert 1 <= count <= outlooks.MOST_HEADS
+    assert count == 1 or count * (outlooks.SAFETY * head + outlooks.CONTEXT_GIB) <= gpu
+    assert (
+        count == outlooks.MOST_HEADS
+        or (count + 1) * (outlooks.SAFETY * head) > gpu - (count + 1) * outlooks.CONTEXT_GIB
+    )
+
+
+def test_heads_of_which_a_gpu_holds_eight_are_suggested_an_eighth():
+    foreseen = replace(of(drawn(3), lambda _: 1.0), head_gib=0.31)
+
+    assert foreseen.heads == (
+        "a pack of heads takes at most 0.31 GiB (counted on cpu): "
+        "--gpus-per-head 0.125 on a GPU of 24 GiB"
     )

@@ -183,3 +183,27 @@ def test_a_published_protocol_fixes_the_frames_whatever_the_space_draws(write_sp
     assert {prefix.clip for prefix in planned.views} == {fixed}
     assert planned.view_images == 480 * 3
     assert data.fixed_clip(datasets.load("oulu_casia", tmp_path / "data"), chosen) == fixed
+
+
+def test_a_wider_head_takes_more_memory_and_a_whole_network_is_no_head(tmp_path):
+    from fer_core import probe
+    from fer_core.config import Config, GeometryConfig, HeadConfig, StreamConfig
+    from search import foresight
+
+    machine = foresight.measured(tmp_path / "none")
+
+    def probed(config):
+        return probe.fold(config, ("a", "b"), clips=64, folds=5, machine=machine)
+
+    def head(width):
+        streams = (GeometryConfig(),)
+        return probed(Config(streams=streams, head=HeadConfig(fc_layers=3, fc_width=width)))
+
+    whole = StreamConfig(
+        backbone="vgg16", weights="random", blocks=5, freeze_depth=4, pooling="avg"
+    )
+
+    parameters = 2 * 4096**2 * 16 / 2**30  # weights, gradients and two moments
+    assert parameters < head(4096).head_gib < 3 * parameters
+    assert head(64).head_gib < head(4096).head_gib
+    assert probed(Config(streams=(whole,))).head_gib is None

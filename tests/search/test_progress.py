@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from search.cluster.nodes import Sample
 from search.cluster.progress import Progress
 from search.cluster.remaining import LEAST, predict
 
@@ -85,3 +86,34 @@ def test_nine_of_ten_studies_end_within_the_p90(seen, left, workers):
 
     assert 0.8 <= held / 400 <= 0.96
     assert 0.9 <= np.median(ratios) <= 1.1
+
+
+def told(*looks):
+    console = Console(file=io.StringIO(), width=300)
+    progress = Progress(console=console)
+    progress.begin(5, [])
+    for sample, pending, preempted in looks:
+        progress.on_nodes(sample, pending, preempted)
+    return progress, console.file.getvalue().splitlines()
+
+
+def test_a_node_that_is_lost_is_said_with_what_it_took_along():
+    both = Sample(nodes=2, gpus=2, gpus_used=2, joined=("10.0.0.2", "10.0.0.3"))
+    one = Sample(nodes=1, gpus=1, gpus_used=1, lost=("10.0.0.3",))
+    back = Sample(nodes=2, gpus=2, gpus_used=1, joined=("10.0.0.3",))
+
+    progress, said = told((both, 0, 0), (one, 3, 2), (back, 2, 2))
+
+    assert said == [
+        "node 10.0.0.3 is lost: 2 trials go on elsewhere "
+        "(1 nodes, 1 of 1 GPUs in use, 3 pending, 2 preempted)",
+        "node 10.0.0.3 has joined (2 nodes, 1 of 2 GPUs in use, 2 pending, 2 preempted)",
+    ]
+    assert "2 nodes, 1 of 2 GPUs in use" in screen(progress)
+
+
+def test_of_a_single_node_nothing_is_said(make_part):
+    progress, said = told((Sample(nodes=1, gpus=1, gpus_used=1, joined=("a",)), 3, 0))
+
+    assert said == []
+    assert "nodes" not in screen(progress)

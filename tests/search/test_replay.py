@@ -112,7 +112,7 @@ def record_of(folder, settings, experiment):
 
 
 def run_again(finished, capsys, *, trial=0, **options):
-    replay.main(f"{finished.name}/{trial}", studies=finished.path.parent, **options)
+    replay.main(f"{finished.name}/{trial}", studies=str(finished.path.parent), **options)
     return capsys.readouterr().out
 
 

@@ -298,3 +298,101 @@ def test_an_error_while_a_trial_is_told_stops_the_search(make_searcher, journal,
 
     assert isinstance(searcher.error, OSError)
     assert searcher.suggest("b") == Searcher.FINISHED
+
+
+class Nodes:
+    """Two nodes; `gone` ones are lost."""
+
+    def __init__(self, *gone):
+        self.gone, self.deaths = set(gone), []
+
+    def lost(self, node):
+        return node in self.gone
+
+    def died(self, node, config_jsons):
+        self.deaths.append((node, len(config_jsons)))
+
+    def avoided(self, config_jsons):
+        return [node for node, _ in self.deaths]
+
+
+def test_however_often_a_trial_loses_its_node_it_is_repeated_and_not_counted(
+    make_searcher, journal, finished
+):
+    searcher = make_searcher(trials=1)
+    searcher.nodes = Nodes("a")
+
+    for name in map(str, range(3 * RETRIES)):
+        assert searcher.suggest(name)["members"]
+        searcher.placed(name, "a")
+        searcher.on_trial_complete(name, error=True)
+
+    assert finished == []
+    assert searcher.preempted == 3 * RETRIES
+    assert searcher.nodes.deaths == []
+
+
+def test_a_worker_that_died_on_a_node_that_lives_is_held_against_it(make_searcher, light):
+    searcher = make_searcher(space=light, trials=6, most=6)
+    searcher.nodes = Nodes("b")
+    searcher.suggest("1")
+    searcher.placed("1", "a")
+
+    searcher.on_trial_complete("1", error=True)
+
+    assert searcher.nodes.deaths == [("a", 6)]
+    assert searcher.suggest("2")["avoid"] == ["a"]
+    assert searcher.preempted == 0
+
+
+def test_what_lost_its_node_goes_before_what_was_drawn_ahead(make_searcher, two_kinds):
+    searcher = make_searcher(trials=40, most=4, space=two_kinds)
+    searcher.nodes = Nodes("a")
+    lost = searcher.suggest("1")
+    searcher.suggest("2")
+    assert len(searcher._queue)
+    searcher.placed("1", "a")
+
+    searcher.on_trial_complete("1", error=True)
+
+    said = [member["config_json"] for member in searcher.suggest("3")["members"]]
+    assert said == [member["config_json"] for member in lost["members"]]
+
+
+def test_a_trial_that_ran_out_of_memory_is_repeated_alone_on_a_whole_share(
+    make_searcher, journal, light, make_part, finished
+):
+    searcher = make_searcher(space=light, trials=4, most=4)
+    together = searcher.suggest("a")
+    for number in numbers(together)[1:]:
+        journal.folder.write_part(make_part(number))
+
+    searcher.on_trial_complete("a", {"out_of_memory": numbers(together)[:1]})
+    again = searcher.suggest("b")
+
+    assert (together["shape"], together["larger"]) == ("head", False)
+    assert (again["shape"], again["larger"], len(again["members"])) == ("whole", True, 1)
+    assert again["members"][0]["config_json"] == together["members"][0]["config_json"]
+    assert len(finished) == 3
+
+
+def test_a_larger_trial_that_loses_its_node_stays_larger(make_searcher, light):
+    searcher = make_searcher(space=light, trials=1)
+    searcher.nodes = Nodes("a")
+    searcher.on_trial_complete("1", {"out_of_memory": numbers(searcher.suggest("1"))})
+    searcher.suggest("2")
+    searcher.placed("2", "a")
+
+    searcher.on_trial_complete("2", error=True)
+
+    assert searcher.suggest("3")["larger"]
+
+
+def test_packs_wait_until_they_are_placed(make_searcher):
+    searcher = make_searcher(trials=9)
+    searcher.suggest("1")
+    searcher.suggest("2")
+
+    searcher.placed("1", "a")
+
+    assert searcher.pending == 1

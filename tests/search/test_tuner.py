@@ -22,7 +22,7 @@ def cluster():
 
 @pytest.mark.parametrize(
     ("cpus", "gpus", "each", "concurrent"),
-    [(1, None, 1.0, 2), (1, 0, 0, 4), (1, 0.5, 0.5, 4), (2, 0.25, 0.25, 2), (4, 1, 1, 1)],
+    [(1, None, 1.0, 4), (1, 0, 0, 4), (1, 0.5, 0.5, 4), (2, 0.25, 0.25, 2), (4, 1, 1, 1)],
 )
 def test_as_many_trials_run_as_the_scarcer_resource_allows(cpus, gpus, each, concurrent):
     divided = share(cpus, gpus)

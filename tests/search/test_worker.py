@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
 from fer_core import packs
 from fer_core.errors import DataError
@@ -221,3 +222,57 @@ def test_what_runs_alone_may_fail(folder):
 
     assert (part.state, part.error) == ("failed", "RuntimeError: out of memory")
     assert folder.part(-1) == part
+
+
+SHORT = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", SHORT)
+def test_a_member_that_runs_out_of_memory_writes_nothing_and_the_others_go_on(folder, error):
+    pack = begin(folder, Race(2, RUNGS, broken={(0, 1): error}), numbers=(7, 8))
+
+    *_, last = run_all(pack)
+
+    assert pack.out_of_memory == [7]
+    assert folder.part(7) is None
+    assert [part.number for part in last] == [8]
+
+
+def test_a_member_that_runs_out_of_memory_on_the_largest_share_fails_and_says_what_helps(folder):
+    race = Race(1, RUNGS, broken={(0, 0): SHORT[0]})
+    pack = PackRun(folder, {7: "{}"}, race.run(), RUNGS, largest="1 CPUs and 1 GPUs")
+
+    ((part,),) = run_all(pack)
+
+    assert (part.state, pack.out_of_memory) == ("failed", [])
+    assert part.error == (
+        "out of memory, twice, the second time alone on 1 CPUs and 1 GPUs: OutOfMemoryError: CUDA "
+        "out of memory. Tried to allocate 2.00 GiB; draw a smaller optimizer.batch_clips, or give "
+        "--gpus-per-head or --gpus-per-trial more."
+    )
+    assert "Tried to allocate" in folder.failure(7).read_text()
+
+
+def test_a_race_that_runs_out_of_memory_is_that_of_all_its_members(folder):
+    def broken():
+        raise SHORT[0]
+        yield
+
+    pack = PackRun(folder, {7: "{}", 8: "{}"}, broken(), RUNGS)
+
+    assert pack.next_rung(()) == ([], True)
+    assert pack.out_of_memory == [7, 8]
+
+
+def test_a_device_that_fails_fails_no_trial(folder):
+    error = RuntimeError("CUDA error: an illegal memory access was encountered")
+    pack = begin(folder, Race(2, RUNGS, broken={(0, 0): error}), numbers=(7, 8))
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        pack.next_rung(())
+
+    assert folder.part(7) is folder.part(8) is None

@@ -1,0 +1,268 @@
+"""How a study scales, with trials that sleep: its real driver, journal, board and Tune.
+
+    python benchmarks/scale.py [--json FILE]
+
+Throughput is that of workers of one machine, each of which Ray is told has a CPU: what keeps it
+below linear is the driver. It is counted from when all workers have begun to the last trial's end,
+as the seconds that trials slept against those that the workers were there. It takes 15 minutes.
+"""
+
+import argparse
+import json
+import logging
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [path for path in sys.path if Path(path).resolve() != ROOT / "benchmarks"]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402  # after the path
+
+from benchmarks.rows.engine import record_of  # noqa: E402
+from benchmarks.rows.result import Ratio, as_json, said  # noqa: E402
+from fer_core.config import Config  # noqa: E402
+from fer_core.experiment import Experiment  # noqa: E402
+from fer_core.manifest import Manifest  # noqa: E402
+from fer_core.protocol import Protocol  # noqa: E402
+from search import space as spaces  # noqa: E402
+from search.cluster import tuner  # noqa: E402
+from search.cluster.progress import QUIET, Progress  # noqa: E402
+from search.results.board import Board  # noqa: E402
+from search.study import folder as folders  # noqa: E402
+from search.study.journal import Journal, file_storage  # noqa: E402
+from search.study.parts import Part  # noqa: E402
+from search.study.searcher import StudySearcher  # noqa: E402
+
+import ray  # noqa: E402  # isort: skip  # after the settings that `tuner` makes
+
+# Ray would start a second worker for each CPU ahead, and gives way to whatever else runs.
+os.environ |= {"RAY_enable_worker_prestart": "0", "RAY_worker_niceness": "0"}
+os.environ |= {"RAY_prestart_worker_first_driver": "0"}
+LINEAR, CORES, GIB = 0.9, 1.0, 2.0  # what is asked: at least, at most, at most
+WORKERS, SECONDS, EACH = (1, 2, 4, 8, 16), 2.0, 12  # a trial sleeps; trials of each worker
+MANY, MANY_WORKERS, MANY_SECONDS = 5000, 64, 8.0
+SPACE = """
+from fer_core.config import Config, OptimizerConfig, StreamConfig
+
+
+def space(trial):
+    stream = StreamConfig(backbone="c3d", weights="random", blocks=5, freeze_depth=0)
+    lr = trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+    decay = trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True)
+    batch = trial.suggest_categorical("batch", [8, 16, 32])
+    optimizer = OptimizerConfig(lr=lr, weight_decay=decay, batch_clips=batch)
+    return Config(streams=(stream,), optimizer=optimizer)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """A study that has ended."""
+
+    parts: tuple[Part, ...]
+    workers: int
+    seconds: float  # that each trial slept
+    wall: float
+    cpu: float  # of the driver
+    peak_gib: float  # of the driver
+
+    @property
+    def throughput(self) -> float:
+        """How many workers were asleep in a trial, on the average."""
+        ends = np.array([datetime.fromisoformat(p.finished_at).timestamp() for p in self.parts])
+        starts, first = ends - self.seconds, dict[str | None, float]()
+        for part, start in zip(self.parts, starts, strict=True):
+            first[part.device] = min(start, first.get(part.device, start))
+        since = sorted(first.values())[: self.workers][-1]  # all workers have begun
+        slept = ends - np.maximum(starts, since)
+        return float(slept[slept > 0].sum() / (ends.max() - since))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Measure how a study scales.")
+    parser.add_argument("--json", type=Path, help="write the ratios there")
+    options = parser.parse_args(arguments)
+    ratios = measured()
+    print(said(13, "trials that sleep", ratios))
+    if options.json:
+        options.json.write_text(json.dumps(as_json(ratios), indent=2) + "\n")
+    return 0
+
+
+def measured(
+    *,
+    workers: Sequence[int] = WORKERS,
+    seconds: float = SECONDS,
+    each: int = EACH,
+    many: int = MANY,
+    many_workers: int = MANY_WORKERS,
+    many_seconds: float = MANY_SECONDS,
+) -> list[Ratio]:
+    """Measure throughput with each number of workers, then the driver with many."""
+    ran = [study(workers=count, seconds=seconds, trials=count * each) for count in workers]
+    most = study(workers=many_workers, seconds=many_seconds, trials=many)
+    one = ran[0].throughput / ran[0].workers
+    throughputs = [
+        Ratio(
+            name=f"{each.workers} workers against linear",
+            value=each.throughput / each.workers / one,
+            target=LINEAR,
+            came_from=f"{each.throughput:.2f} workers asleep on the average of {each.workers}, "
+            f"{len(each.parts)} trials of {each.seconds:g} s",
+        )
+        for each in ran
+    ]
+    of = f"{len(most.parts):,} trials of {most.seconds:g} s on {most.workers} workers"
+    return [
+        *throughputs,
+        Ratio(
+            name="the driver's cores",
+            value=most.cpu / most.wall,
+            target=CORES,
+            at_most=True,
+            came_from=f"{most.cpu:.0f} s of CPU in {most.wall:.0f} s, {of}",
+            notes=(f"{most.throughput:.1f} of the {most.workers} workers were asleep",),
+        ),
+        Ratio(
+            name="the driver's memory",
+            value=most.peak_gib,
+            target=GIB,
+            at_most=True,
+            came_from=f"GiB resident at most, {of}",
+        ),
+    ]
+
+
+def study(*, workers: int, seconds: float, trials: int) -> Ran:
+    """Run a study whose trials sleep."""
+    with tempfile.TemporaryDirectory() as root, _cluster(workers):
+        file = Path(root) / "space.py"
+        file.write_text(SPACE)
+        folder = folders.create(Path(root) / "studies", space=file, dataset="none")
+        experiment = _experiment(Path(root))
+        journal = Journal(folder, file_storage(folder), seed=0)
+        board = Board(folder, record_of(folder, experiment, trials))
+        progress = Progress(verbosity=QUIET)
+        progress.begin(trials, ())
+
+        def on_finish(part: Part) -> None:
+            board.add(part)
+            progress.finished(part)
+
+        share = tuner.share(1.0, 0.0)
+        searcher = StudySearcher(
+            journal,
+            spaces.load(file),
+            trials=trials,
+            deadline=None,
+            on_finish=on_finish,
+            most_members=lambda config: 1,
+            workers=share.concurrent,
+        )
+        began, computed = time.perf_counter(), time.process_time()
+        tuner.run(
+            searcher,
+            experiment,
+            folder,
+            share,
+            raced=False,
+            begin=_sleeping(seconds),
+            progress=progress,
+        )
+        board.write(journal.finished())
+        cpu, wall = time.process_time() - computed, time.perf_counter() - began
+        parts = tuple(journal.finished())
+    assert [part.state for part in parts] == ["complete"] * trials
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB
+    return Ran(parts=parts, workers=workers, seconds=seconds, wall=wall, cpu=cpu, peak_gib=peak)
+
+
+def _sleeping(seconds: float) -> Any:
+    """Give what begins a pack whose trials do nothing for so long."""
+
+    def begin(
+        drawn: Sequence[Config], experiment: Experiment, threads: int, raced: bool
+    ) -> Iterator[list[Any]]:
+        time.sleep(seconds)
+        yield [
+            SimpleNamespace(member=place, results=(_result(config),), error=None)
+            for place, config in enumerate(drawn)
+        ]
+
+    return begin
+
+
+def _result(config: Config) -> Any:
+    """Stand in for `FoldResult`, which imports torch, with a score by which TPE may draw."""
+    return SimpleNamespace(
+        fold=0,
+        uar=float(np.exp(-(np.log10(config.optimizer.lr / 1e-3) ** 2))),
+        war=0.5,
+        macro_f1=0.5,
+        clips=("a", "b"),
+        labels=np.array([0, 1]),
+        probabilities=np.full((2, 2), 0.5, np.float32),
+        frame_probabilities=np.full((2, 8, 2), 0.5, np.float32),
+        losses=(1.0,),
+        train_seconds=1.0,
+        params=1,
+        peak_memory_gib=0.0,
+        device=str(os.getpid()),  # which worker it was
+        weights_source="random",
+        work=_Work(),
+        skipped={},
+        epochs_restored=0,
+    )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the trial computed: nothing."""
+
+    stages_made: int = 0
+
+
+def _experiment(root: Path) -> Experiment:
+    return Experiment(
+        manifest=Manifest(dataset="none", root=root, clips=()),
+        protocol=Protocol(name="one", sealed=(), folds=(("a",),)),
+        task="emotion",
+        seed=0,
+        store=root / "store",
+        weights={},
+        landmarks="data",
+    )
+
+
+@contextmanager
+def _cluster(workers: int) -> Iterator[None]:
+    for name in ("ray", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    ray.init(
+        address="local",
+        num_cpus=workers,
+        num_gpus=0,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=200 * 2**20,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Which machines the cluster has, which of them were lost, and which keep failing."""
+
+import socket
+import time
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import yaml  # type: ignore[import-untyped]  # Ray's own dependency
+
+FAILING = 3  # deaths on a node, or losses of it, after which no pack goes there
+BOOTSTRAP = Path(
+    "~/ray_bootstrap_config.yaml"
+)  # where `ray up` leaves a cluster's file on its head
+_ANSWER_SECONDS = 2.0  # a raylet that is killed refuses at once, one that is cut off never answers
+_SAMPLE_SECONDS = 1.0  # between two looks
+_RECENT_SECONDS = 60.0  # a worker that died before it was seen anywhere may be of a node lost then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """The cluster at a moment."""
+
+    nodes: int
+    gpus: float
+    gpus_used: float
+    joined: tuple[str, ...] = ()  # addresses, since the last sample
+    lost: tuple[str, ...] = ()
+
+
+class Nodes:
+    """Looks at the nodes of the cluster that the driver is connected to."""
+
+    def __init__(self) -> None:
+        self._alive: dict[str, dict[str, Any]] = {}  # what Ray says of those seen last, by id
+        self._reachable: set[str] = set()  # whose raylets answer the driver at all
+        self._lost: dict[str, float] = {}  # when it was noticed, by id
+        self._losses: Counter[str] = Counter()  # by address: a node that comes back has another id
+        self._deaths: defaultdict[str, list[frozenset[str]]] = defaultdict(list)  # what ran, by id
+        self._due = 0.0
+        self.look()
+
+    def look(self) -> Sample:
+        """Note who has joined, and who is gone."""
+        now, before = time.monotonic(), self._alive
+        there = {node["NodeID"]: node for node in _nodes() if node["Alive"]}
+        for node in [node for node in there if now - self._lost.get(node, now) > _RECENT_SECONDS]:
+            del self._lost[node]  # Ray still has it: it had not answered for a while
+        self._alive = {node: said for node, said in there.items() if node not in self._lost}
+        joined = [said for node, said in self._alive.items() if node not in before]
+        gone = {node: said for node, said in before.items() if node not in self._alive}
+        self._reachable |= {said["NodeID"] for said in joined if _answers(said)}
+        for node, said in gone.items():
+            self._lose(node, said)
+        gpus, free = (each().get("GPU", 0.0) for each in (_resources, _available))
+        return Sample(
+            nodes=len(self._alive),
+            gpus=gpus,
+            gpus_used=gpus - free,
+            joined=tuple(map(_address, joined)),
+            lost=tuple(map(_address, gone.values())),
+        )
+
+    def sample(self) -> Sample | None:
+        """Look, unless that was done just before."""
+        if time.monotonic() < self._due:
+            return None
+        found = self.look()
+        self._due = time.monotonic() + _SAMPLE_SECONDS
+        return found
+
+    def lost(self, node: str | None) -> bool:
+        """Whether a node is gone; None: whether any went lately, since it may have been that.
+
+        Ray learns of it late, so whoever it takes to be alive is asked.
+        """
+        if node is None:
+            gone = [self.lost(each) for each in self._alive]
+            recent = time.monotonic() - _RECENT_SECONDS
+            return any(gone) or any(at > recent for at in self._lost.values())
+        if node in self._lost:
+            return True
+        said = next((said for said in _nodes() if said["NodeID"] == node), None)
+        alive = said is not None and said["Alive"]
+        if said is not None and alive and (node not in self._reachable or _answers(said)):
+            return False
+        self._lose(node, said or {})
+        return True
+
+    def died(self, node: str, config_jsons: Collection[str]) -> None:
+        """Note that a worker died of itself, and what it ran.
+
+        That of a repeat tells nothing new of its node: it may be the trial that kills its workers.
+        """
+        ran = frozenset(config_jsons)
+        if all(ran.isdisjoint(each) for each in self._deaths[node]):
+            self._deaths[node].append(ran)
+
+    def avoided(self, config_jsons: Collection[str]) -> list[str]:
+        """Name the nodes that keep failing, or on which one of these died: never all there are."""
+        ran = frozenset(config_jsons)
+        found = [
+            node
+            for node, said in self._alive.items()
+            if len(self._deaths[node]) >= FAILING
+            or self._losses[_address(said)] >= FAILING
+            or not all(ran.isdisjoint(each) for each in self._deaths[node])
+        ]
+        usable = [said for node, said in self._alive.items() if node not in found]
+        # What no worker can run on, as a head without CPUs, is no node to go to.
+        return found if any(said["Resources"].get("CPU") for said in usable) else []
+
+    def _lose(self, node: str, said: Mapping[str, Any]) -> None:
+        if node not in self._lost:
+            self._lost[node] = time.monotonic()
+            self._losses[_address(said)] += 1
+
+
+def most(resources: Mapping[str, float], *, growing: bool) -> int:
+    """Count how many bundles of these resources the nodes hold that there are, or may come.
+
+    `growing`: the cluster starts nodes as they are asked for, by the file on this machine.
+    """
+    nodes = [(said["Resources"], 1) for said in _nodes() if said["Alive"]]
+    there = sum(_holds(each, resources) * count for each, count in nodes)
+    return max(there, sum(_holds(each, resources) * count for each, count in _types(growing)))
+
+
+def may_grow() -> bool:
+    """Whether this machine heads a cluster that starts nodes as they are asked for."""
+    return BOOTSTRAP.expanduser().is_file()
+
+
+def _types(growing: bool) -> Iterator[tuple[Mapping[str, float], int]]:
+    """Give the resources of each type of node, and how many of them there may be.
+
+    Ray 2.60 tells no driver of them (`get_max_resources_from_cluster_config` has nobody who fills
+    it), so they are read where its autoscaler reads them.
+    """
+    file = BOOTSTRAP.expanduser()
+    if not growing or not file.is_file():
+        return
+    described = yaml.safe_load(file.read_text())
+    left = described.get("max_workers", 0)
+    head = described.get("head_node_type")
+    for name, kind in (described.get("available_node_types") or {}).items():
+        count = 1 if name == head else min(left, kind.get("max_workers", 0))
+        left -= 0 if name == head else count
+        yield kind.get("resources") or {}, count
+
+
+def _holds(has: Mapping[str, float], wanted: Mapping[str, float]) -> int:
+    return min(
+        (int(has.get(name, 0) / each + 1e-9) for name, each in wanted.items() if each), default=1
+    )
+
+
+def _nodes() -> list[dict[str, Any]]:
+    return list(ray.nodes())  # type: ignore[no-untyped-call]  # Ray's
+
+
+def _resources() -> dict[str, float]:
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]  # Ray's
+
+
+def _available() -> dict[str, float]:
+    return dict(ray.available_resources())  # type: ignore[no-untyped-call]  # Ray's
+
+
+def _address(said: Mapping[str, Any]) -> str:
+    return str(said.get("NodeManagerAddress", "unknown"))
+
+
+def _answers(said: Mapping[str, Any]) -> bool:
+    at = said["NodeManagerAddress"], said["NodeManagerPort"]
+    try:
+        socket.create_connection(at, _ANSWER_SECONDS).close()
+    except OSError:
+        return False
+    return True

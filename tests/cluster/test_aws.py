@@ -1,0 +1,84 @@
+"""`ray up cluster.yaml` on EC2: what is asked for, when workers come, and that they go.
+
+EC2 is moto's; its instances are hosts that boot, and Ray's autoscaler on the head buys them.
+"""
+
+import time
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+WORK_ON_A_GPU = """
+import ray, socket
+ray.init("auto")
+print("WORKED AT", ray.get(ray.remote(num_gpus=1)(lambda: socket.gethostname()).remote()))
+"""
+GOING_SECONDS = 240  # for an idle node to go; after 15 s idle it takes about as long again
+
+
+def tags(instance):
+    return {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
+
+
+def test_ray_up_asks_for_a_head_on_demand_and_nothing_else(lab, cloud, ec2):
+    (head,) = ec2.running()
+
+    assert head["InstanceType"] == "m6i.xlarge"
+    assert "InstanceLifecycle" not in head  # there for spot only
+    assert head["IamInstanceProfile"]["Arn"].endswith("/ray-autoscaler-v1")
+    assert tags(head)["ray-cluster-name"] == lab.name
+    assert tags(head)["ray-node-type"] == "head"
+    assert tags(head)["ray-user-node-type"] == "head"
+
+
+def test_the_key_is_ray_s_own_and_lies_on_the_laptop(lab, cloud, ec2):
+    (head,) = ec2.running()
+
+    key = lab.folder / "home" / ".ssh" / f"{head['KeyName']}.pem"
+
+    assert head["KeyName"].startswith("ray-autoscaler")
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_security_group_lets_in_ssh_and_the_cluster_itself(cloud, ec2):
+    (head,) = ec2.running()
+    group = head["SecurityGroups"][0]["GroupId"]
+
+    allowed = ec2.ask(
+        f"answer = ec2.describe_security_groups(GroupIds=['{group}'])['SecurityGroups'][0]"
+    )["IpPermissions"]
+
+    from_anywhere = [rule for rule in allowed if rule["IpRanges"]]
+    assert [(rule["FromPort"], rule["ToPort"]) for rule in from_anywhere] == [(22, 22)]
+    inside = {pair["GroupId"] for rule in allowed for pair in rule["UserIdGroupPairs"]}
+    assert inside == {group}
+
+
+def test_a_spot_worker_comes_with_work_for_a_gpu_and_goes_when_idle(cloud, ec2):
+    (head,) = ec2.running()
+    began = time.monotonic()
+
+    printed = cloud.python("i4", WORK_ON_A_GPU, timeout=300)
+
+    print(f"\nthe work was done {time.monotonic() - began:.0f} s after it was queued", end="")
+    bought = [i for i in ec2.running() if i["InstanceId"] != head["InstanceId"]]
+    assert "WORKED AT i5" in printed
+    assert {i["InstanceType"] for i in bought} == {"g5.xlarge"}
+    assert {i["InstanceLifecycle"] for i in bought} == {"spot"}
+    assert {i["KeyName"] for i in bought} == {head["KeyName"]}
+    assert {i["SecurityGroups"][0]["GroupId"] for i in bought} == {
+        head["SecurityGroups"][0]["GroupId"]
+    }
+    assert {tags(i)["ray-node-type"] for i in bought} == {"worker"}
+    assert {tags(i)["ray-user-node-type"] for i in bought} == {"gpu_spot"}
+    while [i["InstanceId"] for i in ec2.running()] != [head["InstanceId"]]:
+        assert time.monotonic() - began < GOING_SECONDS, "the idle worker was not given back"
+        time.sleep(1)
+    print(f"; the worker was given back at {time.monotonic() - began:.0f} s")
+
+
+def test_ray_down_ends_the_head(cloud, ec2):
+    cloud.down()
+
+    assert ec2.running() == []

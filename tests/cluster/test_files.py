@@ -1,0 +1,225 @@
+"""What can be said of the cluster files without a cluster; Ray's own checks miss much of it."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from botocore.session import get_session
+from botocore.validate import ParamValidator
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+ROOT = Path(__file__).parents[2]
+FILES = {name: ROOT / name for name in ("cluster.yaml", "cluster.local.yaml")}
+NOTICED_SECONDS = 20  # in which a dead node must be noticed
+
+
+def read(name):
+    return yaml.safe_load(FILES[name].read_text())
+
+
+def faults(raw):
+    """What is wrong with a `ray up` file, in sentences; raises what Ray's own checks raise."""
+    config = prepare_config(copy.deepcopy(raw))
+    validate_config(config)
+    cloud = faults_on_aws if raw["provider"]["type"] == "aws" else faults_on_own_machines
+    return [sentence for sentence, wrong in {**faults_anywhere(raw), **cloud(raw)}.items() if wrong]
+
+
+def faults_anywhere(raw):
+    head = " ; ".join(raw["head_start_ray_commands"])
+    worker = " ; ".join(raw["worker_start_ray_commands"])
+    setup = " ; ".join(raw["setup_commands"])
+    period, timeout, failures = (
+        int(re.search(rf"RAY_health_check_{name}=(\d+)", head)[1])
+        for name in ("period_ms", "timeout_ms", "failure_threshold")
+    )
+    return {
+        "the head starts no autoscaler": "--autoscaling-config=" not in head,
+        "workers do not join the head": "--address=$RAY_HEAD_IP:6379" not in worker,
+        "a second `ray up` finds Ray running": not (
+            raw["head_start_ray_commands"][0] == raw["worker_start_ray_commands"][0] == "ray stop"
+        ),
+        "a node may start without the token": not (
+            re.search("RAY_AUTH_MODE=token .*ray start", head)
+            and re.search("RAY_AUTH_MODE=token .*ray start", worker)
+        ),
+        "the token is not brought": "~/.ray/auth_token" not in raw["file_mounts"],
+        "others may read the token": "chmod 600 ~/.ray/auth_token" not in setup,
+        "the dashboard is open": "--dashboard-host=127.0.0.1" not in head,
+        "what is installed is not pinned": not all(
+            re.match(r"pip install --quiet -r \S+requirements\.lock", found)
+            for found in re.findall(r"pip install .*", setup)
+        ),
+        "git's folder is brought": "**/.git" not in raw["rsync_exclude"],
+        "a dead node is noticed too late": failures * (period + timeout) > NOTICED_SECONDS * 1000,
+        "it uses docker": "docker" in raw,
+    }
+
+
+def faults_on_own_machines(raw):
+    starts = [raw["head_start_ray_commands"], raw["worker_start_ray_commands"]]
+    cluster = {raw["provider"]["head_ip"], *raw["provider"]["worker_ips"]}
+    closed = [re.search(r"ip saddr \{ (.*?) \} accept", " ; ".join(start)) for start in starts]
+    return {
+        "Ray 2.60's newer autoscaler never starts the last worker": (
+            "RAY_enable_autoscaler_v2=0" not in starts[0][-1]
+        ),
+        "a machine without a default route announces 127.0.0.1": not all(
+            "--node-ip-address=" in start[-1] for start in starts
+        ),
+        "not just the cluster's machines are let in": not all(
+            rule and set(rule[1].split(", ")) == cluster for rule in closed
+        ),
+        "Ray starts before its ports are closed": not all(
+            "nft" in start[-2] and "ray start" in start[-1] for start in starts
+        ),
+        "not all worker machines are started": not (
+            raw["min_workers"] == raw["max_workers"] == len(raw["provider"]["worker_ips"])
+        ),
+    }
+
+
+def faults_on_aws(raw):
+    types = raw["available_node_types"]
+    head = types[raw["head_node_type"]]
+    gpus = [node for node in types.values() if node["resources"].get("GPU")]
+    spot = [node for node in types.values() if "InstanceMarketOptions" in node["node_config"]]
+    requests = get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
+    reports = [
+        ParamValidator().validate({**node["node_config"], "MinCount": 1, "MaxCount": 1}, requests)
+        for node in types.values()
+    ]
+    return {
+        "a trial may run on the head": head["resources"] != {"CPU": 0},
+        "the head is a spot instance": head in spot,
+        "the head has a GPU": head in gpus,
+        "no spot worker has a GPU": not any(node in spot and node["max_workers"] for node in gpus),
+        "there is no fallback on demand": not any(node not in spot for node in gpus),
+        "idle GPUs are kept": any(node["min_workers"] for node in gpus),
+        "Ray drops min_workers at the top silently": "min_workers" in raw,
+        "idle machines are paid for too long": not 0 < raw["idle_timeout_minutes"] <= 15,
+        "spot instances cannot be stopped and kept": raw["provider"]["cache_stopped_nodes"],
+        "an image is not pinned": not all(
+            re.fullmatch("ami-[0-9a-f]{17}", node["node_config"].get("ImageId", ""))
+            for node in types.values()
+        ),
+        "EC2 knows no such request": any(report.has_errors() for report in reports),
+        "Ray's default installs a boto3 of any version": raw.get("head_setup_commands") != [],
+        "a GPU that does not work is found out by a trial": (
+            "nvidia-smi -L" not in raw["worker_setup_commands"]
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_cluster_file_passes_ray_s_own_validation_and_our_rules(name):
+    assert faults(read(name)) == []
+
+
+def changed(name, *keys, to):
+    """A cluster file in which one value is another; None: absent."""
+    config = read(name)
+    *path, last = keys
+    part = config
+    for key in path:
+        part = part[key]
+    part[last] = to
+    if to is None:
+        del part[last]
+    return config
+
+
+def replaced(name, old, new):
+    """A cluster file whose text is another."""
+    text = FILES[name].read_text()
+    assert old in text
+    return yaml.safe_load(text.replace(old, new))
+
+
+AWS, LOCAL = FILES
+TYPES = "available_node_types"
+BROKEN = [
+    (replaced(AWS, "RAY_AUTH_MODE=token ray start", "ray start"), "a node may start without"),
+    (replaced(LOCAL, "RAY_AUTH_MODE=token\n", "RAY_AUTH_MODE=disabled\n"), "a node may start"),
+    (replaced(AWS, "chmod 600", "chmod 644"), "others may read the token"),
+    (changed(AWS, "file_mounts", "~/.ray/auth_token", to=None), "the token is not brought"),
+    (replaced(LOCAL, "host=127.0.0.1", "host=0.0.0.0"), "the dashboard is open"),
+    (replaced(AWS, "timeout_ms=4000", "timeout_ms=10000"), "a dead node is noticed too late"),
+    (replaced(AWS, "-r ~/fer-search/requirements.lock", "ray torch"), "is not pinned"),
+    (replaced(AWS, '"**/.git", ', ""), "git's folder is brought"),
+    (replaced(AWS, "--autoscaling-config=", "--config="), "the head starts no autoscaler"),
+    (replaced(LOCAL, "RAY_enable_autoscaler_v2=0", ""), "newer autoscaler never starts"),
+    (replaced(LOCAL, ", 10.0.0.12 }", ", 10.0.0.0/8 }"), "not just the cluster's machines"),
+    (changed(LOCAL, "provider", "worker_ips", to=["10.0.0.11"]), "not just the cluster's"),
+    (changed(LOCAL, "min_workers", to=1), "not all worker machines are started"),
+    (changed(AWS, "min_workers", to=1), "drops min_workers"),
+    (changed(AWS, "idle_timeout_minutes", to=120), "idle machines are paid for too long"),
+    (changed(AWS, TYPES, "head", "resources", to={"CPU": 4}), "a trial may run on the head"),
+    (changed(AWS, TYPES, "gpu_spot", "min_workers", to=1), "idle GPUs are kept"),
+    (changed(AWS, TYPES, "gpu_ondemand", to=None), "there is no fallback on demand"),
+    (
+        changed(AWS, TYPES, "gpu_spot", "node_config", "InstanceMarketOptions", to=None),
+        "no spot worker has a GPU",
+    ),
+    (changed(AWS, TYPES, "head", "node_config", "ImageId", to="ami-latest"), "is not pinned"),
+    (changed(AWS, TYPES, "head", "node_config", "InstanceTyp", to="m6i.large"), "no such request"),
+    (changed(AWS, "worker_setup_commands", to=[]), "found out by a trial"),
+    (changed(AWS, "head_setup_commands", to=None), "boto3 of any version"),
+]
+
+
+@pytest.mark.parametrize(("broken", "fault"), BROKEN, ids=[fault for _, fault in BROKEN])
+def test_a_broken_cluster_file_is_told(broken, fault):
+    assert any(fault in sentence for sentence in faults(broken))
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (changed(AWS, "head_node_typ", to="head"), "head_node_typ"),
+        (changed(AWS, "head_node_type", to="heed"), "must be one of"),
+        (changed(AWS, TYPES, "gpu_spot", "max_worker", to=8), "max_worker"),
+        (changed(AWS, TYPES, "gpu_spot", "resources", to={"GPU": "one"}), "one"),
+    ],
+)
+def test_ray_s_own_validation_refuses_it(broken, said):
+    with pytest.raises(Exception, match=said):
+        faults(broken)
+
+
+def test_the_kuberay_job_runs_a_search_with_the_token_and_its_results_in_a_bucket():
+    job = yaml.safe_load((ROOT / "cluster.kuberay.yaml").read_text())
+    cluster = job["spec"]["rayClusterSpec"]
+    head, (worker,) = cluster["headGroupSpec"], cluster["workerGroupSpecs"]
+
+    assert job["kind"] == "RayJob"
+    assert job["spec"]["shutdownAfterJobFinishes"]
+    assert job["spec"]["entrypoint"].startswith("python -m search.run ")
+    assert {"--store", "--studies", "--leaderboards"} <= set(job["spec"]["entrypoint"].split())
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["enableInTreeAutoscaling"]
+    assert head["rayStartParams"]["num-cpus"] == "0"
+    assert (worker["minReplicas"], worker["maxReplicas"]) == (0, 8)
+
+
+def test_the_lock_holds_the_project_s_every_dependency_at_one_version():
+    locked = dict(
+        re.fullmatch(r"([\w.-]+)==(\S+?)(?: ;.*)?", line).groups()
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if not line.startswith("#")
+    )
+    project = (ROOT / "pyproject.toml").read_text()
+    asked = re.search(r"^dependencies = \[(.*?)^\]", project, re.DOTALL | re.MULTILINE)[1]
+    names = re.findall(r'"([\w-]+)', asked)
+
+    assert len(names) > 15
+    assert {*names, "boto3", "aiohttp-cors"} <= set(locked)
+
+
+def test_the_lock_and_the_kuberay_job_name_one_version_of_ray():
+    job = yaml.safe_load((ROOT / "cluster.kuberay.yaml").read_text())
+    version = job["spec"]["rayClusterSpec"]["rayVersion"]
+
+    assert f"ray=={version}" in (ROOT / "requirements.lock").read_text().splitlines()

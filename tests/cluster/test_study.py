@@ -1,0 +1,230 @@
+"""A study on three hosts, whose results go to S3, while one thing after another is lost.
+
+The tests read the traces of one run, the fixture `story`: its steps take minutes.
+"""
+
+import json
+import re
+import subprocess
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.cluster.lab import W1, W2
+
+pytestmark = pytest.mark.cluster
+
+TRIALS, WHOLE = 26, 6  # of mixed.py; the networks that train whole come last
+WAIT_SECONDS = 420.0  # for what should take a minute; this machine has two cores
+NOTICED_SECONDS = 30.0
+OUTAGE_SECONDS = 60.0
+WHERE = ["--store", "s3://results/store", "--studies", "s3://results/studies"]
+BOARDS = ["--leaderboards", "s3://results/boards"]
+BOARD = """
+import pandas as pd
+board = pd.read_parquet("s3://results/boards/synthetic")
+print("BOARD", board.to_json(orient="records"))
+"""
+CHECKPOINTS = """
+from pyarrow import fs
+s3, _ = fs.FileSystem.from_uri("s3://results")
+found = s3.get_file_info(fs.FileSelector("results/studies", recursive=True, allow_not_found=True))
+print("FOUND", *(file.path for file in found if file.path.endswith(".ckpt")))
+"""
+LEFT = """
+from pyarrow import fs
+s3, _ = fs.FileSystem.from_uri("s3://results")
+found = s3.get_file_info(fs.FileSelector("results", recursive=True, allow_not_found=True))
+print("LEFT", *(file.path for file in found if file.is_file))
+"""
+
+
+@dataclass
+class Story:
+    """What is left of a run."""
+
+    log: str = ""
+    noticed: dict[str, float] = field(default_factory=dict)  # seconds, by what was lost
+    board: list[dict] = field(default_factory=list)
+    code: int | None = None  # of the last job
+    left: list[str] = field(default_factory=list)  # objects in the bucket
+    puts: Counter = field(default_factory=Counter)  # by object
+
+
+class Job:
+    """A search that was submitted from the laptop, and what it prints."""
+
+    def __init__(self, lab, name, *arguments):
+        self.lab, self.file = lab, lab.folder / f"{name}.log"
+        command = ["ray", "job", "submit", "--address", "http://localhost:8265"]
+        command += ["--working-dir", ".", "--", "python", "-m", "search.run", *arguments]
+        with self.file.open("w") as log:
+            self.process = subprocess.Popen(
+                lab.at_the_laptop(*command),
+                env=lab.user({}),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def log(self):
+        return self.file.read_text(errors="replace")
+
+    def says(self, pattern, seconds=WAIT_SECONDS):
+        """Wait until a line matches, and say how long it took."""
+        began = time.monotonic()
+        while not (found := re.search(pattern, self.log)):
+            assert self.process.poll() is None, f"it ended without '{pattern}':\n{self.tail}"
+            assert time.monotonic() - began < seconds, f"no '{pattern}':\n{self.tail}"
+            time.sleep(0.5)
+        return found, time.monotonic() - began
+
+    def ends(self, seconds=WAIT_SECONDS):
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it did not end:\n{self.tail}") from None
+
+    @property
+    def tail(self):
+        return self.log[-6000:]
+
+
+def told(lab, code, word):
+    """What Python at the laptop prints behind a word."""
+    printed = lab.laptop("python", "-c", code).stdout
+    return re.search(rf"^{word}(.*)$", printed, re.MULTILINE)[1].strip()
+
+
+def training(lab, least):
+    """Wait until so many networks that train whole have a checkpoint."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while len(found := told(lab, CHECKPOINTS, "FOUND").split()) < least:
+        assert time.monotonic() < deadline, f"only {found} of {least} checkpoints"
+        time.sleep(1)
+
+
+def lose(job, address, how):
+    """Lose a worker, and give the seconds until the study says so."""
+    how()
+    _, seconds = job.says(rf"node {re.escape(address)} is lost")
+    return seconds
+
+
+@pytest.fixture(scope="module")
+def story(lab, cluster, s3):
+    story = Story()
+    first = Job(lab, "first", "--space", "tests/cluster/mixed.py", "--smoke", "--address", "auto",
+                "--task", "emotion", *WHERE, *BOARDS)  # fmt: skip
+    study = first.says(r"study (mixed-synthetic-\w+)")[0][1]
+    first.says(rf"\[{TRIALS - WHOLE}/{TRIALS}")  # all heads are done, and with them all stages
+    training(lab, 2)  # one on each worker: each asks for its GPU
+    story.noticed["w1's network"] = lose(first, W1, lambda: lab.cut("w1"))
+    lab.plug("w1")
+    first.says(rf"node {re.escape(W1)} has joined")
+    training(lab, 2)
+    raylet = "pkill -9 -x raylet"
+    story.noticed["w2's raylet"] = lose(first, W2, lambda: lab.enter("w2", raylet))
+    training(lab, 1)
+    lab.enter("head", "pkill -9 -f -- '-m search[.]run'")
+    first.ends()
+
+    second = Job(lab, "second", "--resume", study, "--studies", WHERE[-1], "--address", "auto")
+    second.says(rf"\[\d+/{TRIALS}")
+    s3.stop()
+    time.sleep(OUTAGE_SECONDS)
+    s3.start()
+    story.code = second.ends()
+
+    story.log = first.log + second.log
+    story.board = json.loads(told(lab, BOARD, "BOARD"))
+    story.left = told(lab, LEFT, "LEFT").split()
+    served = (lab.folder / "moto_server.log").read_text(errors="replace")
+    story.puts = Counter(re.findall(r'"PUT /(results/\S+?)(?:\?\S*)? HTTP/1.1" 200', served))
+    for lost, seconds in story.noticed.items():
+        print(f"\nthe loss of {lost} was noticed after {seconds:.1f} s")
+    return story
+
+
+def trials(story):
+    return [row for row in story.board if row["source"] == "search"]
+
+
+def test_the_study_ends_well_whatever_was_lost(story):
+    assert story.code == 0, story.log[-6000:]
+
+
+def test_every_trial_finished_once_and_stands_on_the_board(story):
+    finished = trials(story)
+
+    assert Counter(row["state"] for row in finished) == {"complete": TRIALS}
+    assert len({row["config_id"] for row in finished}) == TRIALS
+    assert [row["state"] for row in story.board if row["source"] == "baseline"] == ["complete"] * 3
+
+
+def test_trials_ran_on_both_workers_and_none_on_the_head(story):
+    assert {row["host"] for row in trials(story)} == {"w1", "w2"}
+
+
+def test_every_stage_was_made_once_in_the_cluster(story):
+    stored = re.compile(r"results/store/\w+/\w+[.](npy|json)")
+    stages = {name: count for name, count in story.puts.items() if stored.fullmatch(name)}
+
+    assert len(stages) > 100
+    assert set(stages.values()) == {1}
+
+
+def test_each_loss_was_noticed_within_half_a_minute(story):
+    assert set(story.noticed) == {"w1's network", "w2's raylet"}
+    assert max(story.noticed.values()) <= NOTICED_SECONDS
+
+
+def test_a_network_that_lost_its_machine_went_on_from_a_checkpoint(story):
+    restored = [row["epochs_restored"] for row in trials(story)]
+
+    assert sum(epochs > 0 for epochs in restored) >= 3  # of w1, of w2, and of the driver
+
+
+def test_no_loss_counts_as_a_failure_of_a_trial(story):
+    assert not [row["error"] for row in trials(story) if row["error"]]
+    assert re.search(r"[1-9]\d* preempted", story.log)
+
+
+def test_an_outage_of_s3_is_waited_for_and_said(story):
+    assert "s3://results does not answer, waiting" in story.log
+    seconds = [
+        float(s) for s in re.findall(r"s3://results answers again, after (\d+) s", story.log)
+    ]
+    assert max(seconds) > 0.5 * OUTAGE_SECONDS
+
+
+def test_no_checkpoint_and_no_claim_is_left(story):
+    assert not [name for name in story.left if name.endswith((".ckpt", "driver.json"))]
+
+
+def test_a_folder_of_the_head_is_refused_with_what_to_do_instead(lab, cluster):
+    command = (
+        "cd ~/fer-search && python -m search.run --space spaces/smoke.py --smoke --address auto"
+        " --store ~/store 2>&1; echo EXIT $?"
+    )
+
+    printed = lab.enter("head", command, timeout=180)
+
+    assert "EXIT 2" in printed
+    assert re.search(
+        r"error: --store /home/ray/store is a folder of this machine, and node 10\.99\.0\.1[12] "
+        r"would not see it; give a folder that all machines mount, or s3://BUCKET/FOLDER\.",
+        printed,
+    )
+
+
+def test_when_it_is_over_nothing_of_ray_is_left(lab, cluster):
+    cluster.stop_workers()
+    cluster.down()
+
+    for host in ("head", "w1", "w2"):
+        processes = lab.hosts("ps", host).stdout
+        assert not re.search(r"raylet|gcs_server|ray::", processes)

@@ -1,0 +1,109 @@
+import threading
+import time
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer_core import places
+from fer_core.errors import FerError
+from fer_core.places import S3Path
+from fer_core.store import write_atomically
+
+NAMES = st.text("abcdefgh0123456789-_.", min_size=1, max_size=8).filter(lambda n: n.strip("."))
+
+
+def test_a_folder_is_a_path():
+    assert places.at("runs/store") == Path("runs/store")
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4))
+def test_what_is_said_of_a_place_in_s3_names_it_again(names):
+    place = places.at("s3://" + "/".join(names))
+
+    assert places.at(str(place)) == place
+
+
+def test_the_options_of_an_address_stay_behind_its_folders():
+    place = places.at("s3://lab/x?endpoint_override=http%3A%2F%2F10.0.0.1%3A9000") / "y.json"
+
+    assert str(place) == "s3://lab/x/y.json?endpoint_override=http%3A%2F%2F10.0.0.1%3A9000"
+    assert (place.name, place.stem, place.parent.name) == ("y.json", "y", "x")
+
+
+@pytest.mark.parametrize("text", ["gs://lab/x", "http://lab/x"])
+def test_what_is_neither_a_folder_nor_s3_is_refused(text):
+    with pytest.raises(FerError, match="give a folder, or s3://BUCKET/FOLDER"):
+        places.at(text)
+
+
+def test_an_address_without_a_bucket_is_refused():
+    with pytest.raises(FerError, match="names no bucket"):
+        places.at("s3:///x")
+
+
+def test_what_is_written_is_read(bucket):
+    write_atomically(bucket / "a" / "b.json", b"1")
+    write_atomically(bucket / "a" / "b.json", b"22")
+
+    assert (bucket / "a" / "b.json").read_bytes() == b"22"
+    assert (bucket / "a" / "b.json").is_file()
+    assert (bucket / "a").is_dir()
+
+
+def test_what_is_not_there_is_missed_as_in_a_folder(bucket):
+    with pytest.raises(FileNotFoundError):
+        (bucket / "none").read_bytes()
+    with pytest.raises(FileNotFoundError):
+        (bucket / "none").unlink()
+    (bucket / "none").unlink(missing_ok=True)
+
+    assert not (bucket / "none").exists()
+    assert list(bucket.glob("*")) == []
+
+
+def test_a_pattern_finds_what_lies_at_its_depth(bucket, tmp_path):
+    for name in ("x/study.json", "y/study.json", "y/parts/1.json", "y/parts/2.npz", "study.json"):
+        write_atomically(bucket / name, b"{}")
+        write_atomically(tmp_path / name, b"{}")
+
+    for pattern in ("*/study.json", "*/parts/*.json", "*.json", "y/parts/*"):
+        in_s3 = {str(found).removeprefix(f"{bucket}/") for found in bucket.glob(pattern)}
+        assert in_s3 == {str(found.relative_to(tmp_path)) for found in tmp_path.glob(pattern)}
+
+
+def test_a_bucket_that_is_not_there_is_said_at_once(s3_server):
+    place = S3Path("no-such-bucket", PurePosixPath("x"))
+
+    with pytest.raises(FerError, match="s3://no-such-bucket/x cannot be used"):
+        place.check()
+    with pytest.raises(FerError, match="cannot be used"):
+        place.write_bytes(b"")
+
+
+def test_an_s3_that_is_gone_is_waited_for_and_said(bucket, s3_server, monkeypatch):
+    heard = []
+    monkeypatch.setattr(places.OUTAGES, "say", heard.append)
+    (bucket / "before").write_bytes(b"kept")
+    s3_server.stop()
+    threading.Timer(10.0, s3_server.start).start()  # pyarrow itself tries for 6 s
+    began = time.monotonic()
+
+    (bucket / "after").write_bytes(b"written")
+
+    assert time.monotonic() - began >= 9.0
+    assert (bucket / "before").read_bytes() == b"kept"
+    assert (bucket / "after").read_bytes() == b"written"
+    assert len(heard) == 2
+    assert f"s3://{bucket.bucket} does not answer, waiting" in heard[0]
+    assert "answers again, after" in heard[1]
+
+
+def test_an_s3_that_does_not_answer_is_refused_when_it_is_checked(bucket, s3_server):
+    s3_server.stop()
+    try:
+        with pytest.raises(FerError, match=r"cannot be used: .*onnect"):
+            bucket.check()
+    finally:
+        s3_server.start()

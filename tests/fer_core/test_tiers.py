@@ -1,0 +1,225 @@
+import json
+import multiprocessing
+import os
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from fer_core.stages import Pass, Shard, Tally, gather
+from fer_core.store import write_atomically
+from fer_core.tiers import Shared, Store, Tiered, evict, free_bytes, opened
+
+ARRAY = np.arange(1000, dtype=np.float32).reshape(10, 100)
+
+
+@pytest.fixture(params=["mount", "s3"])
+def place(request, tmp_path):
+    return tmp_path / "mount" if request.param == "mount" else request.getfixturevalue("bucket")
+
+
+@pytest.fixture
+def on(place, tmp_path):
+    """Open the shared store as a machine of this name does."""
+
+    def machine(name, **values):
+        return Tiered(Shared(place, cache=str(tmp_path / name), **values))
+
+    return machine
+
+
+def shard(made, name="a", seconds=100.0, array=ARRAY, **values):
+    def make():
+        made.append(name)
+        return array, {"seconds": seconds}
+
+    return Shard("views", {"name": name}, make, **values)
+
+
+def test_a_store_is_of_this_machine_unless_it_is_shared(tmp_path):
+    assert isinstance(opened(tmp_path), Store)
+    assert isinstance(opened(Shared(tmp_path)), Tiered)
+
+
+def test_what_one_machine_makes_another_reads(on):
+    on("one").put("views", "k", ARRAY, {"clips": ["a"]})
+
+    entry = on("two").get("views", "k")
+
+    np.testing.assert_array_equal(entry.array, ARRAY)
+    assert entry.meta == {"clips": ["a"]}
+    assert on("two").has("views", "k")
+
+
+def test_what_nobody_made_is_not_there(on):
+    assert on("one").get("views", "k") is None
+    assert not on("one").has("views", "k")
+
+
+def test_a_stage_is_made_once_for_all_machines(on):
+    made = []
+
+    for name in ("one", "two", "three"):
+        (entry,) = gather(on(name), [shard(made)], Tally())
+        np.testing.assert_array_equal(entry.array, ARRAY)
+
+    assert made == ["a"]
+
+
+def test_what_was_damaged_on_its_way_is_made_again(on, place):
+    on("one").put("views", "k", ARRAY, {})
+    content = (place / "views" / "k.npy").read_bytes()
+    write_atomically(place / "views" / "k.npy", content[:-4] + b"\0\0\0\1")
+
+    assert on("two").get("views", "k") is None
+
+
+def test_a_damaged_sidecar_counts_as_none(on, place):
+    on("one").put("views", "k", ARRAY, {})
+    write_atomically(place / "views" / "k.json", b"{")
+
+    assert on("two").get("views", "k") is None
+    assert not on("two").has("views", "k")
+
+
+def test_an_entry_that_was_given_up_is_fetched_again(on):
+    on("one").put("views", "k", ARRAY, {})
+    store = on("two")
+    entry = store.get("views", "k")
+
+    for path in store.root.glob("views/k.*"):
+        path.unlink()
+
+    np.testing.assert_array_equal(entry.array, ARRAY)
+
+
+class Fixed:
+    """Leases that are held elsewhere, or free."""
+
+    def __init__(self, free):
+        self.free = free
+
+    @contextmanager
+    def take(self, name):
+        yield self.free
+
+
+def test_what_another_machine_is_making_is_waited_for(on):
+    store = on("one", leases=Fixed(False))
+
+    with store.lease("views", "k") as mine:
+        assert not mine
+    with on("two", leases=Fixed(True)).lease("views", "k") as mine:
+        assert mine
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(0.0, ["3", "4", "5"]), (100.0, [])])
+def test_what_is_faster_made_than_fetched_is_made_again_and_kept_here(on, seconds, again):
+    gather(on("one"), [shard([], str(i), seconds=seconds) for i in range(6)], Tally())
+    store, made = on("two"), []
+    for i in range(3):  # they tell how fast fetching is
+        early = shard([], str(i))
+        store.get(early.stage, early.key)
+
+    gather(store, [shard(made, str(i), array=ARRAY + 1) for i in range(3, 6)], Tally())
+
+    assert made == again
+    theirs = on("three").get("views", shard([], "5").key)
+    np.testing.assert_array_equal(theirs.array, ARRAY)
+
+
+def test_what_would_differ_is_never_made_again(on):
+    gather(on("one"), [shard([], str(i), seconds=0.0, once=True) for i in range(6)], Tally())
+    store, made = on("two"), []
+
+    gather(store, [shard(made, str(i), seconds=0.0, once=True) for i in range(6)], Tally())
+
+    assert made == []
+
+
+def test_a_pass_makes_only_what_no_machine_has(on):
+    one, two, asked = Shard("f", {"d": 1}, _never), Shard("f", {"d": 2}, _never), []
+
+    def make(wanted):
+        asked.append(set(wanted))
+        return {key: (ARRAY, {"seconds": 100.0}) for key in wanted}
+
+    work = Pass("p", (one.key, two.key), make)
+    on("one").put("f", one.key, ARRAY, {"seconds": 100.0})
+
+    gather(on("two"), [Shard("f", {"d": 2}, work)], Tally())
+
+    assert asked == [{two.key}]
+
+
+def _never():
+    raise AssertionError
+
+
+def test_a_full_cache_gives_up_what_was_not_read_for_longest(on):
+    store = on("one", cache_bytes=10 * ARRAY.nbytes)
+    for i in range(40):
+        entry = store.put("views", str(i), ARRAY, {})
+        os.utime(entry.path, (i, i))
+
+    evict(store.root, 10 * ARRAY.nbytes)
+
+    left = sorted(int(path.stem) for path in store.root.glob("views/*.npy"))
+    assert left == list(range(40 - len(left), 40))
+    assert 0 < len(left) <= 10
+    np.testing.assert_array_equal(store.get("views", "0").array, ARRAY)  # all have it still
+
+
+def test_a_cache_stays_near_its_bound_while_it_is_filled(on):
+    bound = 10 * ARRAY.nbytes
+    store = on("one", cache_bytes=bound)
+    for i in range(60):
+        entry = store.put("views", str(i), ARRAY, {})
+        old = time.time() - 3600 + i
+        os.utime(entry.path, (old, old))
+
+    assert sum(path.stat().st_size for path in store.root.glob("views/*.npy")) <= 1.5 * bound
+
+
+def test_what_is_in_use_is_not_given_up(on):
+    store = on("one")
+    for i in range(5):
+        store.put("views", str(i), ARRAY, {})
+
+    evict(store.root, ARRAY.nbytes)
+
+    assert len(list(store.root.glob("views/*.npy"))) == 5
+
+
+def test_the_room_of_a_shared_store_is_its_cache_s(tmp_path):
+    assert free_bytes(Shared(tmp_path, cache=str(tmp_path / "c"), cache_bytes=1000)) == 1000
+    assert free_bytes(Shared(tmp_path, cache=str(tmp_path / "c"))) > 0
+
+
+def _gathered(shared, queue):
+    made = []
+    gather(Tiered(shared), [shard(made, str(i)) for i in range(8)], Tally())
+    queue.put(len(made))
+
+
+def test_processes_of_a_machine_share_its_cache_and_its_work(place, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    queue, shared = context.Queue(), Shared(place, cache=str(tmp_path / "one"))
+    processes = [context.Process(target=_gathered, args=(shared, queue)) for _ in range(3)]
+    for process in processes:
+        process.start()
+
+    made = [queue.get(timeout=60) for _ in processes]
+
+    for process in processes:
+        process.join()
+    assert sum(made) == 8
+
+
+def test_a_sidecar_says_what_all_need_to_know(on, place):
+    on("one").put("views", "k", ARRAY, {"seconds": 2.0})
+
+    sidecar = json.loads((place / "views" / "k.json").read_bytes())
+
+    assert (sidecar["shape"], sidecar["meta"]["seconds"]) == ([10, 100], 2.0)

@@ -1,0 +1,299 @@
+"""Where packs run: on which nodes, on which share of one, and what becomes of the lost."""
+
+import io
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import ray
+import yaml
+from ray.cluster_utils import Cluster
+from rich.console import Console
+
+from fer_core.experiment import Experiment
+from fer_core.manifest import Manifest
+from fer_core.protocol import Protocol
+from search import space as spaces
+from search.cluster import nodes as watched
+from search.cluster import tuner
+from search.cluster.nodes import Nodes, most
+from search.cluster.progress import Progress
+from search.study.searcher import StudySearcher
+
+pytestmark = pytest.mark.ray
+
+TWO_SHAPES = """
+    from fer_core.config import Config, GeometryConfig, OptimizerConfig, StreamConfig
+
+
+    def space(trial):
+        kind = trial.suggest_categorical("kind", ["whole", "head"])
+        lr = trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+        stream = StreamConfig(backbone="c3d", weights="random", blocks=5, freeze_depth=0)
+        streams = (stream,) if kind == "whole" else (GeometryConfig(),)
+        return Config(streams=streams, optimizer=OptimizerConfig(lr=lr))
+    """
+
+
+@pytest.fixture
+def two_nodes():
+    """A head that runs trials, and a second node; each with one CPU."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = made.add_node(num_cpus=1, resources={"second": 1})
+    ray.init(address=made.address, log_to_driver=False)
+    yield SimpleNamespace(cluster=made, second=second)
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def one_gpu():
+    """A node of which Ray is told that it has a GPU."""
+    ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def run_study(journal, tmp_path):
+    """Run a study whose trials do something, and give its searcher."""
+    experiment = Experiment(
+        manifest=Manifest(dataset="none", root=tmp_path, clips=()),
+        protocol=Protocol(name="one", sealed=(), folds=(("a",),)),
+        task="emotion",
+        seed=0,
+        store=tmp_path / "store",
+        weights={},
+        landmarks="data",
+    )
+
+    def run(space, does, trials, each, progress=None):
+        searcher = StudySearcher(
+            journal,
+            space,
+            trials=trials,
+            deadline=None,
+            on_finish=lambda part: None,
+            most_members=lambda config: 4,
+            workers=each.concurrent,
+        )
+        begin = trials_that(does)
+        tuner.run(
+            searcher,
+            experiment,
+            journal.folder,
+            each,
+            raced=False,
+            begin=begin,
+            progress=progress,
+        )
+        return searcher
+
+    return run
+
+
+@dataclass
+class Work:
+    stages_made: int = 0
+
+
+def trials_that(does):
+    """Begin packs whose members do something with their config, and are done."""
+
+    def begin(drawn, experiment, threads, raced):
+        standings = []
+        for place, config in enumerate(drawn):
+            error = does(config)
+            results = () if error else (result(),)
+            standings.append(SimpleNamespace(member=place, results=results, error=error))
+        yield standings
+
+    return begin
+
+
+def result():
+    return SimpleNamespace(
+        fold=0,
+        uar=0.5,
+        war=0.5,
+        macro_f1=0.5,
+        clips=("a",),
+        labels=np.array([0]),
+        probabilities=np.ones((1, 1)),
+        frame_probabilities=np.ones((1, 1, 1)),
+        losses=(1.0,),
+        train_seconds=1.0,
+        params=1,
+        peak_memory_gib=0.0,
+        device="none",
+        weights_source="random",
+        work=Work(),
+        skipped={},
+        epochs_restored=0,
+    )
+
+
+def id_of(name):
+    return next(n["NodeID"] for n in ray.nodes() if n["Alive"] and name in n["Resources"])
+
+
+def states(journal):
+    return [part.state for part in journal.finished()]
+
+
+def test_a_node_whose_workers_keep_dying_gets_no_more_packs(two_nodes, run_study, journal, space):
+    bad, log = id_of("second"), journal.folder.path / "begun"
+
+    def does(config):
+        node = ray.get_runtime_context().get_node_id()
+        with log.open("a") as file:
+            file.write(f"{node}\n")
+        if node == bad:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.5)
+
+    searcher = run_study(space, does, 14, tuner.share(1, None))
+
+    begun = log.read_text().split()
+    assert states(journal) == ["complete"] * 14
+    assert watched.FAILING <= begun.count(bad) <= watched.FAILING + 1
+    assert bad not in begun[-8:]
+    assert searcher.preempted == 0
+
+
+def test_trials_of_a_node_that_is_lost_go_on_elsewhere_and_are_not_counted(
+    two_nodes, run_study, journal, space
+):
+    lost, second = journal.folder.path / "lost", id_of("second")
+
+    def does(config):
+        if ray.get_runtime_context().get_node_id() == second:
+            lost.touch()
+            time.sleep(60)
+        time.sleep(0.5)
+
+    console = Console(file=io.StringIO(), width=200)
+    progress = Progress(console=console)
+
+    class Losing(Progress):
+        def on_nodes(self, *values):
+            if lost.exists() and two_nodes.second is not None:
+                two_nodes.cluster.remove_node(two_nodes.second, allow_graceful=False)
+                two_nodes.second = None
+            progress.on_nodes(*values)
+
+    searcher = run_study(space, does, 6, tuner.share(1, None), Losing())
+
+    assert states(journal) == ["complete"] * 6
+    assert searcher.preempted == 1
+    retries = [trial.user_attrs.get("retry", 0) for trial in journal._study.trials]
+    assert set(retries) == {0}
+    assert "1 trial goes on elsewhere (1 nodes, 0 of 0 GPUs in use" in console.file.getvalue()
+
+
+def test_packs_of_both_shapes_end_where_one_gpu_holds_one_or_four_of_them(
+    one_gpu, run_study, journal, write_space
+):
+    space, log = spaces.load(write_space(TWO_SHAPES)), journal.folder.path / "asked"
+
+    def does(config):
+        with log.open("a") as file:
+            file.write(f"{ray.get_runtime_context().get_assigned_resources()['GPU']}\n")
+
+    run_study(space, does, 16, each := tuner.share(1, None))
+
+    assert (each.gpus, each.head_gpus, each.concurrent) == (1.0, tuner.HEAD_GPUS, 2)
+    assert states(journal) == ["complete"] * 16
+    assert set(log.read_text().split()) == {"1.0", str(tuner.HEAD_GPUS)}
+
+
+def test_workers_that_die_between_two_packs_keep_no_share_from_the_other_shape(
+    one_gpu, run_study, journal, write_space
+):
+    space, began = spaces.load(write_space(TWO_SHAPES)), journal.folder.path / "began"
+    began.mkdir()
+
+    def does(config):
+        mark = began / f"{config.optimizer.lr}"
+        if not mark.exists():  # once each, when the result is back and the worker waits
+            mark.touch()
+            threading.Timer(0.1, os._exit, [1]).start()
+
+    run_study(space, does, 16, tuner.share(1, None))
+
+    assert states(journal) == ["complete"] * 16
+
+
+def test_who_runs_out_of_memory_is_tried_once_more_alone_on_a_whole_gpu(
+    one_gpu, run_study, journal, write_space
+):
+    space = spaces.load(write_space(TWO_SHAPES.replace('["whole", "head"]', '["head"]')))
+
+    def does(config):
+        torch = pytest.importorskip("torch")
+        if config.optimizer.lr > 3e-3:  # too large for any share
+            return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        if ray.get_runtime_context().get_assigned_resources()["GPU"] < 1 and (
+            config.optimizer.lr > 5e-4
+        ):
+            return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    run_study(space, does, 10, tuner.share(1, None))
+
+    lrs = [trial.params["lr"] for trial in journal._study.trials if "lr" in trial.params]
+    failed = [part for part in journal.finished() if part.state == "failed"]
+    assert sum(lr > 5e-4 for lr in set(lrs)) > len(failed) > 0
+    assert len(journal.finished()) == 10
+    for part in failed:
+        assert "out of memory, twice, the second time alone on 1 CPUs and 1 GPUs" in part.error
+        assert "batch_clips" in part.error
+        assert "--gpus-per-head" in part.error
+    assert [lrs.count(lr) for lr in set(lrs) if lr > 5e-4] == [2] * sum(
+        lr > 5e-4 for lr in set(lrs)
+    )
+
+
+def test_nodes_that_may_come_count_and_one_must_hold_a_trial(one_gpu, tmp_path, monkeypatch):
+    file = tmp_path / "cluster.yaml"
+    types = {
+        "head": {"resources": {"CPU": 0}},
+        "spot": {"resources": {"CPU": 4, "GPU": 1}, "max_workers": 8},
+        "demand": {"resources": {"CPU": 4, "GPU": 1}, "max_workers": 2},
+    }
+    file.write_text(
+        yaml.safe_dump({"head_node_type": "head", "max_workers": 9, "available_node_types": types})
+    )
+    monkeypatch.setattr(watched, "BOOTSTRAP", file)
+
+    assert most({"CPU": 1, "GPU": 0.25}, growing=True) == 9 * 4
+    assert most({"CPU": 4, "GPU": 1}, growing=True) == 9
+    assert most({"CPU": 8, "GPU": 1}, growing=True) == 0
+    assert most({"CPU": 1, "GPU": 0.25}, growing=False) == 2
+
+
+def test_a_worker_that_dies_again_of_the_same_trial_tells_nothing_of_its_node(two_nodes):
+    seen, second = Nodes(), id_of("second")
+
+    for _ in range(watched.FAILING):
+        seen.died(second, ["a"])
+    assert seen.avoided(["b"]) == []
+    assert seen.avoided(["a"]) == [second]
+
+    for other in ("c", "d"):
+        seen.died(second, [other])
+    assert seen.avoided(["b"]) == [second]
+
+
+def test_never_are_all_nodes_avoided(two_nodes):
+    seen = Nodes()
+
+    for node in ray.nodes():
+        for ran in "abc":
+            seen.died(node["NodeID"], [ran])
+
+    assert seen.avoided(["z"]) == []
