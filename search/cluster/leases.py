@@ -25,13 +25,14 @@ _NAMESPACE = "fer-search"
 class Office:
     """Knows who makes what."""
 
-    def __init__(self) -> None:
+    def __init__(self, silent_seconds: float = SILENT_SECONDS) -> None:
+        self._silent_seconds = silent_seconds
         self._leases: dict[str, tuple[str, float]] = {}  # holder, and when it was last heard
 
     def take(self, name: str, holder: str) -> bool:
         """Give a lease that nobody living has."""
         other, heard = self._leases.get(name, (holder, 0.0))
-        if other != holder and time.monotonic() - heard < SILENT_SECONDS:
+        if other != holder and time.monotonic() - heard < self._silent_seconds:
             return False
         self._leases[name] = holder, time.monotonic()
         return True
@@ -70,7 +71,7 @@ class Leases:
                     ray.get(holder.office.free.remote(name, holder.name))
 
 
-def opened(store: str) -> Leases:
+def opened(store: str, *, silent_seconds: float = SILENT_SECONDS) -> Leases:
     """Open the leases of a store, on this machine, for all drivers of the cluster that use it."""
     name = f"leases of {store}"
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -82,7 +83,7 @@ def opened(store: str) -> Leases:
         num_cpus=0,
         scheduling_strategy=here,
     )
-    ray.get(office.remote().hear.remote(""))
+    ray.get(office.remote(silent_seconds).hear.remote(""))
     return Leases(name)
 
 

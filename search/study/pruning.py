@@ -33,6 +33,13 @@ class PruningScheduler(FIFOScheduler):
         stop: str = TrialScheduler.STOP
         return stop if leaving is None else go_on
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Choose none: Tune starts or reuses a worker for each trial that waits, in their order.
+
+        One that is chosen is given an idle worker even while its own is starting, which Tune then
+        ends: with packs shorter than a start, workers would never come to be as many as may be.
+        """
+
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Tell Tune 2.60 what it forgets where the worker that it reuses turns out to be dead.
 

@@ -201,7 +201,7 @@ def test_the_kuberay_job_runs_a_search_with_the_token_and_its_results_in_a_bucke
     assert cluster["authOptions"] == {"mode": "token"}
     assert cluster["enableInTreeAutoscaling"]
     assert head["rayStartParams"]["num-cpus"] == "0"
-    assert (worker["minReplicas"], worker["maxReplicas"]) == (0, 8)
+    assert (worker["minReplicas"], worker["maxReplicas"]) == (1, 8)
 
 
 def test_the_lock_holds_the_project_s_every_dependency_at_one_version():
