@@ -5,6 +5,7 @@ waits until it does: nothing that was finished may be lost because a network was
 """
 
 import fnmatch
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,15 +21,15 @@ PATIENCE_SECONDS = 3600.0  # that an S3 which does not answer is waited for
 _PAUSES = (0.5, 1.0, 2.0, 5.0)  # seconds between two attempts; then the last
 _SCHEME = "s3://"
 # What waiting does not mend, in the words of AWS.
-_FINAL = (
-    "ACCESS_DENIED",
-    "EXPIRED_TOKEN",
-    "INVALID_ACCESS_KEY_ID",
-    "INVALID_CLIENT_TOKEN",
-    "MISSING_AUTHENTICATION",
-    "NO_SUCH_BUCKET",
-    "SIGNATURE_DOES_NOT_MATCH",
-    "UNRECOGNIZED_CLIENT",
+_FINAL = (  # in which AWS and pyarrow differ: ACCESS_DENIED, AccessDenied
+    "accessdenied",
+    "expiredtoken",
+    "invalidaccesskeyid",
+    "invalidclienttoken",
+    "missingauthentication",
+    "nosuchbucket",
+    "signaturedoesnotmatch",
+    "unrecognizedclient",
 )
 
 
@@ -148,7 +149,7 @@ class S3Path:
 
         Raises: FerError that says why it cannot be used.
         """
-        probe = self / ".probe"
+        probe = self / f".probe-{secrets.token_hex(4)}"
         try:
             with probe._files.open_output_stream(probe._at) as file:
                 file.write(b"")
@@ -189,7 +190,7 @@ class S3Path:
                 raise
             except OSError as error:
                 late = time.monotonic() - began > PATIENCE_SECONDS
-                if late or any(word in str(error) for word in _FINAL):
+                if late or any(word in str(error).lower().replace("_", "") for word in _FINAL):
                     raise FerError(f"{self} cannot be used: {_said(error)}.") from error
                 OUTAGES.begin(self.bucket, _said(error))
                 time.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
@@ -220,7 +221,10 @@ def at(text: str) -> Place:
 
 @cache
 def _filesystem(bucket: str, options: str) -> Any:
-    """Connect to S3 once a process; pyarrow finds credentials, region and AWS_ENDPOINT_URL."""
+    """Connect to S3 once a process; pyarrow finds credentials, region and AWS_ENDPOINT_URL.
+
+    Raises: OSError where S3 does not say which region the bucket is in.
+    """
     from pyarrow import ArrowInvalid
     from pyarrow.fs import FileSystem
 
@@ -228,7 +232,7 @@ def _filesystem(bucket: str, options: str) -> Any:
     delayed = f"{options}&allow_delayed_open=true" if options else "?allow_delayed_open=true"
     try:
         files, _ = FileSystem.from_uri(f"{_SCHEME}{bucket}{delayed}")
-    except (ArrowInvalid, OSError) as error:
+    except ArrowInvalid as error:
         raise FerError(f"s3://{bucket}{options} cannot be used: {_said(error)}.") from error
     return files
 

@@ -55,12 +55,14 @@ def run(
     course = rungs(len(experiment.protocol.folds), raced=raced)
     for rung in course:
         trainings = _advanced(members, trainings, rung)
-        leaving: set[int] = set()
+        leaving, answered = set[int](), False
         try:
             leaving.update((yield [member.standing() for member in members]) or ())
-        finally:  # closed at an earlier rung, a race is to go on elsewhere
+            answered = True
+        finally:  # closed at an earlier rung, or by an error, a race may go on elsewhere
             for member in members:
-                if rung is course[-1] or member.error is not None or member.place in leaving:
+                ended = member.error is not None or member.place in leaving
+                if (ended and answered) or (rung is course[-1] and member.error is None):
                     member.forget()
         members = [m for m in members if m.error is None and m.place not in leaving]
         for training in trainings:

@@ -5,6 +5,7 @@ in size. An entry that is quicker made than fetched, by this machine's own measu
 and stays here. Who makes what all will read takes a lease of it, which counts on all machines.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -49,8 +50,9 @@ class Shared:
 
     @property
     def folder(self) -> Path:
-        """Where this machine's cache lies."""
-        return Path(self.cache).expanduser()
+        """Where this machine's cache of this very place lies."""
+        place = str(self.place).encode()
+        return Path(self.cache).expanduser() / hashlib.sha256(place).hexdigest()[:8]
 
     def __str__(self) -> str:
         return str(self.place)
@@ -86,17 +88,22 @@ class Tiered:
         return self._refetched(entry, stage, key)
 
     def has(self, stage: str, key: str) -> bool:
-        """Whether there is an entry, here or where all have it."""
-        here = self.local.get(stage, key) is not None
-        return here or self._sidecar(stage, key) is not None
+        """Whether all have an entry; they are given one that this machine alone has.
+
+        A maker may have been killed before it gave its entry to all, or that be deleted since.
+        """
+        if self._sidecar(stage, key) is not None:
+            return True
+        entry = self.local.get(stage, key)
+        if entry is not None:
+            self._give(entry, stage, key)
+        return entry is not None
 
     def put(self, stage: str, key: str, array: Array, meta: Mapping[str, Any]) -> Entry:
         """Keep an entry here, and give it to all."""
         entry = self.local.put(stage, key, array, meta)
         if key not in self._own:
-            there, sidecar = self._there(stage, key), entry.path.with_suffix(".json")
-            write_atomically(there[0], entry.path.read_bytes())
-            write_atomically(there[1], sidecar.read_bytes())
+            self._give(entry, stage, key)
         self._grown(array.nbytes)
         return self._refetched(entry, stage, key)
 
@@ -139,6 +146,11 @@ class Tiered:
         self._grown(size)
         entry = self.local.get(stage, key)  # None where what came is not what was put there
         return entry and self._refetched(entry, stage, key)
+
+    def _give(self, entry: Entry, stage: str, key: str) -> None:
+        array, sidecar = self._there(stage, key)
+        write_atomically(array, entry.path.read_bytes())
+        write_atomically(sidecar, entry.path.with_suffix(".json").read_bytes())
 
     def _refetched(self, entry: Entry, stage: str, key: str) -> Entry:
         return replace(entry, fetch=partial(self._fetched, stage, key, again=False))

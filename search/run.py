@@ -105,7 +105,10 @@ def _machines(given: dict[str, Any]) -> Machines:
 def _found(study: str, studies: str) -> "Folder":
     from search.study import folder  # NumPy takes 0.1 s, which --help has not
 
-    return folder.find(study, places.at(studies).absolute())
+    place = places.at(studies).absolute()
+    if isinstance(place, places.S3Path):
+        place.check()
+    return folder.find(study, place)
 
 
 def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
@@ -119,7 +122,7 @@ def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
         for name in ("studies", "leaderboards"):
             named[name] = places.at(given[name]).absolute()
         resolved = settings_.resolve(**named, weights=given["weights"] or [])
-        return replace(resolved, pruning=given["pruning"])
+        return replace(resolved, cache=given["cache"], pruning=given["pruning"])
     for name in (*_FIXED, "weights", "pruning"):
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":

@@ -51,6 +51,7 @@ class Settings:
     surface: Path | None  # of the frontal views; None: our own
     max_missing: float  # share of the clips that the study can do without
     smoke: bool
+    cache: str | None = None  # DIR or DIR:GB, of each machine where the store is shared
     pruning: bool = True  # whether trials are compared at rungs, and the worse half stopped
 
     @property
@@ -149,6 +150,7 @@ def resumed(
         surface=Path(record.surface) if record.surface else None,
         max_missing=record.max_missing,
         smoke=record.smoke,
+        cache=cache,
         pruning=record.pruning,
     )
 
@@ -212,15 +214,18 @@ def check_names(dataset: str, task: str | None, landmarks: str, protocol: str = 
 
 
 def store_at(text: str, cache: str | None = None) -> "Path | Shared":
-    """Read where stages go: a folder, or S3 with a cache, DIR or DIR:GB, on each machine.
+    """Read where stages go: a folder, or S3 with a cache on each machine."""
+    place = places.at(text).absolute()
+    return shared(place, cache) if isinstance(place, S3Path) else place
+
+
+def shared(place: Place, cache: str | None) -> "Shared":
+    """Put a cache, DIR or DIR:GB, in front of a place that several machines use.
 
     Raises: FerError that names the option.
     """
     from fer_core.tiers import CACHE, Shared  # NumPy takes 0.1 s, which --help has not
 
-    place = places.at(text).absolute()
-    if not isinstance(place, S3Path):
-        return place
     folder, colon, most = (cache or CACHE).partition(":")
     if colon and not re.fullmatch(r"\d+(\.\d+)?", most, re.ASCII):
         raise FerError(f"--cache is '{cache}'; it must be DIR or DIR:GB, as in /scratch/fer:200.")

@@ -94,6 +94,10 @@ def _make(
     rows: list[Array] = []
     files: list[bytes] = []
     meta: dict[str, dict[str, Any]] = {"clips": {}, "skipped": {}, "notes": {}}
+    if clips and not any(clip.path.exists() for clip in clips):  # else all would count as skipped
+        raise DataError(
+            f"{clips[0].path} is not on this machine; have its faces found where it is."
+        )
     for clip in clips:
         try:
             clip_rows, clip_files, others = _followed(clip, engine, device, tally)

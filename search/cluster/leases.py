@@ -61,8 +61,13 @@ class Leases:
         if not ray.is_initialized():
             yield True
             return
-        holder = _holder(self.name)
-        mine = bool(ray.get(holder.office.take.remote(name, holder.name)))
+        try:
+            holder = _holder(self.name)
+            mine = bool(ray.get(holder.office.take.remote(name, holder.name)))
+        except (RayError, ValueError):  # its office starts again, or cannot be reached for a while
+            _holder.cache_clear()
+            yield False
+            return
         try:
             yield mine
         finally:
@@ -81,6 +86,7 @@ def opened(store: str, *, silent_seconds: float = SILENT_SECONDS) -> Leases:
         get_if_exists=True,
         lifetime="detached",
         num_cpus=0,
+        max_restarts=-1,
         scheduling_strategy=here,
     )
     ray.get(office.remote(silent_seconds).hear.remote(""))

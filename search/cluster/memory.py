@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 _SHORT = (
     "CUDA out of memory",
+    "CUDA error: out of memory",  # of a context, or a library that starts
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_ALLOC_FAILED",
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
 )

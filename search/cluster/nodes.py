@@ -16,6 +16,7 @@ BOOTSTRAP = Path(
     "~/ray_bootstrap_config.yaml"
 )  # where `ray up` leaves a cluster's file on its head
 _ANSWER_SECONDS = 2.0  # a raylet that is killed refuses at once, one that is cut off never answers
+_ASKED, _PAUSE_SECONDS = 3, 0.7  # times that a node is asked whose worker died
 _SAMPLE_SECONDS = 1.0  # between two looks
 _RECENT_SECONDS = 60.0  # a worker that died before it was seen anywhere may be of a node lost then
 
@@ -40,6 +41,7 @@ class Nodes:
         self._lost: dict[str, float] = {}  # when it was noticed, by id
         self._losses: Counter[str] = Counter()  # by address: a node that comes back has another id
         self._deaths: defaultdict[str, list[frozenset[str]]] = defaultdict(list)  # what ran, by id
+        self._barred: set[str] = set()  # they do not see what they must
         self._due = 0.0
         self.look()
 
@@ -78,17 +80,22 @@ class Nodes:
         Ray learns of it late, so whoever it takes to be alive is asked.
         """
         if node is None:
-            gone = [self.lost(each) for each in self._alive]
+            gone = [self.lost(each) for each in list(self._alive)]
             recent = time.monotonic() - _RECENT_SECONDS
             return any(gone) or any(at > recent for at in self._lost.values())
         if node in self._lost:
             return True
         said = next((said for said in _nodes() if said["NodeID"] == node), None)
         alive = said is not None and said["Alive"]
-        if said is not None and alive and (node not in self._reachable or _answers(said)):
+        if said is not None and alive and (node not in self._reachable or _stays(said)):
             return False
         self._lose(node, said or {})
         return True
+
+    def bar(self, node: str) -> bool:
+        """Avoid a node from now on; give whether another can take its place."""
+        self._barred.add(node)
+        return node in self.avoided(())
 
     def died(self, node: str, config_jsons: Collection[str]) -> None:
         """Note that a worker died of itself, and what it ran.
@@ -105,13 +112,18 @@ class Nodes:
         found = [
             node
             for node, said in self._alive.items()
-            if len(self._deaths[node]) >= FAILING
+            if node in self._barred
+            or len(self._deaths[node]) >= FAILING
             or self._losses[_address(said)] >= FAILING
             or not all(ran.isdisjoint(each) for each in self._deaths[node])
         ]
-        usable = [said for node, said in self._alive.items() if node not in found]
-        # What no worker can run on, as a head without CPUs, is no node to go to.
-        return found if any(said["Resources"].get("CPU") for said in usable) else []
+        usable = [said["Resources"] for node, said in self._alive.items() if node not in found]
+        # Only where another can do what it does: a head without CPUs can not, nor one without GPUs.
+        return [
+            node
+            for node in found
+            if any(_is_as_large(each, self._alive[node]["Resources"]) for each in usable)
+        ]
 
     def _lose(self, node: str, said: Mapping[str, Any]) -> None:
         if node not in self._lost:
@@ -152,6 +164,11 @@ def _types(growing: bool) -> Iterator[tuple[Mapping[str, float], int]]:
         yield kind.get("resources") or {}, count
 
 
+def _is_as_large(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    kinds = [kind for kind in ("CPU", "GPU") if other.get(kind)]
+    return all(one.get(kind, 0) >= other[kind] for kind in kinds)
+
+
 def _holds(has: Mapping[str, float], wanted: Mapping[str, float]) -> int:
     return min(
         (int(has.get(name, 0) / each + 1e-9) for name, each in wanted.items() if each), default=1
@@ -172,6 +189,15 @@ def _available() -> dict[str, float]:
 
 def _address(said: Mapping[str, Any]) -> str:
     return str(said.get("NodeManagerAddress", "unknown"))
+
+
+def _stays(said: Mapping[str, Any]) -> bool:
+    """Whether a node still answers after a while: one that is shut down ends its workers first."""
+    for _ in range(_ASKED):
+        if not _answers(said):
+            return False
+        time.sleep(_PAUSE_SECONDS)
+    return True
 
 
 def _answers(said: Mapping[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 """Whether each machine of a cluster reaches the files that all of them need."""
 
 import secrets
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,10 +12,12 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fer_core.errors import ClusterError, FerError
+from fer_core.experiment import Experiment
 from fer_core.places import Place, S3Path
 from fer_core.tiers import Shared
 from search.cluster import leases
-from search.settings import Settings
+from search.settings import Settings, shared
+from search.study.folder import Folder
 
 _SECONDS = 60.0  # that a node may take to answer
 _MOUNTED = {  # kinds of file system that several machines mount
@@ -49,8 +52,21 @@ def shared_store(settings: Settings, *, grows: bool) -> Path | Shared:
     for name, folder in folders.items():
         if not others and not is_mounted(folder):
             raise FerError(_local(name, folder, "machines that join later"))
-    own = settings.store if isinstance(settings.store, Shared) else Shared(settings.store)
+    store = settings.store
+    own = store if isinstance(store, Shared) else shared(store, settings.cache)
     return replace(own, leases=leases.opened(str(own)))
+
+
+def unreached(experiment: Experiment, folder: Folder) -> str | None:
+    """Say what a worker's machine does not see of that which it must: it may have joined late."""
+    files = [Path(file) for file in (*experiment.weights.values(), experiment.surface) if file]
+    missing = [str(path) for path in (folder.space, *files) if not path.exists()]
+    if not missing:
+        return None
+    return (
+        f"node {socket.gethostname()} does not see {missing[0]}; put it on a mount of "
+        f"all machines, or results in s3://BUCKET/FOLDER, and --resume {folder.name}."
+    )
 
 
 def is_mounted(folder: Path, mounts: Path = Path("/proc/mounts")) -> bool:

@@ -33,11 +33,9 @@ for _name, _value in {
 import ray  # noqa: E402  # after its settings
 from ray import tune  # noqa: E402
 
-import fer_core  # noqa: E402
-import search  # noqa: E402
 from fer_core.errors import ClusterError, FerError  # noqa: E402
 from fer_core.experiment import Experiment  # noqa: E402
-from search.cluster import nodes  # noqa: E402
+from search.cluster import nodes, shipping  # noqa: E402
 from search.cluster.nodes import Nodes  # noqa: E402
 from search.cluster.progress import Progress  # noqa: E402
 from search.cluster.worker import PackWorker, standings  # noqa: E402
@@ -50,8 +48,7 @@ if TYPE_CHECKING:
 
 HEAD_GPUS = 0.25  # of a GPU, unless the user says: `--dry-run` measures what heads take
 _HEALTH_SECONDS = 20.0
-# What machines are told of the environment: no secrets, which all users of a cluster would see.
-_TOLD = ("AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION")
+_MOST_PACKS = 1024  # at once; the searcher keeps to what there is room for
 _PORT = 6379  # Ray's default
 
 
@@ -63,10 +60,16 @@ class Share:
     gpus: float  # of a whole trial; logical: Ray counts them and does not divide their memory
     concurrent: int
     head_gpus: float = 0.0  # of one that trains on what is stored
+    growing: bool = False  # whether more nodes may come than there were when it was divided
 
     @property
     def threads(self) -> int:
         return max(1, int(self.cpus))
+
+    def room(self, shape: str) -> int:
+        """Say how many packs of a shape the cluster holds by now, or may come to hold."""
+        gpus = self.gpus if shape == "whole" else self.head_gpus
+        return nodes.most({"CPU": self.cpus, "GPU": gpus}, growing=self.growing)
 
     def request(self, pack: dict[str, Any]) -> tune.PlacementGroupFactory:
         """Ask for what a pack takes, on a node that is not to be avoided."""
@@ -114,7 +117,7 @@ def share(
             f"{there.get('CPU', 0.0):g} and {there.get('GPU', 0.0):g}, and no node that holds both."
         )
     concurrent = most({"CPU": cpus, "GPU": head})
-    return Share(cpus=cpus, gpus=whole, head_gpus=head, concurrent=concurrent)
+    return Share(cpus=cpus, gpus=whole, head_gpus=head, concurrent=concurrent, growing=growing)
 
 
 def run(
@@ -139,7 +142,7 @@ def run(
         raced=raced,
         begin=begin,
     )
-    watch = _Watch(searcher, progress)
+    watch = _Watch(searcher, progress, each)
     # Tune keeps there what nobody reads.
     with _signals_noted() as stop, tempfile.TemporaryDirectory(prefix="tune-") as scratch:
         tuner = tune.Tuner(
@@ -148,7 +151,7 @@ def run(
                 search_alg=searcher,
                 scheduler=PruningScheduler(searcher, folder),
                 num_samples=-1,  # the searcher knows when it is done
-                max_concurrent_trials=each.concurrent,
+                max_concurrent_trials=_MOST_PACKS if each.growing else each.concurrent,
                 reuse_actors=True,
                 trial_dirname_creator=_trial_name,
             ),
@@ -174,9 +177,10 @@ def _run_config(scratch: str, stop: "_Stop", watch: "_Watch") -> tune.RunConfig:
 class _Watch(tune.Callback):
     """Looks at the nodes while Tune's loop runs."""
 
-    def __init__(self, searcher: StudySearcher, progress: Progress | None) -> None:
+    def __init__(self, searcher: StudySearcher, progress: Progress | None, each: Share) -> None:
         self._searcher, self._progress = searcher, progress
         self._nodes = searcher.nodes = Nodes()
+        searcher.room = each.room if each.growing else None
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         sample = self._nodes.sample()
@@ -212,24 +216,12 @@ def _init(at: str) -> None:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
             include_dashboard=False if at == "local" else None,
-            runtime_env=None if at == "local" else _shipped(),
+            runtime_env=None if at == "local" else shipping.environment(),
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ClusterError(f"the Ray cluster at {at} cannot be used: {reason}") from error
     signal.signal(signal.SIGTERM, on_term)  # Ray's own would end the driver at once
-
-
-def _shipped() -> dict[str, Any] | None:
-    """Send this code, and where S3 is, to all machines: what they have may be of yesterday.
-
-    A submitted job has said so itself.
-    """
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
-        return None
-    packages = [Path(module.__file__ or "").parent for module in (search, fer_core)]
-    told = {name: os.environ[name] for name in _TOLD if name in os.environ}
-    return {"py_modules": list(map(str, packages)), "env_vars": told}
 
 
 @contextmanager

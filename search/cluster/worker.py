@@ -21,6 +21,7 @@ from fer_core.errors import FerError
 from fer_core.experiment import Experiment
 from search.cluster import memory
 from search.cluster.account import Account
+from search.cluster.reach import unreached
 from search.space import describe
 from search.study import disk
 from search.study.folder import Folder
@@ -178,7 +179,7 @@ class PackWorker(tune.Trainable):
         told: dict[str, Any] = {"pack": self._first, "holds": holds}
         if not self._placed:
             self._placed = True
-            return told | {"node": self._node, "parts": [], "done": False}
+            return told | self._place()
         try:
             found, done = self._run.next_rung(self._folder.take_verdict(self._first))
         except Exception as error:
@@ -188,6 +189,13 @@ class PackWorker(tune.Trainable):
             return told | {"parts": [], "done": True, "full_disk": disk.said(error)}
         told["out_of_memory"] = self._run.out_of_memory
         return told | {"parts": [part.to_json() for part in found], "done": done}
+
+    def _place(self) -> dict[str, Any]:
+        """Say where the pack is, and if it cannot be there, why."""
+        placed: dict[str, Any] = {"node": self._node, "parts": [], "done": False}
+        if self._begin is standings and (why := unreached(self._experiment, self._folder)):
+            return placed | {"done": True, "unreached": why}
+        return placed
 
     def cleanup(self) -> None:
         """Let go of a pack that Tune stopped between two rungs."""

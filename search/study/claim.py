@@ -21,6 +21,7 @@ from fer_core.places import S3Path
 from fer_core.store import write_atomically
 
 BEAT_SECONDS = 5.0
+_SETTLE_SECONDS = 1.0
 SILENT_SECONDS = 20.0  # after which a driver is taken to be dead
 
 
@@ -35,6 +36,9 @@ def claimed(file: S3Path, study: str) -> Iterator[None]:
         raise FerError(f"study {study} is being run by another process, {who}.")
     driver, ended = secrets.token_hex(8), threading.Event()
     _beat(file, driver, 0)
+    time.sleep(_SETTLE_SECONDS)  # of two that begin at once, whoever wrote last
+    if (found := _read(file)) is None or found.get("driver") != driver:
+        raise FerError(f"study {study} is being run by another process, which began just now.")
     thread = threading.Thread(target=_beats, args=(file, driver, study, ended), daemon=True)
     thread.start()
     try:
@@ -54,7 +58,12 @@ def _beats(file: S3Path, driver: str, study: str, ended: threading.Event) -> Non
             print(f"error: another process goes on with study {study}.", file=sys.stderr)
             os.kill(os.getpid(), signal.SIGKILL)
         beat += 1
-        _beat(file, driver, beat)
+        try:
+            _beat(file, driver, beat)
+        except FerError as error:  # nobody must take over while we go on
+            print(f"error: {error}", file=sys.stderr)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
 
 
 def _beat(file: S3Path, driver: str, beat: int) -> None:

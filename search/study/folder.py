@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from fer_core import config as configs
 from fer_core import places
 from fer_core.errors import FerError, unknown
 from fer_core.places import Place, S3Path
@@ -118,9 +119,10 @@ class Folder:
         self._verdict(first).unlink(missing_ok=True)
         return leaving
 
-    def clear_checkpoints(self) -> None:
-        """Delete what workers left that were killed."""
-        left: list[Place] = list(self.checkpoints.glob("*"))
+    def clear_checkpoints(self, config_json: str | None = None) -> None:
+        """Delete what workers left of a config, or of all that were killed."""
+        named = f"{configs.from_json(config_json).config_id}-*" if config_json else "*"
+        left: list[Place] = list(self.checkpoints.glob(named))
         for each in left:
             each.unlink(missing_ok=True)
 

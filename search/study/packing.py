@@ -53,6 +53,11 @@ class Queue:
         self._waiting.append(drawn)
         self._waiting.sort(key=lambda waiting: not waiting.again)
 
+    @property
+    def shape(self) -> str | None:
+        """The shape of the pack whose turn it is."""
+        return self._waiting[0].shape if self._waiting else None
+
     def wants_more(self, limit: int) -> bool:
         """Whether the pack whose turn it is lacks members; it gets at most `limit`.
 

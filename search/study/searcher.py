@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from ray.tune.search import Searcher
 
 from fer_core.config import Config
-from fer_core.errors import ConfigError
+from fer_core.errors import ConfigError, FerError
 from search.space import Space
 from search.study import parts
 from search.study.disk import FullDiskError
@@ -34,6 +34,9 @@ class Nodes(Protocol):
 
     def died(self, node: str, config_jsons: Collection[str]) -> None:
         """Note that a worker died of itself, and what it ran."""
+
+    def bar(self, node: str) -> bool:
+        """Avoid a node from now on; give whether another can take its place."""
 
     def avoided(self, config_jsons: Collection[str]) -> list[str]:
         """Name the nodes that a pack should not go to."""
@@ -58,6 +61,7 @@ class StudySearcher(Searcher):
         self.error: Exception | None = None  # Tune would take it for the trial's own
         self.nodes: Nodes | None = None  # None: no node is ever lost
         self.preempted = 0  # trials that lost their nodes
+        self.room: Callable[[str], int] | None = None  # for packs of a shape at once
         self._journal = journal
         self._space = space
         self._trials = trials
@@ -74,6 +78,8 @@ class StudySearcher(Searcher):
         """Give the next pack; None while others run that may yet need repeating."""
         if self._may_start():
             self._draw()
+            if self._is_full():
+                return None
             pack = self._queue.take(self._holds, self._limit())
             if pack:
                 return self._begun(trial_id, pack)
@@ -117,6 +123,8 @@ class StudySearcher(Searcher):
         if self.error is not None:  # the journal may be what is broken: the next start settles them
             return
         try:
+            if result is not None and "unreached" in result:
+                self._bar(result["node"], result["unreached"])
             lost = error and bool(live) and self._lost(at, live)
             for number in live:
                 self._settle(number, result or {}, lost=lost)
@@ -163,6 +171,15 @@ class StudySearcher(Searcher):
         live = sum(map(len, self._live.values()))
         return self._trials - self._finished - live - len(self._queue)
 
+    def _is_full(self) -> bool:
+        """Whether the next pack would only wait, and have been drawn too early."""
+        shape = self._queue.shape
+        if self.room is None or shape is None:
+            return False
+        packs = filter(None, self._live.values())
+        live = sum(next(iter(pack.values())).shape == shape for pack in packs)
+        return live > 0 and live >= self.room(shape)
+
     def _may_start(self) -> bool:
         in_time = self._deadline is None or time.monotonic() < self._deadline
         return in_time and self.error is None
@@ -187,6 +204,11 @@ class StudySearcher(Searcher):
             self.nodes.died(at, [drawn.config.to_json() for drawn in live.values()])
         return lost
 
+    def _bar(self, node: str, why: str) -> None:
+        """Send no more packs to a node that does not see what it must; without others, end."""
+        if self.nodes is None or not self.nodes.bar(node):
+            self.error = FerError(why)
+
     def _settle(self, number: int, result: Mapping[str, Any], *, lost: bool) -> None:
         part = self._journal.folder.part(number)
         if part is not None:
@@ -195,6 +217,8 @@ class StudySearcher(Searcher):
             self.error = FullDiskError(result["full_disk"])
             with suppress(OSError):  # the journal's own disk may be the one
                 self._journal.interrupt(number, counts=False)
+        elif "unreached" in result:
+            self._journal.interrupt(number, counts=False)
         elif number in result.get("out_of_memory", ()):
             self._journal.interrupt(number, counts=False, larger=True)
         else:
@@ -205,6 +229,8 @@ class StudySearcher(Searcher):
 
     def _count(self, part: Part) -> None:
         self._finished += 1
+        if part.state != "complete" and part.config_json:  # else its worker has removed them
+            self._journal.folder.clear_checkpoints(part.config_json)
         self._on_finish(part)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -157,6 +157,22 @@ def _never():
     raise AssertionError
 
 
+def test_what_a_machine_alone_has_is_given_to_all_when_it_is_asked_for(on, place):
+    on("one").put("views", "k", ARRAY, {})
+    for name in ("k.npy", "k.json"):  # as where its maker was killed before it gave it away
+        (place / "views" / name).unlink()
+
+    assert on("one").has("views", "k")
+    np.testing.assert_array_equal(on("two").get("views", "k").array, ARRAY)
+
+
+def test_a_cache_knows_which_store_it_is_of(tmp_path):
+    one, two = (Shared(tmp_path / name, cache=str(tmp_path / "cache")) for name in "ab")
+    Tiered(one).put("views", "k", ARRAY, {})
+
+    assert Tiered(two).get("views", "k") is None
+
+
 def test_a_full_cache_gives_up_what_was_not_read_for_longest(on):
     store = on("one", cache_bytes=10 * ARRAY.nbytes)
     for i in range(40):

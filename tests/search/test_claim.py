@@ -95,3 +95,14 @@ with claim.claimed(places.at({str(file)!r}), "s"):
 
     assert driver.returncode < 0
     assert "error: another process goes on with study s." in said
+
+
+def test_of_two_drivers_that_begin_at_once_one_is_refused(file, monkeypatch):
+    monkeypatch.setattr(claim, "_SETTLE_SECONDS", 1.0)
+    threading.Timer(0.5, write_atomically, (file, b'{"driver": "other", "beat": 0}')).start()
+
+    with (
+        pytest.raises(FerError, match="study s is being run by another process, which began just"),
+        claimed(file, "s"),
+    ):
+        pass

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from fer_core.errors import FerError
+from fer_core.experiment import Experiment
+from fer_core.manifest import Manifest
 from fer_core.places import S3Path
+from fer_core.protocol import Protocol
 from fer_core.tiers import Shared
-from search.cluster.reach import is_mounted, shared_store
+from search.cluster.reach import is_mounted, shared_store, unreached
 from search.settings import Settings
 
 
@@ -88,3 +91,31 @@ def test_the_closest_mount_says_whether_others_may_see_a_folder(tmp_path, folder
     table.write_text(MOUNTS)
 
     assert is_mounted(Path(folder), table) == mounted
+
+
+def test_a_machine_that_joins_late_says_what_it_does_not_see(make_experiment, folder):
+    experiment = make_experiment(weights={"vgg16": str(folder.path / "vgg.pth")})
+    assert "does not see" in unreached(experiment, folder)
+    assert "space.py" in unreached(experiment, folder)
+
+    folder.space.write_text("")
+    assert "vgg.pth; put it on a mount" in unreached(experiment, folder)
+
+    (folder.path / "vgg.pth").touch()
+    assert unreached(experiment, folder) is None
+
+
+@pytest.fixture
+def make_experiment(tmp_path):
+    def make(**values):
+        return Experiment(
+            manifest=Manifest(dataset="none", root=tmp_path, clips=()),
+            protocol=Protocol(name="one", sealed=(), folds=(("a",),)),
+            task="emotion",
+            seed=0,
+            store=tmp_path,
+            landmarks="data",
+            **values,
+        )
+
+    return make

@@ -4,7 +4,9 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from fer_core import config as configs
 from fer_core.packs import rungs
+from fer_core.store import write_atomically
 from search import space as spaces
 from search.study.disk import FullDiskError
 from search.study.folder import Folder
@@ -304,7 +306,7 @@ class Nodes:
     """Two nodes; `gone` ones are lost."""
 
     def __init__(self, *gone):
-        self.gone, self.deaths = set(gone), []
+        self.gone, self.deaths, self.barred = set(gone), [], set()
 
     def lost(self, node):
         return node in self.gone
@@ -312,8 +314,12 @@ class Nodes:
     def died(self, node, config_jsons):
         self.deaths.append((node, len(config_jsons)))
 
+    def bar(self, node):
+        self.barred.add(node)
+        return len(self.barred) < 2
+
     def avoided(self, config_jsons):
-        return [node for node, _ in self.deaths]
+        return [*self.barred, *(node for node, _ in self.deaths)]
 
 
 def test_however_often_a_trial_loses_its_node_it_is_repeated_and_not_counted(
@@ -396,3 +402,68 @@ def test_packs_wait_until_they_are_placed(make_searcher):
     searcher.placed("1", "a")
 
     assert searcher.pending == 1
+
+
+def test_a_node_that_does_not_see_what_it_must_gets_no_more_packs_and_nothing_counts(
+    make_searcher, journal, finished
+):
+    searcher = make_searcher(trials=1)
+    searcher.nodes = Nodes()
+    searcher.suggest("1")
+    searcher.placed("1", "a")
+
+    searcher.on_trial_complete("1", {"node": "a", "unreached": "node a does not see /mnt/lab."})
+
+    assert searcher.suggest("2")["avoid"] == ["a"]
+    assert (searcher.error, finished) == (None, [])
+
+
+def test_where_no_other_node_is_left_what_it_does_not_see_ends_the_study(make_searcher):
+    searcher = make_searcher(trials=1)
+    searcher.nodes = Nodes()
+    for node in ("a", "b"):
+        searcher.suggest(node)
+        searcher.placed(node, node)
+        why = f"node {node} does not see /mnt/lab."
+        searcher.on_trial_complete(node, {"node": node, "unreached": why})
+
+    assert str(searcher.error) == "node b does not see /mnt/lab."
+
+
+def test_no_more_is_drawn_than_there_is_room_for(make_searcher):
+    searcher = make_searcher(trials=9)
+    searcher.room = lambda shape: 2
+
+    assert searcher.suggest("1")["members"]
+    assert searcher.suggest("2")["members"]
+    assert searcher.suggest("3") is None
+
+
+def test_one_pack_may_wait_where_all_nodes_are_gone(make_searcher):
+    searcher = make_searcher(trials=9)
+    searcher.room = lambda shape: 0
+
+    assert searcher.suggest("1")["members"]
+    assert searcher.suggest("2") is None
+
+
+def test_the_checkpoints_of_a_trial_that_was_stopped_are_deleted(
+    make_searcher, journal, make_part, space
+):
+    searcher = make_searcher(trials=1)
+    number = only(searcher.suggest("a"))
+    config = drawn_config(journal, number)
+    left = journal.folder.checkpoints / f"{config.config_id}-fold0-0.ckpt"
+    other = journal.folder.checkpoints / "other-fold0-0.ckpt"
+    for path in (left, other):
+        write_atomically(path, b"")
+    journal.folder.write_part(make_part(number, state="failed", config=config))
+
+    searcher.on_trial_complete("a")
+
+    assert not left.exists()
+    assert other.exists()
+
+
+def drawn_config(journal, number):
+    return configs.from_json(journal._study.trials[number].user_attrs["config_json"])
