@@ -24,7 +24,7 @@ def start(
 ) -> dict[Any, str]:
     """Begin the baselines of these tasks that are not done; `finish` waits for them."""
     shared, chosen = ray.put(experiment), set(tasks)
-    run: Any = ray.remote(_run).options(num_cpus=each.cpus, num_gpus=each.gpus)
+    run: Any = ray.remote(_run).options(num_cpus=each.cpus, num_gpus=each.head_gpus)
     return {
         run.remote(shared, folder, number, each.threads): f"baseline {name} ({task})"
         for number, (task, name) in baselines.NUMBERS.items()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from fer_core import config as configs
+from fer_core import packs
 from fer_core.experiment import Experiment
 from fer_core.store import write_atomically
 from search.cluster.account import write_arrays
@@ -41,10 +42,11 @@ def open_winners(
     if not experiment.protocol.sealed:
         return progress.say(_NONE_SEALED)
     shared = ray.put(experiment)
-    task: Any = ray.remote(_open).options(num_cpus=each.cpus, num_gpus=each.gpus)
+    opening: Any = ray.remote(_open)
     waiting: dict[Any, Part] = {}
     opened = {part.number for part in finished if folder.opened(part.number).exists()}
     for part in winners(finished, opened):
+        task = opening.options(num_cpus=each.cpus, num_gpus=each.gpus_of(_shape(part)))
         waiting[task.remote(shared, folder, part.number, part.config_json, each.threads)] = part
     if waiting:
         progress.say(f"opening {len(waiting)} winners on the sealed subjects, once")
@@ -70,6 +72,12 @@ def winners(finished: Sequence[Part], opened: Set[int]) -> list[Part]:
     had = {_family(part) for part in finished if part.number in opened}
     chosen = [part for family, part in best.items() if family not in had]
     return sorted(chosen, key=lambda part: part.number)
+
+
+def _shape(part: Part) -> str:
+    """Say what share a trial that is complete had."""
+    head = part.config_json and packs.is_head(configs.from_json(part.config_json))
+    return "head" if head else "whole"
 
 
 def _family(part: Part) -> tuple[str, str | None]:

@@ -66,19 +66,24 @@ class Share:
     def threads(self) -> int:
         return max(1, int(self.cpus))
 
+    def gpus_of(self, shape: str) -> float:
+        """Say what a pack of a shape is given."""
+        return self.gpus if shape == "whole" else self.head_gpus
+
     def room(self, shape: str) -> int:
         """Say how many packs of a shape the cluster holds by now, or may come to hold."""
-        gpus = self.gpus if shape == "whole" else self.head_gpus
-        return nodes.most({"CPU": self.cpus, "GPU": gpus}, growing=self.growing)
+        asked = {"CPU": self.cpus, "GPU": self.gpus_of(shape)}
+        return nodes.most(asked, growing=self.growing)
 
     def request(self, pack: dict[str, Any]) -> tune.PlacementGroupFactory:
         """Ask for what a pack takes, on a node that is not to be avoided."""
-        gpus = self.gpus if pack["shape"] == "whole" else self.head_gpus
         avoid = ",".join(pack["avoid"])
         labels: Any = (
             {"bundle_label_selector": [{"ray.io/node-id": f"!in({avoid})"}]} if avoid else {}
         )
-        return tune.PlacementGroupFactory([{"CPU": self.cpus, "GPU": gpus}], **labels)
+        return tune.PlacementGroupFactory(
+            [{"CPU": self.cpus, "GPU": self.gpus_of(pack["shape"])}], **labels
+        )
 
 
 @contextmanager
