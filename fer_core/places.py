@@ -5,10 +5,13 @@ waits until it does: nothing that was finished may be lost because a network was
 """
 
 import fnmatch
+import re
 import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -20,6 +23,7 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 3600.0  # that an S3 which does not answer is waited for
 _PAUSES = (0.5, 1.0, 2.0, 5.0)  # seconds between two attempts; then the last
 _SCHEME = "s3://"
+_PLAIN = re.compile(r"[A-Za-z0-9._=/-]+")
 # What waiting does not mend, in the words of AWS.
 _FINAL = (  # in which AWS and pyarrow differ: ACCESS_DENIED, AccessDenied
     "accessdenied",
@@ -111,7 +115,11 @@ class S3Path:
             with self._files.open_output_stream(self._at) as file:
                 file.write(content)
 
-        self._patiently(write)
+        def whole() -> None:  # in a thread, which no Ctrl-C stops halfway
+            with ThreadPoolExecutor(1) as alone:
+                alone.submit(write).result()
+
+        self._patiently(whole)
 
     def unlink(self, *, missing_ok: bool = False) -> None:
         """Delete the object."""
@@ -120,6 +128,21 @@ class S3Path:
         except FileNotFoundError:
             if not missing_ok:
                 raise
+
+    def drop(self) -> None:
+        """Delete the object if S3 answers, and it is there."""
+        with suppress(OSError, FerError):
+            self._files.delete_file(self._at)
+
+    def reach(self) -> None:
+        """Ask S3 for what lies here, without waiting for one that does not answer.
+
+        Raises: FerError that says why it cannot be read.
+        """
+        try:
+            self._files.get_file_info(self._at)
+        except OSError as error:
+            raise FerError(f"{self} cannot be used: {_said(error)}.") from error
 
     def exists(self) -> bool:
         """Whether there is such an object, or any below it."""
@@ -216,7 +239,9 @@ def at(text: str) -> Place:
     bucket, _, key = where.partition("/")
     if not bucket:
         raise FerError(f"'{text}' names no bucket: give s3://BUCKET/FOLDER.")
-    return S3Path(bucket, PurePosixPath(key), mark + options)
+    if not _PLAIN.fullmatch(where) or ".." in key.split("/"):  # pandas reads others differently
+        raise FerError(f"'{text}' cannot be used: give letters, digits and . _ = - / only.")
+    return S3Path(bucket, PurePosixPath(key.strip("/")), mark + options)
 
 
 @cache

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.errors import FerError
 from fer_core.places import Place, S3Path
 
 Array = NDArray[Any]
@@ -47,7 +48,8 @@ class Entry:
         except FileNotFoundError:
             if self.fetch is None:
                 raise
-            self.fetch()
+            if self.fetch() is None:
+                raise FerError(f"{self.path.name} is gone from the store, or damaged.") from None
             return _open(self.path)
 
     @property
@@ -87,6 +89,10 @@ class Store:
     def has(self, stage: str, key: str) -> bool:
         """Whether there is an entry."""
         return self.get(stage, key) is not None
+
+    def distrust(self, stage: str, key: str) -> None:
+        """Check an entry when it is opened next: its file was replaced."""
+        self._trusted.discard(self.path(stage, key))
 
     def prefetch(self, wanted: Sequence[tuple[str, str, bool]]) -> None:
         """Do nothing: all that there is is here."""

@@ -28,6 +28,7 @@ FREE_SHARE = 0.5  # of the disk that is free at first, which a cache may take
 _FETCHERS = 8  # entries that are fetched at once
 _KNOWN = 3  # fetches before their speed is believed
 _IN_USE_SECONDS = 60.0  # an entry so fresh is not given up
+_LEFT_SECONDS = 600.0  # a file that is written so long is no longer written
 _FILLED = 0.9  # of its bound, to which a full cache is emptied
 _SCANNED = 0.02  # of its bound, after which a cache is looked through again
 
@@ -92,7 +93,7 @@ class Tiered:
 
         A maker may have been killed before it gave its entry to all, or that be deleted since.
         """
-        if self._sidecar(stage, key) is not None:
+        if self._sidecar(stage, key) is not None and self._there(stage, key)[0].is_file():
             return True
         entry = self.local.get(stage, key)
         if entry is not None:
@@ -131,7 +132,7 @@ class Tiered:
             return None
         sidecar = json.loads(known)
         size = _size(sidecar)
-        if again and self._speed.seconds(size) > float(sidecar["meta"].get("seconds", np.inf)):
+        if again and self._speed.seconds(size) > _seconds(sidecar):
             self._own.add(key)
             return None
         began = time.perf_counter()
@@ -144,6 +145,7 @@ class Tiered:
         write_atomically(path, content)
         write_atomically(path.with_suffix(".json"), known)
         self._grown(size)
+        self.local.distrust(stage, key)
         entry = self.local.get(stage, key)  # None where what came is not what was put there
         return entry and self._refetched(entry, stage, key)
 
@@ -159,8 +161,10 @@ class Tiered:
         """Read an entry's sidecar where all have it; None where there is none, or it is damaged."""
         try:
             content = self._there(stage, key)[1].read_bytes()
-            _size(json.loads(content))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            sidecar = json.loads(content)
+            _size(sidecar)
+            _seconds(sidecar)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return content
 
@@ -182,6 +186,10 @@ class Tiered:
 def evict(root: Path, bound: int) -> None:
     """Delete a cache's oldest entries until it is well below its bound, in bytes."""
     found = []
+    for left in root.glob("*/.*.tmp"):  # by processes that were killed
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                left.unlink()
     for path in root.glob("*/*.npy"):
         with suppress(FileNotFoundError):  # another process is at it too
             stat = path.stat()
@@ -236,6 +244,11 @@ class _Speed:
         delay = min(seconds for _, seconds in self._fetches)
         over = sum(seconds - delay for _, seconds in self._fetches)
         return delay + size * over / max(1, sum(size for size, _ in self._fetches))
+
+
+def _seconds(sidecar: Mapping[str, Any]) -> float:
+    """Say how long making an entry took; endless where that was not written down."""
+    return float(sidecar["meta"].get("seconds", np.inf))
 
 
 def _size(sidecar: Mapping[str, Any]) -> int:

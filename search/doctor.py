@@ -14,6 +14,7 @@ from typer import Option
 
 from fer_core.config import VIEWS
 from fer_core.errors import DataError, FerError, unknown
+from fer_core.places import S3Path
 from search import command
 from search import settings as settings_
 
@@ -50,7 +51,7 @@ def main(
     with command.errors_said(_INTERRUPTED):
         settings_.check_names(dataset, task, landmarks)
         _check_asked(view or (), sheet, quick)
-        kept = settings_.store_at(store)
+        kept = _kept(store)
         from search import checkup  # OpenCV and torch take seconds, which --help has not
         from search.cluster.progress import Progress
 
@@ -71,6 +72,15 @@ def main(
         _print(checked.report, as_json)
         if not checked.report.may_start:
             raise typer.Exit(DataError.exit_code)
+
+
+def _kept(store: str) -> "Path | Shared":
+    """Read where stages go, and see that S3 answers before an hour's work."""
+    kept = settings_.store_at(store)
+    place = getattr(kept, "place", None)
+    if isinstance(place, S3Path):
+        place.check()
+    return kept
 
 
 def _check_asked(views: Sequence[str], sheet: Path | None, quick: bool) -> None:

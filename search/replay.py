@@ -50,7 +50,10 @@ def main(
     with command.errors_said("interrupted; nothing was written."):
         if export is not None:
             _check_new(export)
-        found = find(row, places.at(studies).absolute())
+        place = places.at(studies).absolute()
+        if isinstance(place, places.S3Path):
+            place.reach()
+        found = find(row, place)
         record = found.folder.record()
         experiment = _experiment(found.folder, record)
         print(f"{found.config.family}, trial {found.part.number} of {record.study}")
@@ -99,8 +102,9 @@ def _all(place: Place, pattern: str) -> list[Place]:
 
 
 def _parts(folder: "Folder") -> "Iterator[Part]":
-    for file in _all(folder.path, "parts/*.json"):
-        part = folder.part(int(file.stem))
+    numbers = [file.stem for file in _all(folder.path, "parts/*.json")]
+    for number in filter(lambda each: each.removeprefix("-").isdigit(), numbers):
+        part = folder.part(int(number))
         if part is not None:
             yield part
 

@@ -1,5 +1,6 @@
 """`python -m search.run`: the command line, and nothing else."""
 
+import io
 import json
 import sys
 from dataclasses import asdict, replace
@@ -107,7 +108,7 @@ def _found(study: str, studies: str) -> "Folder":
 
     place = places.at(studies).absolute()
     if isinstance(place, places.S3Path):
-        place.check()
+        place.reach()
     return folder.find(study, place)
 
 
@@ -162,7 +163,7 @@ def _print_board(outcome: "Outcome", as_json: bool) -> None:
 
     from search.results import ranking
 
-    ranked = ranking.rank(pd.read_parquet(str(outcome.leaderboard)))
+    ranked = ranking.rank(pd.read_parquet(io.BytesIO(outcome.leaderboard.read_bytes())))
     if not as_json:
         command.show(ranking.table(ranked))
         return

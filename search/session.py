@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -108,7 +108,8 @@ def run(
                 deadline = None if machines.seconds is None else began + machines.seconds
                 return _run(study, experiment, machines, progress, deadline)
             except KeyboardInterrupt as interrupt:
-                _settle(study, experiment)
+                with suppress(KeyboardInterrupt):  # the next start settles what is left
+                    _settle(study, experiment)
                 raise InterruptedStudyError(record.study) from interrupt
 
 

@@ -227,8 +227,11 @@ def shared(place: Place, cache: str | None) -> "Shared":
     from fer_core.tiers import CACHE, Shared  # NumPy takes 0.1 s, which --help has not
 
     folder, colon, most = (cache or CACHE).partition(":")
-    if colon and not re.fullmatch(r"\d+(\.\d+)?", most, re.ASCII):
+    unsized = colon and not re.fullmatch(r"\d{1,9}(\.\d+)?", most, re.ASCII)
+    if not folder or unsized or (folder.startswith("~") and not folder.startswith("~/")):
         raise FerError(f"--cache is '{cache}'; it must be DIR or DIR:GB, as in /scratch/fer:200.")
+    if not folder.startswith("~"):  # each machine's own home
+        folder = os.path.abspath(folder)
     return Shared(place, cache=folder, cache_bytes=int(float(most) * 1e9) if colon else None)
 
 

@@ -19,7 +19,7 @@ from fer_core import places
 from fer_core.baselines import NUMBERS
 from fer_core.config import Config
 from fer_core.errors import FerError, unknown
-from fer_core.places import Place
+from fer_core.places import Place, S3Path
 from search.results import published
 from search.study.folder import Record
 from search.study.parts import Part
@@ -221,6 +221,8 @@ def read(dataset: str, leaderboards: Place) -> pd.DataFrame:
 
     Raises: FerError where there is no leaderboard of that dataset.
     """
+    if isinstance(leaderboards, S3Path):
+        leaderboards.reach()
     if not any((leaderboards / dataset).glob("*.parquet")):
         there = sorted({path.parent.name for path in leaderboards.glob("*/*.parquet")})
         if not there:

@@ -46,19 +46,19 @@ def claimed(file: S3Path, study: str) -> Iterator[None]:
     finally:
         ended.set()
         thread.join(BEAT_SECONDS)
-        file.unlink(missing_ok=True)
+        file.drop()
 
 
 def _beats(file: S3Path, driver: str, study: str, ended: threading.Event) -> None:
     beat = 0
     while not ended.wait(BEAT_SECONDS):
-        found = _read(file)
-        if found is not None and found.get("driver") != driver:
-            # We were cut off, and another goes on: what we would write now would be in its way.
-            print(f"error: another process goes on with study {study}.", file=sys.stderr)
-            os.kill(os.getpid(), signal.SIGKILL)
         beat += 1
         try:
+            found = _read(file)
+            if found is not None and found.get("driver") != driver:
+                # We were cut off, and another goes on: what we would write would be in its way.
+                print(f"error: another process goes on with study {study}.", file=sys.stderr)
+                os.kill(os.getpid(), signal.SIGKILL)
             _beat(file, driver, beat)
         except FerError as error:  # nobody must take over while we go on
             print(f"error: {error}", file=sys.stderr)

@@ -66,9 +66,12 @@ class LogObjects(BaseJournalBackend):
     def __init__(self, path: S3Path) -> None:
         self._path = path
         objects = list(path.glob("*.log"))
-        content = self._joined(objects)
+        try:
+            content = self._joined(objects)
+            self._unread = _Unread(list(map(json.loads, content.splitlines())))
+        except ValueError as error:
+            raise FerError(f"{path} is damaged: {error}.") from error
         self._count = content.count(b"\n")
-        self._unread = _Unread(list(map(json.loads, content.splitlines())))
         self._unsynced: list[bytes] = []
         if len(objects) > _MANY:
             write_atomically(self._object(0), content)  # what follows it is no longer read

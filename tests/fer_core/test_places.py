@@ -1,3 +1,4 @@
+import signal
 import threading
 import time
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ from fer_core.places import S3Path
 from fer_core.store import write_atomically
 
 NAMES = st.text("abcdefgh0123456789-_.", min_size=1, max_size=8).filter(lambda n: n.strip("."))
+ODD = ["s3://lab/my boards", "s3://lab/x#y", "s3://lab/%41", "s3://lab/bögen", "s3://lab/../x"]
 
 
 def test_a_folder_is_a_path():
@@ -41,6 +43,38 @@ def test_what_is_neither_a_folder_nor_s3_is_refused(text):
 def test_an_address_without_a_bucket_is_refused():
     with pytest.raises(FerError, match="names no bucket"):
         places.at("s3:///x")
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_a_name_that_others_would_read_differently_is_refused(text):
+    with pytest.raises(FerError, match="letters, digits and"):
+        places.at(text)
+
+
+@pytest.mark.parametrize("text", ["s3://lab//x", "s3://lab/x/", "s3://lab/x"])
+def test_slashes_too_many_change_nothing(text):
+    assert str(places.at(text)) == "s3://lab/x"
+
+
+def test_what_is_interrupted_is_written_whole(bucket):
+    place, threads = bucket / "study.json", threading.active_count()
+    place.write_bytes(b"old")
+    for delay in (0.0, 0.0003, 0.001, 0.003):
+        before = signal.signal(signal.SIGALRM, _interrupt)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, delay or 1e-6)
+            place.write_bytes(b"new" * 1000)
+            time.sleep(0.01)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert place.read_bytes() in (b"old", b"new" * 1000)
+    assert threading.active_count() <= threads + 1
+
+
+def _interrupt(number, frame):
+    raise KeyboardInterrupt
 
 
 def test_what_is_written_is_read(bucket):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from fer_core.errors import FerError
 from fer_core.stages import Pass, Shard, Tally, gather
 from fer_core.store import write_atomically
 from fer_core.tiers import Shared, Store, Tiered, evict, free_bytes, opened
@@ -164,6 +165,49 @@ def test_what_a_machine_alone_has_is_given_to_all_when_it_is_asked_for(on, place
 
     assert on("one").has("views", "k")
     np.testing.assert_array_equal(on("two").get("views", "k").array, ARRAY)
+
+
+def test_what_was_given_up_and_comes_back_damaged_is_not_trusted(on, place):
+    store = on("one")
+    entry = store.put("views", "k", ARRAY, {})
+    content = (place / "views" / "k.npy").read_bytes()
+    write_atomically(place / "views" / "k.npy", content[:-4] + b"\0\0\0\1")
+    for path in store.root.glob("views/k.*"):
+        path.unlink()
+
+    with pytest.raises(FerError, match="gone from the store, or damaged"):
+        _ = entry.array
+    assert store.get("views", "k") is None
+
+
+@pytest.mark.parametrize("sidecar", [b'{"dtype":"float64","shape":[3]}', b"[]", b'{"meta":{}}'])
+def test_a_sidecar_that_says_too_little_counts_as_none(on, place, sidecar):
+    on("one").put("views", "k", ARRAY, {})
+    write_atomically(place / "views" / "k.json", sidecar)
+
+    assert on("two").get("views", "k", again=True) is None
+
+
+def test_an_entry_without_its_array_is_given_anew_by_who_has_it(on, place):
+    on("one").put("views", "k", ARRAY, {})
+    (place / "views" / "k.npy").unlink()
+
+    assert not on("two").has("views", "k")
+    assert on("one").has("views", "k")
+    assert on("two").has("views", "k")
+
+
+def test_what_killed_processes_left_in_a_cache_is_deleted(on):
+    store = on("one")
+    store.put("views", "k", ARRAY, {})
+    left, fresh = (store.root / "views" / f".k.npy.{n}.tmp" for n in "ab")
+    for path in (left, fresh):
+        path.write_bytes(b"x")
+    os.utime(left, (1, 1))
+
+    evict(store.root, 10 * ARRAY.nbytes)
+
+    assert (left.exists(), fresh.exists()) == (False, True)
 
 
 def test_a_cache_knows_which_store_it_is_of(tmp_path):

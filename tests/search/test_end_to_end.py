@@ -84,6 +84,7 @@ def jaffe(tmp_path, rendered):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_published_protocol_is_followed_and_where_it_seals_nobody_nothing_is_opened(
     tmp_path, jaffe
@@ -104,6 +105,7 @@ def test_a_published_protocol_is_followed_and_where_it_seals_nobody_nothing_is_o
     assert list(board[board["source"] == "baseline"]["state"]) == ["complete"] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_points_are_run_beside_what_was_printed_of_them_and_then_there_is_no_more(
     tmp_path, rendered

@@ -146,6 +146,7 @@ def states(journal):
     return [part.state for part in journal.finished()]
 
 
+@pytest.mark.slow
 def test_a_node_whose_workers_keep_dying_gets_no_more_packs(two_nodes, run_study, journal, space):
     bad, log = id_of("second"), journal.folder.path / "begun"
 
@@ -212,6 +213,7 @@ def test_packs_of_both_shapes_end_where_one_gpu_holds_one_or_four_of_them(
     assert set(log.read_text().split()) == {"1.0", str(tuner.HEAD_GPUS)}
 
 
+@pytest.mark.slow
 def test_workers_that_die_between_two_packs_keep_no_share_from_the_other_shape(
     one_gpu, run_study, journal, write_space
 ):
