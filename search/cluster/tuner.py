@@ -188,7 +188,12 @@ class _Watch(tune.Callback):
         searcher.room = each.room if each.growing else None
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        sample = self._nodes.sample()
+        self._say(self._nodes.sample())
+
+    def on_experiment_end(self, trials: Any, **info: Any) -> None:
+        self._say(self._nodes.look())  # what was lost since the last sample
+
+    def _say(self, sample: nodes.Sample | None) -> None:
         if sample is not None and self._progress is not None:
             self._progress.on_nodes(sample, self._searcher.pending, self._searcher.preempted)
 

@@ -1,8 +1,10 @@
 import json
-import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,23 +259,33 @@ def test_the_room_of_a_shared_store_is_its_cache_s(tmp_path):
     assert free_bytes(Shared(tmp_path, cache=str(tmp_path / "c"))) > 0
 
 
-def _gathered(shared, queue):
-    made = []
-    gather(Tiered(shared), [shard(made, str(i)) for i in range(8)], Tally())
-    queue.put(len(made))
+GATHERING = """
+import sys
+import numpy as np
+from pathlib import Path
+from fer_core import places
+from fer_core.stages import Shard, Tally, gather
+from fer_core.tiers import Shared, Tiered
+
+def shard(name):
+    return Shard("views", {"name": name}, lambda: (np.zeros(9), {"seconds": 100.0}))
+
+tally = Tally()
+store = Tiered(Shared(places.at(sys.argv[1]), cache=sys.argv[2]))
+gather(store, [shard(str(i)) for i in range(8)], tally)
+print(int(tally.work.stages_made))
+"""
 
 
 def test_processes_of_a_machine_share_its_cache_and_its_work(place, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    queue, shared = context.Queue(), Shared(place, cache=str(tmp_path / "one"))
-    processes = [context.Process(target=_gathered, args=(shared, queue)) for _ in range(3)]
-    for process in processes:
-        process.start()
+    command = [sys.executable, "-c", GATHERING, str(place), str(tmp_path / "one")]
+    root = Path(__file__).parents[2]
+    processes = [
+        subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
 
-    made = [queue.get(timeout=60) for _ in processes]
+    made = [int(process.communicate(timeout=60)[0]) for process in processes]
 
-    for process in processes:
-        process.join()
     assert sum(made) == 8
 
 
