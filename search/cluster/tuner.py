@@ -77,13 +77,11 @@ class Share:
 
     def request(self, pack: dict[str, Any]) -> tune.PlacementGroupFactory:
         """Ask for what a pack takes, on a node that is not to be avoided."""
-        avoid = ",".join(pack["avoid"])
-        labels: Any = (
-            {"bundle_label_selector": [{"ray.io/node-id": f"!in({avoid})"}]} if avoid else {}
-        )
-        return tune.PlacementGroupFactory(
-            [{"CPU": self.cpus, "GPU": self.gpus_of(pack["shape"])}], **labels
-        )
+        avoid, labels = ",".join(pack["avoid"]), dict[str, Any]()
+        if avoid:
+            labels["bundle_label_selector"] = [{"ray.io/node-id": f"!in({avoid})"}]
+        bundle = {"CPU": self.cpus, "GPU": self.gpus_of(pack["shape"])}
+        return tune.PlacementGroupFactory([bundle], **labels)
 
 
 @contextmanager
