@@ -15,7 +15,7 @@ from search.study.journal import Journal, file_storage
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
-TRIALS, KILLS = 150, 10
+TRIALS, KILLS = 400, 10
 
 
 def command(where, *arguments):
