@@ -93,14 +93,19 @@ class S3Path:
         return self
 
     def read_bytes(self) -> bytes:
-        """Read the object.
+        """Read the object, whole also while it is replaced.
 
         Raises: FileNotFoundError where there is none.
         """
 
         def read() -> bytes:
-            with self._files.open_input_stream(self._at) as file:
-                return bytes(file.read())
+            content, version = b"", None
+            while True:  # pyarrow asks for the size, then for so many bytes of what lies there then
+                with self._files.open_input_file(self._at) as file:
+                    found = file.metadata()["ETag"]
+                    if found == version:
+                        return content
+                    content, version = bytes(file.read()), found
 
         return self._patiently(read)
 

@@ -1,6 +1,8 @@
+import itertools
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -71,6 +73,27 @@ def test_what_is_interrupted_is_written_whole(bucket):
             signal.signal(signal.SIGALRM, before)
         assert place.read_bytes() in (b"old", b"new" * 1000)
     assert threading.active_count() <= threads + 1
+
+
+def test_what_is_replaced_while_it_is_read_is_read_whole(bucket):
+    place, done = bucket / "claim.json", threading.Event()
+
+    def replace():
+        for turn in itertools.takewhile(lambda turn: not done.is_set(), itertools.count(1)):
+            place.write_bytes(_numbered(turn))
+
+    place.write_bytes(_numbered(0))
+    with ThreadPoolExecutor(1) as alone:
+        alone.submit(replace)
+        read = [place.read_bytes() for _ in range(200)]
+        done.set()
+
+    assert len(set(read)) > 10
+    assert all(content == _numbered(int(content.partition(b" ")[0])) for content in read)
+
+
+def _numbered(turn):
+    return f"{turn} ".encode() + b"x" * (turn * 7919 % 30_000)
 
 
 def _interrupt(number, frame):
