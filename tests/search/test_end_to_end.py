@@ -27,16 +27,42 @@ def run(where, *arguments):
     )
 
 
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory, rendered):
+    """A folder with a study of two trials; how it was asked for, and what it said."""
+    where = tmp_path_factory.mktemp("studied")
+    command = ["--space", str(ROOT / "spaces" / "smoke.py"), "--smoke", "--data-root", rendered]
+    command += ["--trials", "2", "--cpus-per-trial", str(len(os.sched_getaffinity(0)))]
+    return where, command, run(where, *command)
+
+
 @pytest.mark.ray
-def test_one_command_gives_a_leaderboard_and_resuming_extends_the_study(tmp_path, rendered):
-    space = str(ROOT / "spaces" / "smoke.py")
+def test_the_same_command_again_decodes_nothing_and_draws_and_scores_the_same(studied):
+    where, command, before = studied
 
-    first = run(tmp_path, "--space", space, "--smoke", "--data-root", rendered, "--trials", "2")
-    study = json.loads(first.stdout)["study"]
-    extended_run = run(tmp_path, "--resume", study, "--trials", "3")
+    after = run(where, *command)
+
+    studies = [
+        Folder(where / "studies" / json.loads(done.stdout)["study"]) for done in (before, after)
+    ]
+    for first, again in zip(
+        *([folder.part(n) for n in range(2)] for folder in studies), strict=True
+    ):
+        assert again.config_json == first.config_json
+        assert again.fold_uars == first.fold_uars
+        assert again.work["frames_decoded"] == again.work["backbone_images"] == 0
+        assert again.work["stages_made"] == 0
+
+
+@pytest.mark.ray
+def test_one_command_gives_a_leaderboard_and_resuming_extends_the_study(studied):
+    where, _, first = studied
+
+    extended_run = run(where, "--resume", json.loads(first.stdout)["study"], "--trials", "3")
+
     extended = json.loads(extended_run.stdout)
-
-    board = search.read_leaderboard("synthetic", tmp_path / "leaderboards")
+    board = search.read_leaderboard("synthetic", where / "leaderboards")
+    board = board[board["study"] == extended["study"]]
     assert extended["counts"] == {"complete": 3, "pruned": 0, "failed": 0}
     assert sorted(ranking.searched(board)["trial"]) == [0, 1, 2]
     assert ranking.searched(board)["test_uar"].notna().any()
@@ -47,28 +73,6 @@ def test_one_command_gives_a_leaderboard_and_resuming_extends_the_study(tmp_path
     assert baselines.loc["features+logistic", "test_uar"] > 2 / 12
     assert first.stderr.count("baseline ") == 3
     assert "baseline " not in extended_run.stderr  # done once, ever
-
-
-@pytest.mark.ray
-def test_the_same_command_again_decodes_nothing_and_draws_and_scores_the_same(tmp_path, rendered):
-    space = str(ROOT / "spaces" / "smoke.py")
-    command = ["--space", space, "--smoke", "--data-root", rendered, "--trials", "2"]
-    one_worker = ["--cpus-per-trial", str(len(os.sched_getaffinity(0)))]
-
-    studies = [
-        Folder(
-            tmp_path / "studies" / json.loads(run(tmp_path, *command, *one_worker).stdout)["study"]
-        )
-        for _ in range(2)
-    ]
-
-    for first, again in zip(
-        *([folder.part(n) for n in range(2)] for folder in studies), strict=True
-    ):
-        assert again.config_json == first.config_json
-        assert again.fold_uars == first.fold_uars
-        assert again.work["frames_decoded"] == again.work["backbone_images"] == 0
-        assert again.work["stages_made"] == 0
 
 
 @pytest.fixture
