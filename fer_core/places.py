@@ -31,9 +31,14 @@ _FINAL = (  # in which AWS and pyarrow differ: ACCESS_DENIED, AccessDenied
     "invalidaccesskeyid",
     "invalidclienttoken",
     "missingauthentication",
+    "invalidtoken",
     "nosuchbucket",
+    "permanentredirect",
     "signaturedoesnotmatch",
     "unrecognizedclient",
+    # The answer to HEAD has no text: so it says an expired token, and another region's bucket.
+    "(http status 400) during headobject",
+    "(http status 301) during headobject",
 )
 
 

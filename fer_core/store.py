@@ -140,13 +140,16 @@ class Store:
         return self.root / stage / f"{key}.npy"
 
 
-def write_atomically(path: Place, content: bytes) -> None:
-    """Replace a file as a whole: written aside, synced, renamed; S3 does so by itself."""
+def write_atomically(path: Place, content: bytes, *, mark: str = "") -> None:
+    """Replace a file as a whole: written aside, synced, renamed; S3 does so by itself.
+
+    With a mark, the file aside is not one that the next maker of the entry clears away.
+    """
     if isinstance(path, S3Path):
         path.write_bytes(content)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, lambda file: file.write(content))
+    _write(path, lambda file: file.write(content), mark)
 
 
 def _open(path: Path) -> Array:
@@ -154,8 +157,9 @@ def _open(path: Path) -> Array:
     return array
 
 
-def _write(path: Path, fill: Any) -> str:
-    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # not mkstemp: others read it
+def _write(path: Path, fill: Any, mark: str = "") -> str:
+    aside = f".{mark}{path.name}.{secrets.token_hex(4)}.tmp"
+    name = path.with_name(aside)  # not mkstemp: others read it
     try:
         with name.open("xb") as file:
             fill(file)

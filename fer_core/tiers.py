@@ -25,6 +25,7 @@ from fer_core.store import Array, Entry, Store, write_atomically
 
 CACHE = "~/.cache/fer-search"  # on each machine
 FREE_SHARE = 0.5  # of the disk that is free at first, which a cache may take
+_FETCHED = "fetched-"
 _FETCHERS = 8  # entries that are fetched at once
 _KNOWN = 3  # fetches before their speed is believed
 _IN_USE_SECONDS = 60.0  # an entry so fresh is not given up
@@ -142,8 +143,8 @@ class Tiered:
             return None
         self._speed.add(size, time.perf_counter() - began)
         path = self.local.path(stage, key)
-        write_atomically(path, content)
-        write_atomically(path.with_suffix(".json"), known)
+        write_atomically(path, content, mark=_FETCHED)  # without a lease
+        write_atomically(path.with_suffix(".json"), known, mark=_FETCHED)
         self._grown(size)
         self.local.distrust(stage, key)
         entry = self.local.get(stage, key)  # None where what came is not what was put there

@@ -2,7 +2,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,6 +70,28 @@ def test_a_stage_is_made_once_for_all_machines(on):
         np.testing.assert_array_equal(entry.array, ARRAY)
 
     assert made == ["a"]
+
+
+def test_what_is_fetched_while_another_process_looks_for_work_arrives(on):
+    """Who takes a lease clears what a killed maker left, not what is just being written."""
+    large = np.zeros((1000, 2000), dtype=np.float32)
+    on("one").put("views", "k", large, {})
+    two, done = on("two"), threading.Event()
+
+    def look_for_work():
+        while not done.is_set():
+            with Store(two.root).lease("views", "k"):
+                pass
+
+    with ThreadPoolExecutor(1) as alone:
+        looking = alone.submit(look_for_work)
+        try:
+            for _ in range(20):
+                assert two.get("views", "k").array.shape == large.shape
+                two.local.path("views", "k").unlink()
+        finally:
+            done.set()
+    looking.result()
 
 
 def test_what_was_damaged_on_its_way_is_made_again(on, place):
