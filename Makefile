@@ -8,9 +8,9 @@ CHECKED := search fer_core spaces tests benchmarks
 
 install: .venv/installed
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable ".[test]"
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[test]"
 	touch $@
 
 run: install

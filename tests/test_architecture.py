@@ -30,7 +30,7 @@ LARGEST_FILE, LARGEST_FUNCTION = 300, 40  # lines
 # Lines of code: what explains it, and what is empty, is not to be saved on. It was 9,000 while
 # there were three backbones, one stream and one weights format, 12,000 before stacked training,
 # races and the rule of what to store, and 14,000 while all of it ran on one machine.
-LARGEST_PRODUCT = 15_300
+LARGEST_PRODUCT = 15_400
 
 
 def imports(path: Path) -> set[str]:

@@ -4,6 +4,7 @@ import socket
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,9 @@ import ray
 import yaml  # type: ignore[import-untyped]  # Ray's own dependency
 
 FAILING = 3  # deaths on a node, or losses of it, after which no pack goes there
-BOOTSTRAP = Path(
-    "~/ray_bootstrap_config.yaml"
-)  # where `ray up` leaves a cluster's file on its head
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves a cluster's file there
 _ANSWER_SECONDS = 2.0  # a raylet that is killed refuses at once, one that is cut off never answers
-_ASKED, _PAUSE_SECONDS = 3, 0.7  # times that a node is asked whose worker died
+_PAUSES_SECONDS = 0.0, 0.7, 0.7  # before each time that a node is asked whose worker died
 _SAMPLE_SECONDS = 1.0  # between two looks
 _RECENT_SECONDS = 60.0  # a worker that died before it was seen anywhere may be of a node lost then
 
@@ -29,7 +28,8 @@ class Sample:
     gpus: float
     gpus_used: float
     joined: tuple[str, ...] = ()  # addresses, since the last sample
-    lost: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()  # on which a pack ran
+    left: tuple[str, ...] = ()  # gone, and no pack with it
 
 
 class Nodes:
@@ -38,39 +38,42 @@ class Nodes:
     def __init__(self) -> None:
         self._alive: dict[str, dict[str, Any]] = {}  # what Ray says of those seen last, by id
         self._reachable: set[str] = set()  # whose raylets answer the driver at all
-        self._lost: dict[str, float] = {}  # when it was noticed, by id
+        self._gone: dict[str, float] = {}  # when it was noticed, by id
+        self._lost: set[str] = set()  # those that went while a pack ran there, by id
         self._losses: Counter[str] = Counter()  # by address: a node that comes back has another id
         self._deaths: defaultdict[str, list[frozenset[str]]] = defaultdict(list)  # what ran, by id
-        self._barred: set[str] = set()  # they do not see what they must
+        self._barred: set[str] = set()  # they do not see what they must, or their disk is full
         self._due = 0.0
         self.look()
 
-    def look(self) -> Sample:
-        """Note who has joined, and who is gone."""
+    def look(self, busy: Collection[str] = ()) -> Sample:
+        """Note who has joined, and who is gone: lost if it was `busy`, on which packs run."""
         now, before = time.monotonic(), self._alive
         there = {node["NodeID"]: node for node in _nodes() if node["Alive"]}
-        for node in [node for node in there if now - self._lost.get(node, now) > _RECENT_SECONDS]:
-            del self._lost[node]  # Ray still has it: it had not answered for a while
-        self._alive = {node: said for node, said in there.items() if node not in self._lost}
+        for node in [node for node in there if now - self._gone.get(node, now) > _RECENT_SECONDS]:
+            del self._gone[node]  # Ray still has it: it had not answered for a while
+            self._lost.discard(node)
+        self._alive = {node: said for node, said in there.items() if node not in self._gone}
         joined = [said for node, said in self._alive.items() if node not in before]
         gone = {node: said for node, said in before.items() if node not in self._alive}
         self._reachable |= {said["NodeID"] for said in joined if _answers(said)}
         for node, said in gone.items():
-            self._lose(node, said)
+            self._note(said, lost=node in busy)
         gpus, free = (each().get("GPU", 0.0) for each in (_resources, _available))
         return Sample(
             nodes=len(self._alive),
             gpus=gpus,
             gpus_used=gpus - free,
             joined=tuple(map(_address, joined)),
-            lost=tuple(map(_address, gone.values())),
+            lost=tuple(_address(gone[node]) for node in gone.keys() & self._lost),
+            left=tuple(_address(gone[node]) for node in gone.keys() - self._lost),
         )
 
-    def sample(self) -> Sample | None:
+    def sample(self, busy: Collection[str]) -> Sample | None:
         """Look, unless that was done just before."""
         if time.monotonic() < self._due:
             return None
-        found = self.look()
+        found = self.look(busy)
         self._due = time.monotonic() + _SAMPLE_SECONDS
         return found
 
@@ -79,18 +82,17 @@ class Nodes:
 
         Ray learns of it late, so whoever it takes to be alive is asked.
         """
-        if node is None:
-            gone = [self.lost(each) for each in list(self._alive)]
-            recent = time.monotonic() - _RECENT_SECONDS
-            return any(gone) or any(at > recent for at in self._lost.values())
-        if node in self._lost:
+        recent = time.monotonic() - _RECENT_SECONDS
+        if node is None and any(at > recent for at in self._gone.values()):
             return True
-        said = next((said for said in _nodes() if said["NodeID"] == node), None)
-        alive = said is not None and said["Alive"]
-        if said is not None and alive and (node not in self._reachable or _stays(said)):
-            return False
-        self._lose(node, said or {})
-        return True
+        ids = list(self._alive) if node is None else [node]
+        asked = [said for said in _nodes() if said["NodeID"] in ids]
+        with ThreadPoolExecutor(len(asked) or 1) as pool:  # each takes seconds
+            stays = zip(asked, pool.map(self._stays, asked), strict=True)
+            gone = [said for said, there in stays if not there]
+        for said in gone:
+            self._note(said, lost=True)
+        return bool(gone) or not asked
 
     def bar(self, node: str) -> bool:
         """Avoid a node from now on; give whether another can take its place."""
@@ -125,9 +127,25 @@ class Nodes:
             if any(_is_as_large(each, self._alive[node]["Resources"]) for each in usable)
         ]
 
-    def _lose(self, node: str, said: Mapping[str, Any]) -> None:
-        if node not in self._lost:
-            self._lost[node] = time.monotonic()
+    def _stays(self, said: Mapping[str, Any]) -> bool:
+        """Whether a node still answers after a while: what is shut down ends its workers first."""
+        node = said["NodeID"]
+        if not said["Alive"] or node in self._gone:
+            return False
+        if node not in self._reachable:
+            return True
+        for pause in _PAUSES_SECONDS:
+            time.sleep(pause)
+            if not _answers(said):
+                return False
+        return True
+
+    def _note(self, said: Mapping[str, Any], *, lost: bool) -> None:
+        """Note that a node is gone; only one that was `lost` is held against its address."""
+        node = said["NodeID"]
+        self._gone.setdefault(node, time.monotonic())
+        if lost and node not in self._lost:
+            self._lost.add(node)
             self._losses[_address(said)] += 1
 
 
@@ -139,6 +157,12 @@ def most(resources: Mapping[str, float], *, growing: bool) -> int:
     nodes = [(said["Resources"], 1) for said in _nodes() if said["Alive"]]
     there = sum(_holds(each, resources) * count for each, count in nodes)
     return max(there, sum(_holds(each, resources) * count for each, count in _types(growing)))
+
+
+def may_come() -> bool:
+    """Whether there are fewer nodes than the cluster starts as they are asked for."""
+    alive = sum(1 for said in _nodes() if said["Alive"])
+    return alive < sum(count for _, count in _types(growing=True))
 
 
 def may_grow() -> bool:
@@ -188,16 +212,7 @@ def _available() -> dict[str, float]:
 
 
 def _address(said: Mapping[str, Any]) -> str:
-    return str(said.get("NodeManagerAddress", "unknown"))
-
-
-def _stays(said: Mapping[str, Any]) -> bool:
-    """Whether a node still answers after a while: one that is shut down ends its workers first."""
-    for _ in range(_ASKED):
-        if not _answers(said):
-            return False
-        time.sleep(_PAUSE_SECONDS)
-    return True
+    return str(said["NodeManagerAddress"])
 
 
 def _answers(said: Mapping[str, Any]) -> bool:

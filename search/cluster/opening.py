@@ -5,7 +5,7 @@ would choose by the sealed subjects.
 """
 
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -14,6 +14,7 @@ from fer_core import config as configs
 from fer_core import packs
 from fer_core.experiment import Experiment
 from fer_core.store import write_atomically
+from search.cluster import memory
 from search.cluster.account import write_arrays
 from search.cluster.progress import Progress
 from search.cluster.tuner import Share
@@ -24,6 +25,8 @@ from search.study.parts import Part
 
 if TYPE_CHECKING:
     from fer_core.trial import SealedResult
+
+    Open = Callable[[Experiment, Folder, int, str, int], float]  # threads last; gives test_uar
 
 _NONE_SEALED = (
     "this protocol seals no subject: val_uar is all that it gives, and optimistic by as much as "
@@ -37,26 +40,45 @@ def open_winners(
     folder: Folder,
     each: Share,
     progress: Progress,
+    *,
+    opening: "Open | None" = None,
 ) -> None:
-    """Refit and score the best trial of each family that was not opened before."""
+    """Refit and score the best trial of each family that was not opened before.
+
+    What runs out of memory is tried once more, on a larger share: its search may have needed it.
+    """
     if not experiment.protocol.sealed:
         return progress.say(_NONE_SEALED)
     shared = ray.put(experiment)
-    opening: Any = ray.remote(_open)
-    waiting: dict[Any, Part] = {}
+    # A worker that lives on would keep the memory of its GPU.
+    task: Any = ray.remote(max_calls=1)(opening or _open)
+
+    def begin(part: Part, shape: str) -> Any:
+        given = task.options(num_cpus=each.cpus, num_gpus=each.gpus_of(shape))
+        return given.remote(shared, folder, part.number, part.config_json, each.threads)
+
     opened = {part.number for part in finished if folder.opened(part.number).exists()}
-    for part in winners(finished, opened):
-        task = opening.options(num_cpus=each.cpus, num_gpus=each.gpus_of(_shape(part)))
-        waiting[task.remote(shared, folder, part.number, part.config_json, each.threads)] = part
-    if waiting:
-        progress.say(f"opening {len(waiting)} winners on the sealed subjects, once")
+    chosen = winners(finished, opened)
+    if chosen:
+        progress.say(f"opening {len(chosen)} winners on the sealed subjects, once")
+    _follow({begin(part, _shape(part)): (part, False) for part in chosen}, begin, progress)
+
+
+def _follow(
+    waiting: dict[Any, tuple[Part, bool]], begin: Callable[[Part, str], Any], progress: Progress
+) -> None:
+    """Wait for those that are being opened, each with whether it is again."""
     while waiting:
-        ready, _ = ray.wait(list(waiting))
-        part = waiting.pop(ready[0])
+        (ready,), _ = ray.wait(list(waiting))
+        part, again = waiting.pop(ready)
         try:
-            said = f"test_uar {ray.get(ready[0]):.3f}"
+            said = f"test_uar {ray.get(ready):.3f}"
         except Exception as error:  # a refit may fail in any way; the board says what there is
-            said = f"could not be opened: {describe(getattr(error, 'cause', None) or error)}"
+            cause = getattr(error, "cause", None) or error
+            if memory.is_short(cause) and not again:
+                waiting[begin(part, "larger")] = part, True
+                continue
+            said = f"could not be opened: {describe(cause)}"
         progress.say(f"opened trial {part.number}: {said}")
 
 
@@ -75,7 +97,7 @@ def winners(finished: Sequence[Part], opened: Set[int]) -> list[Part]:
 
 
 def _shape(part: Part) -> str:
-    """Say what share a trial that is complete had."""
+    """Say what share a trial is searched on."""
     head = part.config_json and packs.is_head(configs.from_json(part.config_json))
     return "head" if head else "whole"
 

@@ -102,10 +102,12 @@ class Progress:
             self.say(f"  {part.config_json}")
 
     def on_nodes(self, sample: Sample, pending: int, preempted: int) -> None:
-        """Say which nodes joined or were lost, where there are several; the rest goes on."""
-        several = bool(self._cluster) or sample.nodes > 1
+        """Say which nodes joined or went, where there are several; the rest goes on.
+
+        Trials are said when they are known: their errors may come later than the loss of the node.
+        """
         first = not self._cluster
-        if not several:
+        if first and sample.nodes < 2:
             return
         hit, self._preempted = preempted - self._preempted, preempted
         self._cluster = (
@@ -113,10 +115,12 @@ class Progress:
             f"{pending} pending, {preempted} preempted"
         )
         for address in sample.lost:
-            self.say(
-                f"node {address} is lost: {hit} {'trial goes' if hit == 1 else 'trials go'} on "
-                f"elsewhere ({self._cluster})"
-            )
+            self.say(f"node {address} is lost ({self._cluster})")
+        for address in sample.left:
+            self.say(f"node {address} has left ({self._cluster})")
+        if hit:
+            trials = "trial goes" if hit == 1 else "trials go"
+            self.say(f"{hit} {trials} on elsewhere ({self._cluster})")
         for address in () if first else sample.joined:
             self.say(f"node {address} has joined ({self._cluster})")
 

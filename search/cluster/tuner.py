@@ -36,8 +36,8 @@ from ray import tune  # noqa: E402
 from fer_core.errors import ClusterError, FerError  # noqa: E402
 from fer_core.experiment import Experiment  # noqa: E402
 from search.cluster import nodes, shipping  # noqa: E402
-from search.cluster.nodes import Nodes  # noqa: E402
 from search.cluster.progress import Progress  # noqa: E402
+from search.cluster.watch import Watch  # noqa: E402
 from search.cluster.worker import PackWorker, standings  # noqa: E402
 from search.study.folder import Folder  # noqa: E402
 from search.study.pruning import PruningScheduler  # noqa: E402
@@ -67,13 +67,20 @@ class Share:
         return max(1, int(self.cpus))
 
     def gpus_of(self, shape: str) -> float:
-        """Say what a pack of a shape is given."""
-        return self.gpus if shape == "whole" else self.head_gpus
+        """Say what a pack of a shape is given: after memory was short a whole GPU, if there is one.
+
+        A study that uses no GPU gets none then either.
+        """
+        if shape == "larger" and 0 < self.gpus < 1 and self._most(1.0):
+            return 1.0
+        return self.head_gpus if shape == "head" else self.gpus
 
     def room(self, shape: str) -> int:
         """Say how many packs of a shape the cluster holds by now, or may come to hold."""
-        asked = {"CPU": self.cpus, "GPU": self.gpus_of(shape)}
-        return nodes.most(asked, growing=self.growing)
+        return self._most(self.gpus_of(shape))
+
+    def _most(self, gpus: float) -> int:
+        return nodes.most({"CPU": self.cpus, "GPU": gpus}, growing=self.growing)
 
     def request(self, pack: dict[str, Any]) -> tune.PlacementGroupFactory:
         """Ask for what a pack takes, on a node that is not to be avoided."""
@@ -145,7 +152,7 @@ def run(
         raced=raced,
         begin=begin,
     )
-    watch = _Watch(searcher, progress, each)
+    searcher.room = each.room if each.growing else None
     # Tune keeps there what nobody reads.
     with _signals_noted() as stop, tempfile.TemporaryDirectory(prefix="tune-") as scratch:
         tuner = tune.Tuner(
@@ -158,14 +165,14 @@ def run(
                 reuse_actors=True,
                 trial_dirname_creator=_trial_name,
             ),
-            run_config=_run_config(scratch, stop, watch),
+            run_config=_run_config(scratch, stop, Watch(searcher, progress)),
         )
         tuner.fit()
     if searcher.error is not None:
         raise searcher.error
 
 
-def _run_config(scratch: str, stop: "_Stop", watch: "_Watch") -> tune.RunConfig:
+def _run_config(scratch: str, stop: "_Stop", watch: Watch) -> tune.RunConfig:
     return tune.RunConfig(
         name="tune",
         storage_path=scratch,
@@ -175,28 +182,6 @@ def _run_config(scratch: str, stop: "_Stop", watch: "_Watch") -> tune.RunConfig:
         # By default Tune saves each worker at the end, and loses it where it cannot.
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
     )
-
-
-class _Watch(tune.Callback):
-    """Looks at the nodes while Tune's loop runs."""
-
-    def __init__(self, searcher: StudySearcher, progress: Progress | None, each: Share) -> None:
-        self._searcher, self._progress = searcher, progress
-        self._nodes = searcher.nodes = Nodes()
-        searcher.room = each.room if each.growing else None
-
-    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        self._say(self._nodes.sample())
-
-    def on_experiment_end(self, trials: Any, **info: Any) -> None:
-        self._say(self._nodes.look())  # what was lost since the last sample
-
-    def _say(self, sample: nodes.Sample | None) -> None:
-        if sample is not None and self._progress is not None:
-            self._progress.on_nodes(sample, self._searcher.pending, self._searcher.preempted)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles it for `Tuner.restore`, which is never used
 
 
 class _Stop(tune.Stopper):

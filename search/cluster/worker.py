@@ -6,6 +6,7 @@ worker and the study go on. A full disk is nobody's fault, and is said to the dr
 """
 
 import os
+import socket
 import sys
 import time
 from collections import deque
@@ -167,7 +168,7 @@ class PackWorker(tune.Trainable):
         self._held.append(list(dict.fromkeys(map(packs.stage_key, drawn))))
         begun = self._begin(drawn, self._experiment, self._threads, self._raced)
         rungs = packs.rungs(len(self._experiment.protocol.folds), raced=self._raced)
-        largest = _share() if new_config["larger"] else None
+        largest = _share() if new_config["shape"] == "larger" else None
         self._run = PackRun(self._folder, members, begun, rungs, largest=largest)
         self._placed = False
         return True
@@ -186,7 +187,8 @@ class PackWorker(tune.Trainable):
             if not disk.is_full(error):
                 raise
             self._run.close()
-            return told | {"parts": [], "done": True, "full_disk": disk.said(error)}
+            full = f"node {socket.gethostname()}: {disk.said(error)}"
+            return told | {"parts": [], "done": True, "node": self._node, "full_disk": full}
         told["out_of_memory"] = self._run.out_of_memory
         return told | {"parts": [part.to_json() for part in found], "done": done}
 

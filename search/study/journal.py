@@ -27,9 +27,11 @@ from search.study.packing import Drawn
 from search.study.parts import Part
 
 RETRIES = 3  # of the parameters of an interrupted trial
+LOSSES = 10  # of nodes, by a trial and its repeats: it may be the cause
 _STUDY = "study"
 _REPEATS = "repeats"  # user attribute: the number of the interrupted trial
 _RETRY = "retry"  # user attribute: how often these parameters were interrupted
+_LOST = "lost"  # user attribute: how often these parameters lost their node
 _CONFIG = "config_json"  # user attribute: what the space made of the parameters
 _STARTED = "started"  # user attribute: a worker was given it
 _LARGER = "larger"  # user attribute: these parameters ran out of memory once
@@ -86,7 +88,11 @@ class Journal:
         self._started: set[int] = set()  # by this driver
         self._settled: set[int] = set()
         self._parts: dict[int, Part] = {}
-        for trial in self._trials():
+        trials = self._trials()
+        ended = [trial.number for trial in trials if _has_ended(trial)]
+        self._settled.update(ended)
+        self._parts.update(folder.parts(ended))
+        for trial in trials:
             self._recall(trial)
 
     @property
@@ -133,7 +139,7 @@ class Journal:
             number,
             config,
             again=_REPEATS in past,
-            alone=bool(past.get(_RETRY)),
+            alone=bool(past.get(_RETRY)) or past.get(_LOST, 0) > 1,
             larger=_LARGER in past,
         )
 
@@ -189,26 +195,33 @@ class Journal:
         self._settled.add(part.number)
         self._parts[part.number] = part
 
-    def interrupt(self, number: int, *, counts: bool = True, larger: bool = False) -> Part | None:
+    def interrupt(
+        self, number: int, *, counts: bool = True, larger: bool = False, lost: bool = False
+    ) -> Part | None:
         """Queue a trial's parameters again, or fail it where that was done often enough.
 
         It is done often enough when it `counts` for the fourth time: what kills its worker again
-        and again must end. A repeat is `larger` where memory was short. Gives the part of a trial
-        that failed for good. A kill between any two lines is mended by the next `reconcile`, which
-        finds the trial still running and its repeat already queued.
+        and again must end. That it `lost` its node does not count, but for the tenth time. A
+        repeat is `larger` where memory was short. Gives the part of a trial that failed for good.
+        A kill between any two lines is mended by the next `reconcile`, which finds the trial still
+        running and its repeat already queued.
         """
         trial = self._trials()[number]
-        retry = trial.user_attrs.get(_RETRY, 0) + (counts and _STARTED in trial.user_attrs)
-        if retry > RETRIES:
+        past = trial.user_attrs
+        retry = past.get(_RETRY, 0) + (counts and not lost and _STARTED in past)
+        losses = past.get(_LOST, 0) + lost
+        if retry > RETRIES or losses >= LOSSES:
             said = f"interrupted {retry} times: its worker or driver died"
-            part = parts.failed(number, said, config_json=trial.user_attrs.get(_CONFIG))
+            if losses >= LOSSES:
+                said = f"lost its node {losses} times: it may be the cause"
+            part = parts.failed(number, said, config_json=past.get(_CONFIG))
             self.finish(part)
             return part
         if number not in self._repeated:
             # What was interrupted while it was drawn has some of its parameters; draw it anew.
-            params = trial.params if _CONFIG in trial.user_attrs else self._point(number)
-            attrs = {_REPEATS: number, _RETRY: retry}
-            if larger or _LARGER in trial.user_attrs:
+            params = trial.params if _CONFIG in past else self._point(number)
+            attrs = {_REPEATS: number, _RETRY: retry, _LOST: losses}
+            if larger or _LARGER in past:
                 attrs[_LARGER] = True
             self._enqueue(params, attrs)
         self._storage.set_trial_user_attr(self._id(number), _INTERRUPTED, True)
@@ -237,14 +250,10 @@ class Journal:
         self._storage.sync()
 
     def _recall(self, trial: FrozenTrial) -> None:
-        """Take up what the journal and the disk say of a trial."""
+        """Take up what the journal says of a trial."""
         self._note(trial.user_attrs.get(_REPEATS))
         if trial.state == TrialState.WAITING:
             self._waiting.append(trial.number)
-        if trial.state.is_finished() and _INTERRUPTED not in trial.user_attrs:
-            self._settled.add(trial.number)
-            if (part := self.folder.part(trial.number)) is not None:
-                self._parts[trial.number] = part
         if trial.state != TrialState.FAIL and trial.intermediate_values:
             config = configs.from_json(trial.user_attrs[_CONFIG])
             for _, value in sorted(trial.intermediate_values.items()):
@@ -273,3 +282,8 @@ class Journal:
 
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+
+def _has_ended(trial: FrozenTrial) -> bool:
+    """Whether a trial ended as it was to, and is not repeated by another."""
+    return trial.state.is_finished() and _INTERRUPTED not in trial.user_attrs

@@ -9,9 +9,12 @@ since the last one as an object of their own.
 
 import json
 import os
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from optuna.storages.journal import BaseJournalBackend
 
@@ -20,7 +23,11 @@ from fer_core.places import Place, S3Path
 from fer_core.store import write_atomically
 
 Log = dict[str, Any]
-_MANY = 100  # objects of a journal in S3, from which on they are joined when it is opened
+T = TypeVar("T")
+_MANY = 100  # objects of a journal in S3 that are joined into one
+_AT_ONCE = 16  # requests to S3, each of which mostly waits
+_DIGITS = 6  # of the number with which the name of a term begins
+_SEPARATOR = "-"  # of the term and the first line, in the name of an object
 
 
 class LogFile(BaseJournalBackend):
@@ -33,7 +40,7 @@ class LogFile(BaseJournalBackend):
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content:  # a power cut tore the last line, of which nobody was told
             os.truncate(path, len(whole))
-        self._unread = _Unread(list(map(json.loads, whole.splitlines())))
+        self._unread = _Unread(_parsed(whole, path))
 
     def read_logs(self, log_number_from: int) -> Sequence[Log]:
         return self._unread.since(log_number_from)
@@ -61,22 +68,28 @@ class LogFile(BaseJournalBackend):
 
 
 class LogObjects(BaseJournalBackend):
-    """Objects of lines, each named by the number of its first line."""
+    """Objects of lines, each named by the term of its driver and the number of its first line.
+
+    Who opens the journal begins a term: it says so, then puts all lines that it finds as the first
+    object of its own. What is put in an earlier term from then on, by a driver that was cut off, is
+    read by nobody, and that driver's sync fails.
+    """
 
     def __init__(self, path: S3Path) -> None:
         self._path = path
-        objects = list(path.glob("*.log"))
-        try:
-            content = self._joined(objects)
-            self._unread = _Unread(list(map(json.loads, content.splitlines())))
-        except ValueError as error:
-            raise FerError(f"{path} is damaged: {error}.") from error
+        number = max((int(_term(each)[:_DIGITS]) for each in path.glob("*.log")), default=0) + 1
+        self._term = f"{number:0{_DIGITS}d}{secrets.token_hex(4)}"
+        write_atomically(path / f"{self._term}.log", b"")
+        earlier = [each for each in self._current() if _term(each) != self._term]
+        put = [each for each in earlier if _SEPARATOR in each.stem]
+        last = max(map(_term, put), default="")
+        content = self._joined([each for each in put if _term(each) == last])
+        self._unread = _Unread(_parsed(content, path))
         self._count = content.count(b"\n")
         self._unsynced: list[bytes] = []
-        if len(objects) > _MANY:
-            write_atomically(self._object(0), content)  # what follows it is no longer read
-            for each in objects[1:]:
-                each.unlink(missing_ok=True)
+        self._small: list[tuple[int, bytes]] = []  # what was put and is not joined, by first line
+        write_atomically(self._object(0), content)
+        _each(partial(S3Path.unlink, missing_ok=True), earlier)
 
     def read_logs(self, log_number_from: int) -> Sequence[Log]:
         return self._unread.since(log_number_from)
@@ -87,27 +100,63 @@ class LogObjects(BaseJournalBackend):
         self._unread.add(whole)
 
     def sync(self) -> None:
-        """Put what was appended since the last time."""
-        if self._unsynced:
-            content = b"".join(self._unsynced)
-            write_atomically(self._object(self._count), content)
-            self._count += content.count(b"\n")
-            self._unsynced = []
+        """Put what was appended since the last time.
+
+        Raises: FerError where another driver has begun a term.
+        """
+        if not self._unsynced:
+            return
+        content = b"".join(self._unsynced)
+        write_atomically(self._object(self._count), content)
+        self._current()  # after it was put: who begins a term first says so, and then reads
+        self._small.append((self._count, content))
+        self._count += content.count(b"\n")
+        self._unsynced = []
+        if len(self._small) >= _MANY:
+            self._join()
+
+    def _join(self) -> None:
+        """Put many objects as one; those that a kill leaves beside it are passed over."""
+        objects = [self._object(first) for first, _ in self._small]
+        write_atomically(objects[0], b"".join(content for _, content in self._small))
+        _each(partial(S3Path.unlink, missing_ok=True), objects[1:])
+        self._small = []
+
+    def _current(self) -> list[S3Path]:
+        """List all objects while this driver's term is the last."""
+        objects = list(self._path.glob("*.log"))
+        if any(_term(each) > self._term for each in objects):
+            raise FerError(f"another process goes on with study {self._path.parent.name}.")
+        return objects
 
     def _joined(self, objects: Sequence[S3Path]) -> bytes:
         """Leave out what was joined before a kill, and refuse a journal with a gap."""
-        content, lines = b"", 0
-        for each in objects:
-            first = int(each.stem)
+        try:
+            contents = _each(S3Path.read_bytes, objects)
+        except FileNotFoundError as error:  # joined, or taken up, since it was listed
+            said = f"another process goes on with study {self._path.parent.name}."
+            raise FerError(said) from error
+        whole, lines = [], 0
+        for each, content in zip(objects, contents, strict=True):
+            first = int(each.stem.partition(_SEPARATOR)[2])
             if first > lines:
                 raise FerError(f"{self._path} has lost lines {lines} to {first}; it cannot go on.")
             if first == lines:
-                content += each.read_bytes()
-                lines = content.count(b"\n")
-        return content
+                whole.append(content)
+                lines += content.count(b"\n")
+        return b"".join(whole)
 
     def _object(self, first: int) -> S3Path:
-        return self._path / f"{first:09d}.log"
+        return self._path / f"{self._term}{_SEPARATOR}{first:09d}.log"
+
+
+def _each(action: Callable[[S3Path], T], objects: Sequence[S3Path]) -> list[T]:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(action, objects))
+
+
+def _term(path: S3Path) -> str:
+    return path.stem.partition(_SEPARATOR)[0]
 
 
 def opened(path: Place) -> LogFile | LogObjects:
@@ -128,6 +177,16 @@ class _Unread:
         self._logs = self._logs[number - self._read :]
         self._read = number
         return tuple(self._logs)
+
+
+def _parsed(content: bytes, path: Place) -> list[Log]:
+    logs = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            logs.append(json.loads(line))
+        except ValueError as error:
+            raise FerError(f"{path}, line {number} is damaged: {error}.") from error
+    return logs
 
 
 def _lines(logs: Sequence[Log]) -> bytes:

@@ -29,8 +29,10 @@ class Drawn:
 
     @property
     def shape(self) -> str:
-        """What it asks of a node: the "whole" share of a trial, or that of a "head"."""
-        return "head" if packs.is_head(self.config) and not self.larger else "whole"
+        """What it asks of a node: the share of a "whole" trial, of a "head", or a "larger" one."""
+        if self.larger:
+            return "larger"
+        return "head" if packs.is_head(self.config) else "whole"
 
     @cached_property
     def stage_key(self) -> str:

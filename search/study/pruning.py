@@ -38,7 +38,17 @@ class PruningScheduler(FIFOScheduler):
 
         One that is chosen is given an idle worker even while its own is starting, which Tune then
         ends: with packs shorter than a start, workers would never come to be as many as may be.
+        What the searcher took back waits no more.
         """
+        if taken := self._searcher.taken_back:
+            for trial in [t for t in tune_controller.get_live_trials() if t.trial_id in taken]:
+                tune_controller.stop_trial(trial)
+            taken.clear()
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """Tell Tune 2.60 that a trial which is stopped while it waits is given no worker."""
+        super().on_trial_remove(tune_controller, trial)
+        _unstage(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Tell Tune 2.60 what it forgets where the worker that it reuses turns out to be dead.
@@ -47,6 +57,10 @@ class PruningScheduler(FIFOScheduler):
         share a trial of another shape may wait for in vain.
         """
         super().on_trial_error(tune_controller, trial)
-        if trial in tune_controller._staged_trials:
-            tune_controller._unstage_trial_with_resources(trial)
-        tune_controller._resetting_trials.discard(trial)
+        _unstage(tune_controller, trial)
+
+
+def _unstage(tune_controller: Any, trial: Any) -> None:
+    if trial in tune_controller._staged_trials:
+        tune_controller._unstage_trial_with_resources(trial)
+    tune_controller._resetting_trials.discard(trial)

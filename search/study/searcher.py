@@ -6,8 +6,7 @@ failed ones running for ever (measured with Ray 2.60 and Optuna 5.0).
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ray.tune.search import Searcher
@@ -62,6 +61,7 @@ class StudySearcher(Searcher):
         self.nodes: Nodes | None = None  # None: no node is ever lost
         self.preempted = 0  # trials that lost their nodes
         self.room: Callable[[str], int] | None = None  # for packs of a shape at once
+        self.say: Callable[[str], None] = lambda text: None  # for whoever runs the study
         self._journal = journal
         self._space = space
         self._trials = trials
@@ -72,6 +72,8 @@ class StudySearcher(Searcher):
         self._queue = Queue(most_members)
         self._live: dict[str, dict[int, Drawn]] = {}  # members still in, by pack
         self._at: dict[str, str] = {}  # nodes, by pack
+        self._avoids: dict[str, list[str]] = {}  # nodes that a pack was not to go to
+        self.taken_back: list[str] = []  # packs that nobody is to wait for any more
         self._holds: Collection[str] = ()  # stages of the worker that ended last: Tune reuses it
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
@@ -87,13 +89,35 @@ class StudySearcher(Searcher):
         return None if self._live else finished
 
     @property
-    def pending(self) -> int:
-        """How many packs wait for a node, or for their worker to start."""
-        return len(self._live) - len(self._at)
+    def pending(self) -> Collection[str]:
+        """Which packs wait for a node, or for their worker to start."""
+        return self._live.keys() - self._at.keys()
+
+    @property
+    def busy(self) -> Collection[str]:
+        """The nodes that packs run on."""
+        return set(self._at.values())
 
     def placed(self, trial_id: str, node: str) -> None:
         """Note where a pack runs."""
         self._at[trial_id] = node
+
+    def on_loss(self) -> None:
+        """Take back the packs that wait for others than a node which is all that is left by now.
+
+        What a pack asks for cannot be changed while it waits: its trials are drawn again.
+        """
+        for pack in self.pending if self.error is None else ():
+            live = self._live[pack]
+            if not live or set(self._avoids[pack]).issubset(self._avoided(live.values())):
+                continue
+            self.taken_back.append(pack)
+            try:
+                for number in live:
+                    self._journal.interrupt(number, counts=False)
+            except Exception as broken:
+                self.error = broken
+            live.clear()
 
     def on_rung(self, trial_id: str, reached: Sequence[Part]) -> list[int] | None:
         """Settle who has ended, compare the others, and give those that leave; None: all have."""
@@ -119,17 +143,21 @@ class StudySearcher(Searcher):
     ) -> None:
         """Settle a pack's members by their parts; those that have none lost their worker."""
         live, at = self._live.pop(trial_id, {}), self._at.pop(trial_id, None)
+        self._avoids.pop(trial_id, None)
         self._holds = (result or {}).get("holds", ())
         if self.error is not None:  # the journal may be what is broken: the next start settles them
             return
         try:
-            if result is not None and "unreached" in result:
-                self._bar(result["node"], result["unreached"])
+            result = result or {}
+            if "full_disk" in result:
+                self._bar(result["node"], FullDiskError(result["full_disk"]))
+            elif "unreached" in result:
+                self._bar(result["node"], FerError(result["unreached"]))
             lost = error and bool(live) and self._lost(at, live)
             for number in live:
-                self._settle(number, result or {}, lost=lost)
-        except Exception as broken:
-            self.error = broken
+                self._settle(number, result, lost=lost)
+        except Exception as broken:  # the journal's own disk may be the one that is full
+            self.error = self.error or broken
 
     def _draw(self) -> None:
         """Draw until the next pack has its members; what the space refuses has failed."""
@@ -149,13 +177,11 @@ class StudySearcher(Searcher):
         self._live[trial_id] = {drawn.number: drawn for drawn in pack}
         self._journal.start(drawn.number for drawn in pack)
         members = [{"number": d.number, "config_json": d.config.to_json()} for d in pack]
-        configs = [str(member["config_json"]) for member in members]
-        return {
-            "members": members,
-            "shape": pack[0].shape,
-            "larger": pack[0].larger,
-            "avoid": self.nodes.avoided(configs) if self.nodes else [],
-        }
+        avoid = self._avoids[trial_id] = self._avoided(pack)
+        return {"members": members, "shape": pack[0].shape, "avoid": avoid}
+
+    def _avoided(self, pack: Iterable[Drawn]) -> list[str]:
+        return self.nodes.avoided([d.config.to_json() for d in pack]) if self.nodes else []
 
     def _limit(self) -> int:
         """Say how many members a pack may have for the good of the study."""
@@ -204,26 +230,25 @@ class StudySearcher(Searcher):
             self.nodes.died(at, [drawn.config.to_json() for drawn in live.values()])
         return lost
 
-    def _bar(self, node: str, why: str) -> None:
-        """Send no more packs to a node that does not see what it must; without others, end."""
+    def _bar(self, node: str, why: FerError) -> None:
+        """Send no more packs to a node that cannot run them; where no other can, end the study."""
+        known = self.nodes is not None and node in self.nodes.avoided(())
         if self.nodes is None or not self.nodes.bar(node):
-            self.error = FerError(why)
+            self.error = why
+        elif not known:
+            self.say(f"no more packs go there: {why}")
 
     def _settle(self, number: int, result: Mapping[str, Any], *, lost: bool) -> None:
         part = self._journal.folder.part(number)
         if part is not None:
             self._told(part)
-        elif "full_disk" in result:
-            self.error = FullDiskError(result["full_disk"])
-            with suppress(OSError):  # the journal's own disk may be the one
-                self._journal.interrupt(number, counts=False)
-        elif "unreached" in result:
+        elif "full_disk" in result or "unreached" in result:
             self._journal.interrupt(number, counts=False)
         elif number in result.get("out_of_memory", ()):
             self._journal.interrupt(number, counts=False, larger=True)
         else:
             self.preempted += lost
-            given_up = self._journal.interrupt(number, counts=not lost)
+            given_up = self._journal.interrupt(number, lost=lost)
             if given_up is not None:
                 self._count(given_up)
 

@@ -1,7 +1,6 @@
 """What the tests of clusters run on: see lab.py and ec2.py."""
 
 import os
-import time
 
 import pytest
 
@@ -53,9 +52,8 @@ def cluster(lab, s3):
         lab.boot(name, address)
     cluster = Cluster(lab, rendered_local(lab), head="head")
     cluster.up([HEAD, W1, W2])
-    with lab.running("ray", "dashboard", str(cluster.file)):
-        while not lab.answering("laptop", "127.0.0.1", 8265):
-            time.sleep(0.2)
+    with lab.running("ray", "dashboard", str(cluster.file)) as tunnel:
+        lab.opens("laptop", "127.0.0.1", 8265, while_runs=tunnel)
         yield cluster
 
 

@@ -6,7 +6,7 @@ import threading
 
 import yaml
 
-from tests.cluster.lab import OBJECT_STORE, ROOT, Lab, installed_already
+from tests.cluster.lab import AWS, OBJECT_STORE, ROOT, Lab, bashrc_line, installed_already
 
 HEAD_ON_EC2 = "10.99.0.4"  # the first address that EC2 gives away in a network
 # What an AWS account holds in which Ray was used before: a network and the head's profile.
@@ -103,7 +103,7 @@ def rendered_aws(lab: Lab, account: dict) -> dict:
         node_type["node_config"].update(ImageId=account["image"], SubnetIds=[account["subnet"]])
     config["available_node_types"]["gpu_spot"]["max_workers"] = config["max_workers"] = 2
     config["idle_timeout_minutes"] = 0.25
-    config["setup_commands"] = installed_already(config["setup_commands"])
+    config["setup_commands"] = [*installed_already(config["setup_commands"]), bashrc_line(AWS)]
     config["worker_setup_commands"] = []
     for start in ("head_start_ray_commands", "worker_start_ray_commands"):
         config[start][-1] += f" {address} {OBJECT_STORE}"

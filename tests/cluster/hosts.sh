@@ -62,12 +62,12 @@ boot() {
     sleep 0.05
   done
   echo "$pid" >"$STATE/hosts/$name.pid"
-  for _ in $(seq 200); do
+  for _ in $(seq 600); do
     if ip netns exec "$LAB-laptop" timeout 1 \
       bash -c "exec 3<>/dev/tcp/$CLUSTER_NET.$id/22" 2>/dev/null; then return 0; fi
     sleep 0.05
   done
-  echo "host $name did not answer on port 22 within 10 s:" >&2
+  echo "host $name did not answer on port 22 within 30 s:" >&2
   cat "$STATE/hosts/$name.log" >&2
   return 1
 }

@@ -5,7 +5,10 @@ get are what is tested. Only S3 and EC2 are played by moto.
 """
 
 import contextlib
+import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,20 +24,31 @@ TOOLS = {"ip": "iproute2", "sshd": "openssh-server", "rsync": "rsync", "nft": "n
          "sudo": "sudo"}  # and the package of each  # fmt: skip
 LAPTOP, HEAD, W1, W2 = "10.99.0.1", "10.99.0.10", "10.99.0.11", "10.99.0.12"  # as in hosts.sh
 BUCKET = "results"
-AWS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
+KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+PLACE = {
     "AWS_DEFAULT_REGION": "us-west-2",
     "AWS_REGION": "us-west-2",
     "AWS_ENDPOINT_URL": f"http://{LAPTOP}:5000",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+AWS = {**PLACE, **KEYS}
 OBJECT_STORE = "--object-store-memory=200000000"  # bytes; several nodes share this machine
 JOINING_SECONDS = 240  # for all nodes to come, on a busy machine; on an idle one it takes 20
 ALIVE = """
 import logging, ray
 ray.init("auto", logging_level=logging.ERROR, log_to_driver=False)
 print("ALIVE", *sorted(n["NodeManagerAddress"] for n in ray.nodes() if n["Alive"]))
+"""
+# The clock is the kernel's, and so the tests' too. It ends when its standard input is closed.
+CHANGES = """
+import json, logging, ray, select, sys, time
+ray.init("auto", logging_level=logging.ERROR, log_to_driver=False)
+before = None
+while not select.select([sys.stdin], [], [], 0.5)[0]:
+    alive = sorted(n["NodeManagerAddress"] for n in ray.nodes() if n["Alive"])
+    if alive != before:
+        print(json.dumps([time.monotonic(), alive]), flush=True)
+    before = alive
 """
 
 
@@ -78,6 +92,11 @@ class Lab:
         }
         self.hosts("up")
         self.laptop("ray", "get-auth-token", "--generate")
+        credentials = folder / "home" / ".aws" / "credentials"
+        credentials.parent.mkdir()
+        credentials.touch(mode=0o600)
+        keys = [f"{name.lower()} = {value}" for name, value in KEYS.items()]
+        credentials.write_text("\n".join(["[default]", *keys, ""]))
 
     def hosts(self, *arguments: str, timeout: float = 60, **options) -> subprocess.CompletedProcess:
         options = {"capture_output": True, "text": True, "env": self.environment} | options
@@ -137,10 +156,20 @@ class Lab:
 
     def answering(self, place: str, address: str, *ports: int) -> set[int]:
         """Those of the ports that a machine reaches: a host, the laptop or the outsider."""
-        connect = f"timeout 2 bash -c '</dev/tcp/{address}/'$port 2>/dev/null && echo $port &"
+        connect = f"timeout 5 bash -c '</dev/tcp/{address}/'$port 2>/dev/null && echo $port &"
         command = f"for port in {' '.join(map(str, ports))}; do {connect} done; wait"
         where = [place] if place in ("laptop", "outsider") else ["enter", place]
         return set(map(int, self.hosts(*where, "bash", "-c", command).stdout.split()))
+
+    def opens(
+        self, place: str, address: str, port: int, *, while_runs: subprocess.Popen, seconds=60.0
+    ) -> None:
+        """Wait until a machine reaches the port of what runs."""
+        deadline = time.monotonic() + seconds
+        while not self.answering(place, address, port):
+            assert while_runs.poll() is None, f"{while_runs.args} ended, and opened no port {port}"
+            assert time.monotonic() < deadline, f"{while_runs.args} opens no port {port}"
+            time.sleep(0.2)
 
     def end(self) -> None:
         self.hosts("down")
@@ -231,13 +260,37 @@ class Cluster:
         job = ["ray", "job", "submit", "--address", "http://localhost:8265", "--working-dir", "."]
         return self.lab.laptop(*job, "--", *entrypoint, timeout=timeout, check=False)
 
-    def stop_workers(self) -> None:
-        """From the head, as cluster.local.yaml says: there `ray down` does not."""
-        stop = (
-            f"for w in {W1} {W2}; do ssh -o StrictHostKeyChecking=no"
-            " -i ~/ray_bootstrap_key.pem ray@$w venv/bin/ray stop; done"
-        )
-        self.lab.laptop("ray", "exec", str(self.file), stop)
+    @contextlib.contextmanager
+    def watched(self):
+        """Give a function: [when, addresses alive] of each change so far, as the head sees it."""
+        python = f"python -u -c {shlex.quote(CHANGES)}"
+        command = [HOSTS, "enter", self.head, "su", "-", "ray", "-c", python]
+        file = self.lab.folder / "changes.log"
+        with file.open("w") as log:
+            process = subprocess.Popen(
+                command, env=self.lab.environment, stdin=subprocess.PIPE, stdout=log
+            )
+
+        def changes() -> list:
+            lines = file.read_text().splitlines(keepends=True)
+            return [json.loads(line) for line in lines if line[0] == "[" and line[-1] == "\n"]
+
+        try:
+            yield changes
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(30)
+            finally:
+                process.kill()
+
+    def end(self) -> None:
+        """Do what cluster.local.yaml says, where `ray down` stops the head only."""
+        text = (ROOT / "cluster.local.yaml").read_text().replace("10.0.0.", "10.99.0.")
+        said = re.search(r"ray exec cluster\.local\.yaml '(.*?)'", text, re.DOTALL)[1]
+        command = re.sub("^#", "", said, flags=re.MULTILINE)
+        self.lab.laptop("ray", "exec", str(self.file), command)
+        self.down()
 
     def down(self) -> None:
         self.lab.laptop("ray", "down", "-y", str(self.file))
@@ -252,17 +305,21 @@ def bashrc_line(variables: dict[str, str]) -> str:
 def installed_already(commands: list[str]) -> list[str]:
     """Set-up commands without what needs the internet or a GPU: hosts have ~/venv from here."""
     needless = ("pip install", "apt-get", "nvidia-smi")
-    kept = [command for command in commands if not any(word in command for word in needless)]
-    return [*kept, bashrc_line(AWS)]
+    return [command for command in commands if not any(word in command for word in needless)]
 
 
 def rendered_local(lab: Lab) -> dict:
-    """cluster.local.yaml for the lab: addresses, user and key; what is installed; small nodes."""
+    """cluster.local.yaml for the lab: addresses, user and key; what is installed; small nodes.
+
+    The keys of S3 come the way that the file shows.
+    """
     text = (ROOT / "cluster.local.yaml").read_text()
-    config = yaml.safe_load(text.replace("10.0.0.", "10.99.0."))
+    assert "  # ~/.aws/" in text
+    text = text.replace("  # ~/.aws/", "  ~/.aws/").replace("10.0.0.", "10.99.0.")
+    config = yaml.safe_load(text)
     config["cluster_name"] = lab.name
     config["auth"]["ssh_private_key"] = str(lab.key)
-    config["setup_commands"] = installed_already(config["setup_commands"])
+    config["setup_commands"] = [*installed_already(config["setup_commands"]), bashrc_line(PLACE)]
     config["head_start_ray_commands"][-1] += f" {OBJECT_STORE}"
     config["worker_start_ray_commands"][-1] += f" {OBJECT_STORE} --num-cpus=2 --num-gpus=1"
     return config

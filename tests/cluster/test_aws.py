@@ -3,9 +3,11 @@
 EC2 is moto's; its instances are hosts that boot, and Ray's autoscaler on the head buys them.
 """
 
+import re
 import time
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.cluster
 
@@ -72,10 +74,33 @@ def test_a_spot_worker_comes_with_work_for_a_gpu_and_goes_when_idle(cloud, ec2):
     }
     assert {tags(i)["ray-node-type"] for i in bought} == {"worker"}
     assert {tags(i)["ray-user-node-type"] for i in bought} == {"gpu_spot"}
-    while [i["InstanceId"] for i in ec2.running()] != [head["InstanceId"]]:
-        assert time.monotonic() - began < GOING_SECONDS, "the idle worker was not given back"
-        time.sleep(1)
+    all_but_the_head_go(ec2, head)
     print(f"; the worker was given back at {time.monotonic() - began:.0f} s")
+
+
+def all_but_the_head_go(ec2, head):
+    deadline = time.monotonic() + GOING_SECONDS
+    while [i["InstanceId"] for i in ec2.running()] != [head["InstanceId"]]:
+        assert time.monotonic() < deadline, "the idle worker was not given back"
+        time.sleep(1)
+
+
+def test_where_spot_runs_out_a_machine_on_demand_comes_and_ray_goes_on(lab, cloud, ec2):
+    (head,) = ec2.running()
+    config = yaml.safe_load(cloud.file.read_text())
+    config["available_node_types"]["gpu_spot"]["max_workers"] = 0
+    config["available_node_types"]["gpu_ondemand"]["max_workers"] = 2
+    cloud.file.write_text(yaml.safe_dump(config, sort_keys=False, width=1000))
+    before = lab.enter("i4", "pgrep -x 'raylet|gcs_server'")
+
+    lab.laptop("ray", "up", "-y", "--no-restart", "--no-config-cache", str(cloud.file), timeout=400)
+    printed = cloud.python("i4", WORK_ON_A_GPU, timeout=300)
+
+    bought = [i for i in ec2.running() if i["InstanceId"] != head["InstanceId"]]
+    assert re.search(r"WORKED AT i\d", printed)
+    assert {tags(i)["ray-user-node-type"] for i in bought} == {"gpu_ondemand"}
+    assert not any("InstanceLifecycle" in i for i in bought)  # there for spot only
+    assert lab.enter("i4", "pgrep -x 'raylet|gcs_server'") == before
 
 
 def test_ray_down_ends_the_head(cloud, ec2):

@@ -1,7 +1,10 @@
 """What can be said of the cluster files without a cluster; Ray's own checks miss much of it."""
 
 import copy
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,7 +40,9 @@ def faults_anywhere(raw):
     )
     return {
         "the head starts no autoscaler": "--autoscaling-config=" not in head,
-        "workers do not join the head": "--address=$RAY_HEAD_IP:6379" not in worker,
+        "workers do not join the head": (
+            f"--address=$RAY_HEAD_IP:{re.search(r'--port=([0-9]+)', head)[1]} " not in f"{worker} "
+        ),
         "a second `ray up` finds Ray running": not (
             raw["head_start_ray_commands"][0] == raw["worker_start_ray_commands"][0] == "ray stop"
         ),
@@ -62,7 +67,19 @@ def faults_on_own_machines(raw):
     starts = [raw["head_start_ray_commands"], raw["worker_start_ray_commands"]]
     cluster = {raw["provider"]["head_ip"], *raw["provider"]["worker_ips"]}
     closed = [re.search(r"ip saddr \{ (.*?) \} accept", " ; ".join(start)) for start in starts]
+    low, high = map(int, re.search(r"tcp dport (\d+)-(\d+) drop", starts[0][-2]).groups())
+    ports = [
+        [int(port) for port in re.findall(r"(?:-port|_PORT)=(\d+)", start[-1])] for start in starts
+    ]
     return {
+        "a port of Ray's is open to all, or Ray chooses it": not all(
+            len(given) == count and low <= min(given) and max(given) <= high
+            for given, count in zip(ports, (12, 8), strict=True)
+        ),
+        "ports of others are closed too": high - low >= 1000 or high >= 32768,  # Linux gives those
+        "answers to what the machine itself asks are dropped": not all(
+            "ct state established,related accept" in start[-2] for start in starts
+        ),
         "Ray 2.60's newer autoscaler never starts the last worker": (
             "RAY_enable_autoscaler_v2=0" not in starts[0][-1]
         ),
@@ -153,6 +170,10 @@ BROKEN = [
     (replaced(LOCAL, "RAY_enable_autoscaler_v2=0", ""), "newer autoscaler never starts"),
     (replaced(LOCAL, ", 10.0.0.12 }", ", 10.0.0.0/8 }"), "not just the cluster's machines"),
     (changed(LOCAL, "provider", "worker_ips", to=["10.0.0.11"]), "not just the cluster's"),
+    (replaced(LOCAL, "client-server-port=29301", "client-server-port=10001"), "a port of Ray's is"),
+    (replaced(LOCAL, "DASHBOARD_METRIC_PORT=29309", ""), "a port of Ray's is"),
+    (replaced(LOCAL, "dport 29300-29899", "dport 10001-29899"), "ports of others are closed"),
+    (replaced(LOCAL, "ct state established,related accept;", ""), "answers to what the machine"),
     (changed(LOCAL, "min_workers", to=1), "not all worker machines are started"),
     (changed(AWS, "min_workers", to=1), "drops min_workers"),
     (changed(AWS, "idle_timeout_minutes", to=120), "idle machines are paid for too long"),
@@ -189,6 +210,63 @@ def test_ray_s_own_validation_refuses_it(broken, said):
         faults(broken)
 
 
+IN_A_TERMINAL = """
+import os, pty, sys
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
+"""
+ONLY_APT = {"cloud-init": "sleep 1; exit 2", "sleep": "true", "sudo": 'exec "$@"'}
+INSTALLS = {  # as it may be at first boot: others hold the lock twice, and it asks whoever it can
+    "dpkg": "test -e installed",
+    "apt-get": """
+      test -t 0 && read answer
+      test "$DEBIAN_FRONTEND$NEEDRESTART_MODE" = noninteractivea || read answer </dev/tty
+      case "$*" in
+        *update) echo tried >>updates; test $(wc -l <updates) -gt {held} ;;
+        *install*python3.11-venv*) touch installed ;;
+      esac""",
+}
+
+
+def prepared(folder, held):
+    """What becomes of a machine on which the commands before the first `pip` run in a terminal."""
+    commands = [c for c in read(AWS)["setup_commands"] if "cloud-init" in c or "apt-get" in c]
+    (folder / "bin").mkdir(exist_ok=True)
+    for name, body in {**ONLY_APT, **INSTALLS}.items():
+        program = folder / "bin" / name
+        program.write_text(f"#!/bin/bash\n{body.replace('{held}', str(held))}\n")
+        program.chmod(0o755)
+    line = " && ".join(f"({command})" for command in commands)
+    environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    return subprocess.run(
+        [sys.executable, "-c", IN_A_TERMINAL, "bash", "-c", line],
+        cwd=folder,
+        env=environment,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+
+
+def test_set_up_waits_for_a_machine_that_has_just_booted_and_asks_nothing(tmp_path):
+    done = prepared(tmp_path, held=2)
+
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "updates").read_text().count("tried") == 3
+    assert (tmp_path / "installed").exists()
+
+
+def test_set_up_again_installs_nothing_again(tmp_path):
+    (tmp_path / "installed").touch()
+
+    assert prepared(tmp_path, held=2).returncode == 0
+    assert not (tmp_path / "updates").exists()
+
+
+def test_set_up_fails_where_apt_goes_on_failing(tmp_path):
+    assert prepared(tmp_path, held=1000).returncode != 0
+    assert not (tmp_path / "installed").exists()
+
+
 def test_the_kuberay_job_runs_a_search_with_the_token_and_its_results_in_a_bucket():
     job = yaml.safe_load((ROOT / "cluster.kuberay.yaml").read_text())
     cluster = job["spec"]["rayClusterSpec"]
@@ -215,7 +293,7 @@ def test_the_lock_holds_the_project_s_every_dependency_at_one_version():
     names = re.findall(r'"([\w-]+)', asked)
 
     assert len(names) > 15
-    assert {*names, "boto3", "aiohttp-cors"} <= set(locked)
+    assert {*names, "awscli", "boto3", "aiohttp-cors"} <= set(locked)
 
 
 def test_the_lock_and_the_kuberay_job_name_one_version_of_ray():

@@ -17,7 +17,7 @@ from fer_core.config import RecurrentConfig, from_json
 from fer_core.errors import FerError
 from fer_core.packs import rungs
 from search.study.folder import Folder
-from search.study.journal import RETRIES, Durable, Journal, file_storage
+from search.study.journal import LOSSES, RETRIES, Durable, Journal, file_storage
 from search.study.log import LogFile
 from tests.search.conftest import CONFIG
 
@@ -83,7 +83,7 @@ def test_a_journal_that_cannot_be_mended_is_named(journal, make_part, damage, sa
     file.unlink() if damage is None else file.write_bytes(damage)
 
     with pytest.raises(FerError, match=said), journal.folder.held():
-        pass
+        reopened(journal)
 
 
 def test_a_running_trial_with_a_part_is_told_from_it(journal, space, make_part):
@@ -133,6 +133,56 @@ def test_what_no_worker_was_given_is_repeated_however_often_the_driver_dies(jour
 
     assert journal.finished() == []
     assert states(journal)[-1] == TrialState.WAITING
+
+
+def lose(journal, space, times):
+    """Let a trial and its repeats lose their nodes one after another; say how each was drawn."""
+    drawn = []
+    for _ in range(times):
+        trial = journal.ask()
+        drawn.append(journal.as_drawn(trial.number, journal.draw(trial, space)))
+        journal.start([trial.number])
+        journal.interrupt(trial.number, lost=True)
+    return drawn
+
+
+def test_a_trial_that_lost_its_node_twice_is_repeated_alone(journal, space):
+    lose(journal, space, 2)
+
+    (third,) = lose(reopened(journal), space, 1)
+
+    assert third.alone
+    assert third.again
+
+
+def test_a_trial_that_lost_its_node_once_may_train_with_others_again(journal, space):
+    _, second = lose(journal, space, 2)
+
+    assert second.again
+    assert not second.alone
+
+
+def test_the_loss_of_a_node_fails_a_trial_only_when_it_comes_ten_times(journal, space):
+    lose(journal, space, LOSSES - 1)
+    assert journal.finished() == []
+
+    lose(journal, space, 1)
+
+    (part,) = journal.finished()
+    assert part.state == "failed"
+    assert f"lost its node {LOSSES} times" in part.error
+    assert TrialState.WAITING not in states(journal)
+
+
+def test_losses_are_remembered_over_other_interruptions(journal, space):
+    lose(journal, space, 2)
+    trial = journal.ask()
+    journal.draw(trial, space)
+
+    journal.interrupt(trial.number, counts=False)
+    (repeat,) = lose(journal, space, 1)
+
+    assert repeat.alone
 
 
 def test_what_an_orphan_writes_after_its_trial_is_repeated_is_ignored(journal, space, make_part):

@@ -18,21 +18,32 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray]
 TRIALS, KILLS = 400, 10
 
 
-def command(where, *arguments):
-    return [
-        *(sys.executable, "-m", "search.run", "--address", "local", "-q"),
-        *("--studies", str(where / "studies"), *arguments),
-    ]
+@pytest.fixture
+def start(tmp_path):
+    """Start the command, and end at last what a failed test leaves running."""
+    started = []
+
+    def driver(*arguments):
+        command = [sys.executable, "-m", "search.run", "--address", "local", "-q"]
+        command += ["--studies", str(tmp_path / "studies"), *arguments]
+        started.append(subprocess.Popen(command, start_new_session=True))
+        return started[-1]
+
+    yield driver
+    for each in started:
+        if each.poll() is None:
+            os.killpg(each.pid, signal.SIGKILL)
+            each.wait()
 
 
-def begin(where, trials):
-    new = ["--space", "spaces/smoke.py", "--smoke", "--trials", str(trials)]
+def begin(start, where):
+    new = ["--space", "spaces/smoke.py", "--smoke", "--trials", str(TRIALS)]
     folders = ["--store", str(where / "store"), "--leaderboards", str(where / "boards")]
-    return subprocess.Popen(command(where, *new, *folders), start_new_session=True)
+    return start(*new, *folders)
 
 
-def go_on(where):
-    return subprocess.Popen(command(where, "--resume", study(where)), start_new_session=True)
+def go_on(start, where):
+    return start("--resume", study(where))
 
 
 def study(where):
@@ -48,23 +59,23 @@ def trials(where):
     return board[board["source"] == "search"]["trial"]
 
 
-def wait_for_parts(where, count, seconds=120):
+def wait_for_parts(where, count, seconds=600):
     until = time.monotonic() + seconds
     while count_parts(where) < count:
         assert time.monotonic() < until, "no trial finished in time"
         time.sleep(0.1)
 
 
-def test_a_study_killed_ten_times_loses_nothing_and_counts_nothing_twice(tmp_path):
+def test_a_study_killed_ten_times_loses_nothing_and_counts_nothing_twice(start, tmp_path):
     moments = random.Random(0)
-    driver = begin(tmp_path, TRIALS)
+    driver = begin(start, tmp_path)
     for _ in range(KILLS):
         wait_for_parts(tmp_path, count_parts(tmp_path) + 1)
         time.sleep(moments.uniform(0, 2))
         assert driver.poll() is None, "the study ended before it could be killed"
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
-        driver = go_on(tmp_path)
+        driver = go_on(start, tmp_path)
 
     assert driver.wait() == 0
 
@@ -78,13 +89,13 @@ def test_a_study_killed_ten_times_loses_nothing_and_counts_nothing_twice(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_an_interrupted_study_ends_with_130_and_goes_on(tmp_path, name):
-    driver = begin(tmp_path, TRIALS)
+def test_an_interrupted_study_ends_with_130_and_goes_on(start, tmp_path, name):
+    driver = begin(start, tmp_path)
     wait_for_parts(tmp_path, 3)
 
     os.killpg(driver.pid, getattr(signal, name))
 
     assert driver.wait(timeout=60) == 130
     assert 3 <= len(trials(tmp_path)) < TRIALS
-    assert go_on(tmp_path).wait() == 0
+    assert go_on(start, tmp_path).wait() == 0
     assert len(trials(tmp_path)) == TRIALS

@@ -3,6 +3,8 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from search.cluster.nodes import Sample
@@ -97,7 +99,7 @@ def told(*looks):
     return progress, console.file.getvalue().splitlines()
 
 
-def test_a_node_that_is_lost_is_said_with_what_it_took_along():
+def test_a_node_that_is_lost_is_said_and_so_are_the_trials_it_took_along():
     both = Sample(nodes=2, gpus=2, gpus_used=2, joined=("10.0.0.2", "10.0.0.3"))
     one = Sample(nodes=1, gpus=1, gpus_used=1, lost=("10.0.0.3",))
     back = Sample(nodes=2, gpus=2, gpus_used=1, joined=("10.0.0.3",))
@@ -105,11 +107,39 @@ def test_a_node_that_is_lost_is_said_with_what_it_took_along():
     progress, said = told((both, 0, 0), (one, 3, 2), (back, 2, 2))
 
     assert said == [
-        "node 10.0.0.3 is lost: 2 trials go on elsewhere "
-        "(1 nodes, 1 of 1 GPUs in use, 3 pending, 2 preempted)",
+        "node 10.0.0.3 is lost (1 nodes, 1 of 1 GPUs in use, 3 pending, 2 preempted)",
+        "2 trials go on elsewhere (1 nodes, 1 of 1 GPUs in use, 3 pending, 2 preempted)",
         "node 10.0.0.3 has joined (2 nodes, 1 of 2 GPUs in use, 2 pending, 2 preempted)",
     ]
     assert "2 nodes, 1 of 2 GPUs in use" in screen(progress)
+
+
+def elsewhere(said):
+    return [int(line.split()[0]) for line in said if "elsewhere" in line]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=8))
+def test_however_late_their_errors_come_each_trial_that_lost_its_node_is_said_once(steps):
+    preempted, looks = 0, [(Sample(nodes=9, gpus=0, gpus_used=0), 0, 0)]
+    for hit, lost in steps:
+        preempted += hit
+        gone = tuple(f"10.0.0.{place}" for place in range(lost))
+        looks.append((Sample(nodes=9, gpus=0, gpus_used=0, lost=gone), 0, preempted))
+
+    _, said = told(*looks)
+
+    assert sum(elsewhere(said)) == preempted
+    assert 0 not in elsewhere(said)
+    assert sum("is lost" in line for line in said) == sum(lost for _, lost in steps)
+
+
+def test_a_node_that_was_idle_has_left_and_is_not_lost():
+    both = Sample(nodes=2, gpus=2, gpus_used=0, joined=("10.0.0.2", "10.0.0.3"))
+    one = Sample(nodes=1, gpus=1, gpus_used=0, left=("10.0.0.3",))
+
+    _, said = told((both, 0, 0), (one, 0, 0))
+
+    assert said == ["node 10.0.0.3 has left (1 nodes, 0 of 1 GPUs in use, 0 pending, 0 preempted)"]
 
 
 def test_of_a_single_node_nothing_is_said(make_part):

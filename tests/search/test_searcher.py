@@ -239,7 +239,7 @@ def test_a_full_disk_stops_the_study_and_fails_no_trial(make_searcher, journal, 
     searcher = make_searcher(trials=3)
     searcher.suggest("a")
 
-    searcher.on_trial_complete("a", {"full_disk": "the disk is full: store/x.npy"})
+    searcher.on_trial_complete("a", {"node": "a", "full_disk": "the disk is full: store/x.npy"})
 
     assert isinstance(searcher.error, FullDiskError)
     assert searcher.suggest("b") == Searcher.FINISHED
@@ -248,11 +248,42 @@ def test_a_full_disk_stops_the_study_and_fails_no_trial(make_searcher, journal, 
     assert journal._study.trials[-1].state == TrialState.WAITING
 
 
+def test_a_full_disk_of_one_of_several_nodes_bars_that_node_and_the_study_goes_on(
+    make_searcher, journal, finished
+):
+    searcher, said = make_searcher(trials=3), []
+    searcher.nodes, searcher.say = Nodes(), said.append
+    why = "node w1: the disk is full: cache/x.npy cannot be written"
+    lost, _ = searcher.suggest("1"), searcher.suggest("2")
+
+    for name in "12":
+        searcher.placed(name, "a")
+        searcher.on_trial_complete(name, {"node": "a", "full_disk": why})
+
+    assert (searcher.error, finished) == (None, [])
+    assert said == [f"no more packs go there: {why}"]
+    again = searcher.suggest("3")
+    assert again["avoid"] == ["a"]
+    assert again["members"][0]["config_json"] == lost["members"][0]["config_json"]
+
+
+def test_a_full_disk_of_the_last_node_stops_the_study(make_searcher):
+    searcher = make_searcher(trials=3)
+    searcher.nodes = Nodes()
+
+    for name, node in (("1", "a"), ("2", "b")):
+        searcher.suggest(name)
+        searcher.on_trial_complete(name, {"node": node, "full_disk": f"{node}: the disk is full"})
+
+    assert isinstance(searcher.error, FullDiskError)
+    assert str(searcher.error) == "b: the disk is full"
+
+
 def test_however_often_a_disk_is_full_no_trial_fails_of_it(make_searcher, journal, finished):
     for pack in range(6):
         searcher = make_searcher(trials=1)
         searcher.suggest(str(pack))
-        searcher.on_trial_complete(str(pack), {"full_disk": "the disk is full"})
+        searcher.on_trial_complete(str(pack), {"node": "a", "full_disk": "the disk is full"})
 
     assert finished == []
 
@@ -351,6 +382,29 @@ def test_a_worker_that_died_on_a_node_that_lives_is_held_against_it(make_searche
     assert searcher.preempted == 0
 
 
+def test_a_pack_is_taken_back_when_the_node_that_it_avoids_is_all_that_is_left(make_searcher):
+    searcher = make_searcher(trials=9)
+    searcher.nodes = Nodes()
+    searcher.suggest("1")
+    searcher.placed("1", "a")
+    searcher.on_trial_complete("1", error=True)
+    waits, _ = searcher.suggest("2"), searcher.suggest("3")
+    searcher.placed("3", "b")
+
+    searcher.on_loss()
+    assert searcher.taken_back == []
+
+    searcher.nodes.deaths.clear()
+    searcher.on_loss()
+    assert searcher.taken_back == ["2"]
+    searcher.on_trial_complete("2")
+    again = searcher.suggest("4")
+    assert (waits["avoid"], again["avoid"]) == (["a"], [])
+    assert [m["config_json"] for m in again["members"]] == [
+        m["config_json"] for m in waits["members"]
+    ]
+
+
 def test_what_lost_its_node_goes_before_what_was_drawn_ahead(make_searcher, two_kinds):
     searcher = make_searcher(trials=40, most=4, space=two_kinds)
     searcher.nodes = Nodes("a")
@@ -376,8 +430,8 @@ def test_a_trial_that_ran_out_of_memory_is_repeated_alone_on_a_whole_share(
     searcher.on_trial_complete("a", {"out_of_memory": numbers(together)[:1]})
     again = searcher.suggest("b")
 
-    assert (together["shape"], together["larger"]) == ("head", False)
-    assert (again["shape"], again["larger"], len(again["members"])) == ("whole", True, 1)
+    assert together["shape"] == "head"
+    assert (again["shape"], len(again["members"])) == ("larger", 1)
     assert again["members"][0]["config_json"] == together["members"][0]["config_json"]
     assert len(finished) == 3
 
@@ -391,7 +445,7 @@ def test_a_larger_trial_that_loses_its_node_stays_larger(make_searcher, light):
 
     searcher.on_trial_complete("2", error=True)
 
-    assert searcher.suggest("3")["larger"]
+    assert searcher.suggest("3")["shape"] == "larger"
 
 
 def test_packs_wait_until_they_are_placed(make_searcher):
@@ -401,7 +455,7 @@ def test_packs_wait_until_they_are_placed(make_searcher):
 
     searcher.placed("1", "a")
 
-    assert searcher.pending == 1
+    assert searcher.pending == {"2"}
 
 
 def test_a_node_that_does_not_see_what_it_must_gets_no_more_packs_and_nothing_counts(

@@ -7,7 +7,7 @@ import ray
 import torch
 
 from fer_core.errors import ClusterError
-from search.cluster.tuner import share
+from search.cluster.tuner import Share, share
 from search.cluster.worker import keep_to_share
 
 pytestmark = pytest.mark.ray
@@ -28,6 +28,19 @@ def test_as_many_trials_run_as_the_scarcer_resource_allows(cpus, gpus, each, con
     divided = share(cpus, gpus)
 
     assert (divided.gpus, divided.concurrent) == (each, concurrent)
+
+
+@pytest.mark.parametrize(("gpus", "larger"), [(None, 1.0), (0.5, 1.0), (0.25, 1.0), (2, 2), (0, 0)])
+def test_a_trial_that_ran_out_of_memory_gets_a_whole_gpu_where_gpus_are_used(gpus, larger):
+    divided = share(1, gpus)
+
+    (asked,) = divided.request({"avoid": [], "shape": "larger"}).bundles
+    assert asked == {"CPU": 1.0} | ({"GPU": larger} if larger else {})
+    assert divided.room("larger") == {0: 4, 1: 2, 2: 1}[larger]
+
+
+def test_no_larger_share_is_asked_for_than_a_node_holds():
+    assert Share(cpus=5, gpus=0.5, concurrent=1).gpus_of("larger") == 0.5
 
 
 def test_a_trial_that_the_cluster_cannot_hold_is_refused_with_what_there_is():
