@@ -8,10 +8,10 @@ import fnmatch
 import re
 import secrets
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -19,9 +19,12 @@ from typing import Any, TypeVar
 
 from fer_core.errors import FerError
 
+S = TypeVar("S")
 T = TypeVar("T")
 PATIENCE_SECONDS = 3600.0  # that an S3 which does not answer is waited for
 _PAUSES = (0.5, 1.0, 2.0, 5.0)  # seconds between two attempts; then the last
+_AT_ONCE = 16  # requests
+_CALL = threading.local()  # `over`, where many are at it: set when nobody waits for them any more
 _SCHEME = "s3://"
 _PLAIN = re.compile(r"[A-Za-z0-9._=/-]+")
 # What waiting does not mend, in the words of AWS.
@@ -98,7 +101,7 @@ class S3Path:
         return self
 
     def read_bytes(self) -> bytes:
-        """Read the object, whole also while it is replaced.
+        """Read the object, whole also while it is replaced (but by turns with one and the same).
 
         Raises: FileNotFoundError where there is none.
         """
@@ -138,11 +141,6 @@ class S3Path:
         except FileNotFoundError:
             if not missing_ok:
                 raise
-
-    def drop(self) -> None:
-        """Delete the object if S3 answers, and it is there."""
-        with suppress(OSError, FerError):
-            self._files.delete_file(self._at)
 
     def reach(self) -> None:
         """Ask S3 for what lies here, without waiting for one that does not answer.
@@ -226,7 +224,9 @@ class S3Path:
                 if late or any(word in str(error).lower().replace("_", "") for word in _FINAL):
                     raise FerError(f"{self} cannot be used: {_said(error)}.") from error
                 OUTAGES.begin(self.bucket, _said(error))
-                time.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+                over: threading.Event = getattr(_CALL, "over", threading.Event())
+                if over.wait(_PAUSES[min(attempt, len(_PAUSES) - 1)]):
+                    raise
                 attempt += 1
             else:
                 OUTAGES.end(self.bucket)
@@ -252,6 +252,22 @@ def at(text: str) -> Place:
     if not _PLAIN.fullmatch(where) or ".." in key.split("/"):  # pandas reads others differently
         raise FerError(f"'{text}' cannot be used: give letters, digits and . _ = - / only.")
     return S3Path(bucket, PurePosixPath(key.strip("/")), mark + options)
+
+
+def at_once(action: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """Do the same to many things, each of which mostly waits; an interrupt ends all of them."""
+    over = threading.Event()
+
+    def one(item: S) -> T:
+        _CALL.over = over
+        return action(item)
+
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        return list(pool.map(one, items))
+    finally:
+        over.set()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @cache

@@ -163,6 +163,7 @@ def _run(
         baselines.finish(beside, progress)
         finished = journal.finished()
         open_winners(finished, experiment, folder, each, progress)
+    journal.sync()  # which fails where another driver goes on: the board is that one's
     board.write(finished)
     folder.clear_checkpoints()
     _require_success(finished, folder)

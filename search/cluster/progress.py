@@ -107,7 +107,7 @@ class Progress:
         Trials are said when they are known: their errors may come later than the loss of the node.
         """
         first = not self._cluster
-        if first and sample.nodes < 2:
+        if first and sample.nodes + len(sample.lost) + len(sample.left) < 2:
             return
         hit, self._preempted = preempted - self._preempted, preempted
         self._cluster = (

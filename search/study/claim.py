@@ -37,6 +37,7 @@ class _Claim:
     process: int
     host: str
     processes: str  # the table in which its number is that of a process; "" where unknown
+    ended: bool = False  # it works no more; what it says stays, lest terms begin anew
 
     def yields_to(self, other: "_Claim | None") -> bool:
         """Whether another driver holds the study; one that only asks, or came before, does not."""
@@ -88,7 +89,7 @@ def _beats(file: S3Path, claim: _Claim, study: str, ended: threading.Event) -> N
             return
     with suppress(FerError):
         if (found := _read(file)) is not None and found.driver == claim.driver:
-            file.drop()
+            _write(file, replace(claim, ended=True))
 
 
 def _silent(file: S3Path, study: str) -> tuple[_Claim | None, float]:
@@ -98,15 +99,15 @@ def _silent(file: S3Path, study: str) -> tuple[_Claim | None, float]:
     """
     looked = time.monotonic()
     first = _read(file)
-    if first is None or _died_here(first):
+    if first is None or first.ended or _died_here(first):
         return first, looked
     ends = looked + SILENT_SECONDS
     while looked < ends:
         time.sleep(BEAT_SECONDS / 2)
         looked = time.monotonic()
         found = _read(file)
-        if found is None:
-            break
+        if found is None or found.ended:
+            return found or first, looked
         if found != first:
             who = f"process {found.process} on {found.host}"
             raise FerError(f"study {study} is being run by another process, {who}.")

@@ -6,7 +6,6 @@ import platform
 import secrets
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -20,8 +19,6 @@ from fer_core.places import Place, S3Path
 from fer_core.store import write_atomically
 from search.study import claim, parts
 from search.study.parts import Part
-
-_AT_ONCE = 16  # reads, each of which mostly waits where the study lies in S3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +94,8 @@ class Folder:
 
     def parts(self, numbers: Sequence[int]) -> dict[int, Part]:
         """Read the parts that there are of these trials, many at once."""
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = zip(numbers, pool.map(self.part, numbers), strict=True)
-            return {number: part for number, part in found if part is not None}
+        found = zip(numbers, places.at_once(self.part, numbers), strict=True)
+        return {number: part for number, part in found if part is not None}
 
     def write_part(self, part: Part) -> None:
         write_atomically(self._part(part.number), part.to_json().encode())

@@ -150,6 +150,13 @@ class Journal:
             self._started.add(number)
         self._storage.sync()
 
+    def sync(self) -> None:
+        """Keep what was noted.
+
+        Raises: FerError where another driver goes on with the study.
+        """
+        self._storage.sync()
+
     def report(self, number: int, config: Config, value: float) -> None:
         """Tell Optuna the value with which a trial passes its next rung."""
         self._halving.add(number, config, value)

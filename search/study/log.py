@@ -9,24 +9,23 @@ since the last one as an object of their own.
 
 import json
 import os
+import re
 import secrets
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend
 
 from fer_core.errors import FerError
-from fer_core.places import Place, S3Path
+from fer_core.places import Place, S3Path, at_once
 from fer_core.store import write_atomically
 
 Log = dict[str, Any]
-T = TypeVar("T")
 _MANY = 100  # objects of a journal in S3 that are joined into one
-_AT_ONCE = 16  # requests to S3, each of which mostly waits
 _DIGITS = 6  # of the number with which the name of a term begins
+_NAME = re.compile(r"\d{6}[0-9a-f]{8}(-\d{9})?")
 _SEPARATOR = "-"  # of the term and the first line, in the name of an object
 
 
@@ -77,7 +76,10 @@ class LogObjects(BaseJournalBackend):
 
     def __init__(self, path: S3Path) -> None:
         self._path = path
-        number = max((int(_term(each)[:_DIGITS]) for each in path.glob("*.log")), default=0) + 1
+        there = list(path.glob("*.log"))
+        if odd := [each for each in there if not _NAME.fullmatch(each.stem)]:
+            raise FerError(f"{odd[0]} is of another version of this search.")
+        number = max((int(_term(each)[:_DIGITS]) for each in there), default=0) + 1
         self._term = f"{number:0{_DIGITS}d}{secrets.token_hex(4)}"
         write_atomically(path / f"{self._term}.log", b"")
         earlier = [each for each in self._current() if _term(each) != self._term]
@@ -89,7 +91,7 @@ class LogObjects(BaseJournalBackend):
         self._unsynced: list[bytes] = []
         self._small: list[tuple[int, bytes]] = []  # what was put and is not joined, by first line
         write_atomically(self._object(0), content)
-        _each(partial(S3Path.unlink, missing_ok=True), earlier)
+        at_once(partial(S3Path.unlink, missing_ok=True), earlier)
 
     def read_logs(self, log_number_from: int) -> Sequence[Log]:
         return self._unread.since(log_number_from)
@@ -104,11 +106,12 @@ class LogObjects(BaseJournalBackend):
 
         Raises: FerError where another driver has begun a term.
         """
-        if not self._unsynced:
-            return
         content = b"".join(self._unsynced)
-        write_atomically(self._object(self._count), content)
+        if content:
+            write_atomically(self._object(self._count), content)
         self._current()  # after it was put: who begins a term first says so, and then reads
+        if not content:
+            return
         self._small.append((self._count, content))
         self._count += content.count(b"\n")
         self._unsynced = []
@@ -119,7 +122,7 @@ class LogObjects(BaseJournalBackend):
         """Put many objects as one; those that a kill leaves beside it are passed over."""
         objects = [self._object(first) for first, _ in self._small]
         write_atomically(objects[0], b"".join(content for _, content in self._small))
-        _each(partial(S3Path.unlink, missing_ok=True), objects[1:])
+        at_once(partial(S3Path.unlink, missing_ok=True), objects[1:])
         self._small = []
 
     def _current(self) -> list[S3Path]:
@@ -132,7 +135,7 @@ class LogObjects(BaseJournalBackend):
     def _joined(self, objects: Sequence[S3Path]) -> bytes:
         """Leave out what was joined before a kill, and refuse a journal with a gap."""
         try:
-            contents = _each(S3Path.read_bytes, objects)
+            contents = at_once(S3Path.read_bytes, objects)
         except FileNotFoundError as error:  # joined, or taken up, since it was listed
             said = f"another process goes on with study {self._path.parent.name}."
             raise FerError(said) from error
@@ -148,11 +151,6 @@ class LogObjects(BaseJournalBackend):
 
     def _object(self, first: int) -> S3Path:
         return self._path / f"{self._term}{_SEPARATOR}{first:09d}.log"
-
-
-def _each(action: Callable[[S3Path], T], objects: Sequence[S3Path]) -> list[T]:
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(action, objects))
 
 
 def _term(path: S3Path) -> str:

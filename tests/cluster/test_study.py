@@ -270,8 +270,8 @@ def test_an_outage_of_s3_is_waited_for_and_said(story):
     assert max(seconds) > 0.5 * OUTAGE_SECONDS
 
 
-def test_no_checkpoint_and_no_claim_is_left(story):
-    assert not [name for name in story.left if name.endswith((".ckpt", "driver.json"))]
+def test_no_checkpoint_is_left(story):
+    assert not [name for name in story.left if name.endswith(".ckpt")]
 
 
 def test_a_folder_of_the_head_is_refused_with_what_to_do_instead(lab, cluster):

@@ -165,6 +165,23 @@ def test_what_no_waiting_mends_is_said_at_once(bucket, status):
             server.shutdown()
 
 
+def test_an_interrupt_ends_many_requests_that_wait():
+    nowhere = S3Path("lab", PurePosixPath("x"), "?scheme=http&endpoint_override=127.0.0.1:1")
+    signal_before = signal.signal(signal.SIGALRM, _interrupt)
+    threads, began = threading.active_count(), time.monotonic()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 10)
+        with pytest.raises(KeyboardInterrupt):
+            places.at_once(S3Path.read_bytes, [nowhere / str(n) for n in range(100)])
+    finally:
+        signal.signal(signal.SIGALRM, signal_before)
+
+    assert time.monotonic() - began < 60
+    while threading.active_count() > threads:
+        assert time.monotonic() - began < 120, "threads still wait"
+        time.sleep(0.1)
+
+
 def test_an_s3_that_is_gone_is_waited_for_and_said(bucket, s3_server, monkeypatch):
     heard = []
     monkeypatch.setattr(places.OUTAGES, "say", heard.append)

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -82,9 +83,32 @@ def eventually(holds):
 
 def test_a_claim_ends_with_the_work(file):
     with claimed(file, "s"):
-        assert file.is_file()
+        assert not json.loads(file.read_bytes())["ended"]
 
-    assert not file.exists()
+    assert json.loads(file.read_bytes())["ended"]
+
+
+def test_who_follows_a_driver_that_ended_begins_at_once_and_a_later_term(file, monkeypatch):
+    monkeypatch.setattr(claim, "SILENT_SECONDS", 60.0)
+    began, terms = time.monotonic(), []
+
+    for _ in range(3):
+        with claimed(file, "s"):
+            terms.append(json.loads(file.read_bytes())["term"])
+
+    assert terms == [1, 2, 3]
+    assert time.monotonic() - began < 50
+
+
+def test_a_driver_that_slept_while_another_came_and_ended_ends(file, begin_driver):
+    """Its claim may be of any name: it is the term that tells who came last."""
+    driver = begin_driver()
+    driver.send_signal(signal.SIGSTOP)
+    with claimed(file, "s"):
+        pass
+    driver.send_signal(signal.SIGCONT)
+
+    assert driver.wait(30) == -signal.SIGKILL
 
 
 def test_a_study_whose_driver_lives_is_refused(file):
@@ -195,7 +219,7 @@ def test_the_end_of_a_claim_leaves_that_of_another(file, monkeypatch):
     assert driver_of(file) == "other"
 
 
-def test_a_beat_that_is_under_way_at_the_end_leaves_no_claim(file, monkeypatch):
+def test_a_beat_that_is_under_way_at_the_end_is_not_the_last_word(file, monkeypatch):
     beats = threading.Event()
 
     def slowly(path, content):
@@ -208,6 +232,6 @@ def test_a_beat_that_is_under_way_at_the_end_leaves_no_claim(file, monkeypatch):
     with claimed(file, "s"):
         assert beats.wait(30)
 
-    assert not file.exists()
+    assert json.loads(file.read_bytes())["ended"]
     time.sleep(1.0)
     assert not file.exists()

@@ -65,6 +65,24 @@ def test_in_s3_a_sync_with_nothing_new_puts_nothing(bucket):
     assert len(with_lines(bucket / "journal.log")) == 1
 
 
+def test_a_journal_of_another_version_is_refused_and_left_as_it_is(bucket):
+    path = bucket / "journal.log"
+    (path / "000000000.log").write_bytes(b'{"n": 0}\n')
+
+    with pytest.raises(FerError, match=r"000000000\.log is of another version"):
+        opened(path)
+
+    assert [each.name for each in path.glob("*")] == ["000000000.log"]
+
+
+def test_a_driver_that_was_cut_off_is_refused_though_it_has_nothing_new(bucket):
+    first = opened(bucket / "journal.log")
+    opened(bucket / "journal.log")
+
+    with pytest.raises(FerError, match="another process goes on"):
+        first.sync()
+
+
 def put(path, lines):
     """Put each line as an object of its own."""
     journal = opened(path)
