@@ -232,6 +232,6 @@ def test_a_beat_that_is_under_way_at_the_end_is_not_the_last_word(file, monkeypa
     with claimed(file, "s"):
         assert beats.wait(30)
 
-    assert json.loads(file.read_bytes())["ended"]
-    time.sleep(1.0)
-    assert not file.exists()
+    for _ in range(2):
+        assert json.loads(file.read_bytes())["ended"]
+        time.sleep(1.0)
