@@ -101,7 +101,7 @@ class S3Path:
         return self
 
     def read_bytes(self) -> bytes:
-        """Read the object, whole also while it is replaced (but by turns with one and the same).
+        """Read the object, whole also while it is replaced by what never lay there before.
 
         Raises: FileNotFoundError where there is none.
         """
@@ -254,7 +254,7 @@ def at(text: str) -> Place:
     return S3Path(bucket, PurePosixPath(key.strip("/")), mark + options)
 
 
-def at_once(action: Callable[[S], T], items: Iterable[S]) -> list[T]:
+def at_once(action: Callable[[S], T], items: Iterable[S], *, threads: int = _AT_ONCE) -> list[T]:
     """Do the same to many things, each of which mostly waits; an interrupt ends all of them."""
     over = threading.Event()
 
@@ -262,7 +262,7 @@ def at_once(action: Callable[[S], T], items: Iterable[S]) -> list[T]:
         _CALL.over = over
         return action(item)
 
-    pool = ThreadPoolExecutor(_AT_ONCE)
+    pool = ThreadPoolExecutor(threads)
     try:
         return list(pool.map(one, items))
     finally:

@@ -11,7 +11,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fer_core.places import Place
+from fer_core.places import Place, at_once
 from fer_core.store import Array, Entry, Store, write_atomically
 
 CACHE = "~/.cache/fer-search"  # on each machine
@@ -123,9 +122,7 @@ class Tiered:
     def prefetch(self, wanted: Sequence[tuple[str, str, bool]]) -> None:
         """Fetch entries (stage, key, again) that are not here, some at a time."""
         missing = [each for each in wanted if self.local.get(*each[:2]) is None]
-        with ThreadPoolExecutor(_FETCHERS) as pool:
-            for _ in pool.map(lambda each: self._fetched(*each[:2], again=each[2]), missing):
-                pass
+        at_once(lambda each: self._fetched(*each[:2], again=each[2]), missing, threads=_FETCHERS)
 
     def _fetched(self, stage: str, key: str, *, again: bool) -> Entry | None:
         known = self._sidecar(stage, key)

@@ -263,4 +263,8 @@ def test_frozen_values_are_not_written(written):
 
 
 def test_removing_one_that_is_not_there_is_no_error(tmp_path):
-    kept_at(tmp_path / "nowhere").remove()
+    nowhere = kept_at(tmp_path / "nowhere")
+
+    nowhere.remove()
+
+    assert nowhere.read() is None
