@@ -31,15 +31,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [path for path in sys.path if Path(path).resolve() != ROOT / "benchmarks"]
 sys.path.insert(0, str(ROOT))
 
-from fer_core import datasets  # noqa: E402  # after the path
-from fer_core.datasets import synthetic  # noqa: E402  # after the path
-from fer_core.datasets.rendering.painter import paint_clip  # noqa: E402  # after the path
-from fer_core.datasets.rendering.script import subject_identity, write_script  # noqa: E402  # after the path
+from fer_core.data import datasets  # noqa: E402  # after the path
+from fer_core.data.labels import AUTHENTICITIES  # noqa: E402  # after the path
 from fer_core.faces import landmarks, video  # noqa: E402  # after the path
-from fer_core.faces.surface import Surface, reference  # noqa: E402  # after the path
+from fer_core.faces.frontal.surface import Surface, reference  # noqa: E402  # after the path
 from fer_core.faces.views import views  # noqa: E402  # after the path
-from fer_core.labels import AUTHENTICITIES  # noqa: E402  # after the path
-from search import preparing  # noqa: E402  # after the path
+from fer_core.synthetic import dataset  # noqa: E402  # after the path
+from fer_core.synthetic.painter import paint_clip  # noqa: E402  # after the path
+from fer_core.synthetic.script import subject_identity, write_script  # noqa: E402  # after the path
+from search.request import find_faces  # noqa: E402  # after the path
 
 CLIP = ROOT.parent / "shared" / "data" / "video" / "WolfgangLanger_Pexels.mp4"
 REPEATS = 9
@@ -126,12 +126,12 @@ def landmark_share(path: Path) -> float:
 
 def two_workers(folder: Path) -> float:
     """Print and give how many times faster two processes are than one."""
-    root = synthetic.ensure(folder / "synthetic", subjects=RENDERED_SUBJECTS)
+    root = dataset.ensure(folder / "synthetic", subjects=RENDERED_SUBJECTS)
     manifest = datasets.load("synthetic", root)
 
     def prepare(workers: int) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as store:
-            preparing.faces(
+            find_faces.faces(
                 manifest,
                 engine="dlib",
                 store=Path(store),

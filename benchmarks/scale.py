@@ -32,16 +32,16 @@ import numpy as np  # noqa: E402  # after the path
 from benchmarks.rows.engine import record_of  # noqa: E402
 from benchmarks.rows.result import Ratio, as_json, said  # noqa: E402
 from fer_core.config import Config  # noqa: E402
-from fer_core.experiment import Experiment  # noqa: E402
-from fer_core.manifest import Manifest  # noqa: E402
-from fer_core.protocol import Protocol  # noqa: E402
-from search import space as spaces  # noqa: E402
+from fer_core.data.manifest import Manifest  # noqa: E402
+from fer_core.data.protocol import Protocol  # noqa: E402
+from fer_core.data.study_data import StudyData  # noqa: E402
 from search.cluster import tuner  # noqa: E402
-from search.cluster.progress import QUIET, Progress  # noqa: E402
 from search.results.board import Board  # noqa: E402
+from search.screen.progress import QUIET, Progress  # noqa: E402
 from search.study import folder as folders  # noqa: E402
+from search.study import space as spaces  # noqa: E402
 from search.study.journal import Journal, file_storage  # noqa: E402
-from search.study.parts import Part  # noqa: E402
+from search.study.parts import TrialResult  # noqa: E402
 from search.study.searcher import StudySearcher  # noqa: E402
 
 import ray  # noqa: E402  # isort: skip  # after the settings that `tuner` makes
@@ -70,7 +70,7 @@ def space(trial):
 class Ran:
     """A study that has ended."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[TrialResult, ...]
     workers: int
     seconds: float  # that each trial slept
     wall: float
@@ -82,8 +82,8 @@ class Ran:
         """How many workers were asleep in a trial, on the average."""
         ends = np.array([datetime.fromisoformat(p.finished_at).timestamp() for p in self.parts])
         starts, first = ends - self.seconds, dict[str | None, float]()
-        for part, start in zip(self.parts, starts, strict=True):
-            first[part.device] = min(start, first.get(part.device, start))
+        for result, start in zip(self.parts, starts, strict=True):
+            first[result.device] = min(start, first.get(result.device, start))
         since = sorted(first.values())[: self.workers][-1]  # all workers have begun
         slept = ends - np.maximum(starts, since)
         return float(slept[slept > 0].sum() / (ends.max() - since))
@@ -150,15 +150,15 @@ def study(*, workers: int, seconds: float, trials: int) -> Ran:
         file = Path(root) / "space.py"
         file.write_text(SPACE)
         folder = folders.create(Path(root) / "studies", space=file, dataset="none")
-        experiment = _experiment(Path(root))
+        study_data = _study_data(Path(root))
         journal = Journal(folder, file_storage(folder), seed=0)
-        board = Board(folder, record_of(folder, experiment, trials))
+        board = Board(folder, record_of(folder, study_data, trials))
         progress = Progress(verbosity=QUIET)
         progress.begin(trials, ())
 
-        def on_finish(part: Part) -> None:
-            board.add(part)
-            progress.finished(part)
+        def on_finish(result: TrialResult) -> None:
+            board.add(result)
+            progress.finished(result)
 
         share = tuner.share(1.0, 0.0)
         searcher = StudySearcher(
@@ -173,7 +173,7 @@ def study(*, workers: int, seconds: float, trials: int) -> Ran:
         began, computed = time.perf_counter(), time.process_time()
         tuner.run(
             searcher,
-            experiment,
+            study_data,
             folder,
             share,
             raced=False,
@@ -183,7 +183,7 @@ def study(*, workers: int, seconds: float, trials: int) -> Ran:
         board.write(journal.finished())
         cpu, wall = time.process_time() - computed, time.perf_counter() - began
         parts = tuple(journal.finished())
-    assert [part.state for part in parts] == ["complete"] * trials
+    assert [result.state for result in parts] == ["complete"] * trials
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB
     return Ran(parts=parts, workers=workers, seconds=seconds, wall=wall, cpu=cpu, peak_gib=peak)
 
@@ -192,7 +192,7 @@ def _sleeping(seconds: float) -> Any:
     """Give what begins a pack whose trials do nothing for so long."""
 
     def begin(
-        drawn: Sequence[Config], experiment: Experiment, threads: int, raced: bool
+        drawn: Sequence[Config], study_data: StudyData, threads: int, raced: bool
     ) -> Iterator[list[Any]]:
         time.sleep(seconds)
         yield [
@@ -233,8 +233,8 @@ class _Work:
     stages_made: int = 0
 
 
-def _experiment(root: Path) -> Experiment:
-    return Experiment(
+def _study_data(root: Path) -> StudyData:
+    return StudyData(
         manifest=Manifest(dataset="none", root=root, clips=()),
         protocol=Protocol(name="one", sealed=(), folds=(("a",),)),
         task="emotion",

@@ -1,5 +1,6 @@
 """Errors that a user can cause: one line each, and the exit code that the command ends with."""
 
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -50,3 +51,17 @@ def unknown(what: str, name: object, known: Iterable[str]) -> str:
     near = get_close_matches(str(name), names, n=1)
     suggestion = f"; did you mean '{near[0]}'?" if near else ";"
     return f"no {what} '{name}'{suggestion} there are: {', '.join(names)}."
+
+
+def keep_traceback_as_note(error: BaseException | None) -> None:
+    """Replace the traceback of an error, and of those that led to it, by its text.
+
+    The frames of a traceback keep their local variables alive, and these may hold all the memory
+    of a trial.
+    """
+    while error is not None:
+        if error.__traceback__ is not None:
+            lines = traceback.format_tb(error.__traceback__)
+            error.add_note("".join(["Traceback (most recent call last):\n", *lines]))
+            error.__traceback__ = None
+        error = error.__context__

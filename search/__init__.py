@@ -14,7 +14,7 @@ def read_leaderboard(
 
     Raises: FerError where there is no leaderboard of that dataset.
     """
-    from fer_core import places
+    from fer_core.storage import paths
     from search.results import leaderboard, ranking  # pandas takes 0.5 s, which --help has not
 
-    return ranking.rank(leaderboard.read(dataset, places.at(fspath(leaderboards))))
+    return ranking.rank(leaderboard.read(dataset, paths.parse(fspath(leaderboards))))

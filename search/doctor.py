@@ -14,14 +14,14 @@ from typer import Option
 
 from fer_core.config import VIEWS
 from fer_core.errors import DataError, FerError, unknown
-from fer_core.places import S3Path
+from fer_core.storage.paths import S3Path
 from search import command
-from search import settings as settings_
+from search.request import settings as settings_
 
 if TYPE_CHECKING:
-    from fer_core.tiers import Shared
-    from search.checkup import Checked, Report
-    from search.cluster.progress import Progress
+    from fer_core.storage.shared_store import SharedPlace
+    from search.checkup.checkup import Checked, Report
+    from search.screen.progress import Progress
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -52,8 +52,8 @@ def main(
         settings_.check_names(dataset, task, landmarks)
         _check_asked(view or (), sheet, quick)
         kept = _kept(store)
-        from search import checkup  # OpenCV and torch take seconds, which --help has not
-        from search.cluster.progress import Progress
+        from search.checkup import checkup  # OpenCV and torch take seconds, which --help has not
+        from search.screen.progress import Progress
 
         with Progress(verbosity=0 if quiet else 1) as progress:
             checked = checkup.check(
@@ -74,7 +74,7 @@ def main(
             raise typer.Exit(DataError.exit_code)
 
 
-def _kept(store: str) -> "Path | Shared":
+def _kept(store: str) -> "Path | SharedPlace":
     """Read where stages go, and see that S3 answers before an hour's work."""
     kept = settings_.store_at(store)
     place = getattr(kept, "place", None)
@@ -101,20 +101,20 @@ def _check_asked(views: Sequence[str], sheet: Path | None, quick: bool) -> None:
 
 
 def _prepare(
-    checked: "Checked", named: Sequence[str], store: "Path | Shared", progress: "Progress"
+    checked: "Checked", named: Sequence[str], store: "Path | SharedPlace", progress: "Progress"
 ) -> None:
-    from search import checkup
+    from search.checkup import checkup
 
     for view in named:
-        progress.say(f"preparing the view {view}")
+        progress.print(f"preparing the view {view}")
         checkup.prepare_view(checked, view, store=store, progress=progress)
 
 
 def _draw(checked: "Checked", path: Path | None, subjects: int) -> None:
-    from search import sheet
+    from search.checkup import contact_sheet
 
     if path is not None and checked.prepared is not None:
-        sheet.draw(path, checked.manifest, checked.prepared.faces, subjects=subjects)
+        contact_sheet.draw(path, checked.manifest, checked.prepared.faces, subjects=subjects)
 
 
 def _print(report: "Report", as_json: bool) -> None:
@@ -140,7 +140,7 @@ def _print(report: "Report", as_json: bool) -> None:
 
 def _facts(report: "Report") -> Iterator[tuple[str, str]]:
     """Say in a few lines what a copy of a dataset is."""
-    from fer_core.datasets import DATASETS  # NumPy takes 0.1 s, which --help has not
+    from fer_core.data.datasets import DATASETS  # NumPy takes 0.1 s, which --help has not
 
     kinds = Counter(finding.kind for finding in report.findings)
     yield "dataset", f"{report.dataset}, {report.root}"

@@ -13,16 +13,16 @@ import typer
 from typer import Argument, Option
 
 from fer_core import config as configs
-from fer_core import places
 from fer_core.errors import FerError
-from fer_core.places import Place
+from fer_core.storage import paths
+from fer_core.storage.paths import AnyPath
 from search import command
 
 if TYPE_CHECKING:
     from fer_core.config import Config
-    from fer_core.experiment import Experiment
+    from fer_core.data.study_data import StudyData
     from search.study.folder import Folder, Record
-    from search.study.parts import Part
+    from search.study.parts import TrialResult
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -36,7 +36,7 @@ class Row:
     """A row of a leaderboard, found again."""
 
     folder: "Folder"
-    part: "Part"
+    result: "TrialResult"
     config: "Config"
 
 
@@ -50,26 +50,26 @@ def main(
     with command.errors_said("interrupted; nothing was written."):
         if export is not None:
             _check_new(export)
-        place = places.at(studies).absolute()
-        if isinstance(place, places.S3Path):
+        place = paths.parse(studies).absolute()
+        if isinstance(place, paths.S3Path):
             place.reach()
         found = find(row, place)
         record = found.folder.record()
-        experiment = _experiment(found.folder, record)
-        print(f"{found.config.family}, trial {found.part.number} of {record.study}")
-        print(_verified(found, experiment))
+        study_data = _study_data(found.folder, record)
+        print(f"{found.config.family}, trial {found.result.number} of {record.study}")
+        print(_verified(found, study_data))
         if export is not None:
-            _export(found, record, experiment, export)
+            _export(found, record, study_data, export)
             print(f"exported to {export}; try: python -m fer_core.predict {export} VIDEO")
 
 
 def _check_new(target: Path) -> None:
-    from fer_core.export import check_new  # imports torch
+    from fer_core.predict.model_folder import check_new  # imports torch
 
     check_new(target)
 
 
-def find(row: str, studies: Place) -> Row:
+def find(row: str, studies: AnyPath) -> Row:
     """Find a row by its study and trial, or by its config.
 
     Raises: FerError where there is none, or it has no config.
@@ -79,16 +79,17 @@ def find(row: str, studies: Place) -> Row:
     study, _, number = row.replace(":", "/").rpartition("/")
     if study and number.removeprefix("-").isdigit():
         folder = folders.find(study, studies)
-        part = folder.part(int(number))
-        if part is None:
+        result = folder.result(int(number))
+        if result is None:
             raise FerError(f"study {folder.name} has no finished trial {number}.")
-        return _row(folder, part)
+        return _row(folder, result)
     found = [folders.Folder(file.parents[1]) for file in _all(studies, "*/parts/*.json")]
     named = {
-        f"{folder.name}/{part.number}": (folder, part)
+        f"{folder.name}/{result.number}": (folder, result)
         for folder in dict.fromkeys(found)
-        for part in _parts(folder)
-        if part.config_json and hashlib.sha256(part.config_json.encode()).hexdigest()[:16] == row
+        for result in _parts(folder)
+        if result.config_json
+        and hashlib.sha256(result.config_json.encode()).hexdigest()[:16] == row
     }
     if not named:
         raise FerError(f"no row '{row}' below {studies}; name it STUDY/TRIAL, or by its config_id.")
@@ -97,90 +98,94 @@ def find(row: str, studies: Place) -> Row:
     return _row(*next(iter(named.values())))
 
 
-def _all(place: Place, pattern: str) -> list[Place]:
+def _all(place: AnyPath, pattern: str) -> list[AnyPath]:
     return sorted(place.glob(pattern), key=str)
 
 
-def _parts(folder: "Folder") -> "Iterator[Part]":
+def _parts(folder: "Folder") -> "Iterator[TrialResult]":
     numbers = [file.stem for file in _all(folder.path, "parts/*.json")]
     for number in filter(lambda each: each.removeprefix("-").isdigit(), numbers):
-        part = folder.part(int(number))
-        if part is not None:
-            yield part
+        result = folder.result(int(number))
+        if result is not None:
+            yield result
 
 
-def _row(folder: "Folder", part: "Part") -> Row:
-    if part.config_json is None:
-        why = "it is a baseline" if part.number < 0 else part.error
-        raise FerError(f"trial {part.number} of {folder.name} has no config to replay: {why}")
-    return Row(folder, part, configs.from_json(part.config_json))
+def _row(folder: "Folder", result: "TrialResult") -> Row:
+    if result.config_json is None:
+        why = "it is a baseline" if result.number < 0 else result.error
+        raise FerError(f"trial {result.number} of {folder.name} has no config to replay: {why}")
+    return Row(folder, result, configs.from_json(result.config_json))
 
 
-def _experiment(folder: "Folder", record: "Record") -> "Experiment":
-    from search import data, settings  # these import what --help can do without
-    from search.cluster.progress import Progress
+def _study_data(folder: "Folder", record: "Record") -> "StudyData":
+    from search.request import data, settings  # these import what --help can do without
+    from search.screen.progress import Progress
 
     chosen = settings.resumed(record, folder=folder, trials=None)
     with Progress() as progress:
         return data.prepare(chosen, progress, record)
 
 
-def _verified(row: Row, experiment: "Experiment") -> str:
+def _verified(row: Row, study_data: "StudyData") -> str:
     """Run the folds again and compare their scores with those that were kept."""
     import numpy as np
 
-    from fer_core.repeatable import settle  # these import torch
-    from fer_core.trial import cross_validate
+    from fer_core.machine import make_deterministic  # these import torch
+    from fer_core.trial.evaluate import cross_validate
 
-    settle(threads=1)  # as a trial is given by default
-    if row.part.state == "pruned":
-        return _verified_so_far(row, experiment)
-    raced = len(row.part.rung_uars) > 1  # then folds trained in other company
-    results = list(cross_validate(row.config, experiment, raced=raced))
+    make_deterministic(threads=1)  # as a trial is given by default
+    if row.result.state == "pruned":
+        return _verified_so_far(row, study_data)
+    raced = len(row.result.rung_uars) > 1  # then folds trained in other company
+    results = list(cross_validate(row.config, study_data, raced=raced))
     now = sum(result.uar for result in results) / len(results)
-    kept = row.folder.predictions(row.part.number)
-    if row.part.val_uar is None or not kept.is_file():
-        return f"val_uar {now:.6f} now; the row has no scores to compare: {row.part.state}"
+    kept = row.folder.predictions(row.result.number)
+    if row.result.val_uar is None or not kept.is_file():
+        return f"val_uar {now:.6f} now; the row has no scores to compare: {row.result.state}"
     with np.load(io.BytesIO(kept.read_bytes())) as arrays:
         worst = max(
             float(np.abs(arrays[f"fold{r.fold}.probabilities"] - r.probabilities).max())
             for r in results
         )
-    then = f"val_uar {row.part.val_uar:.6f} then, {now:.6f} now"
+    then = f"val_uar {row.result.val_uar:.6f} then, {now:.6f} now"
     if worst == 0:
         return f"{then}: the same, all {len(results)} folds to the last bit"
-    scores = tuple(result.uar for result in results) == row.part.fold_uars
+    scores = tuple(result.uar for result in results) == row.result.fold_uars
     verdict = "the same" if worst <= CLOSE else "the same scores" if scores else "NOT the same"
     beside = ", as it trained beside others" if worst > CLOSE and scores else ""
     return f"{then}: {verdict}, probabilities differ by up to {worst:.1e}{beside}"
 
 
-def _verified_so_far(row: Row, experiment: "Experiment") -> str:
+def _verified_so_far(row: Row, study_data: "StudyData") -> str:
     """Train a pruned trial again as far as it came, and compare its scores at each rung."""
-    from fer_core import race  # imports torch
+    from fer_core.trial import pack  # imports torch
 
-    standings = race.run([row.config], experiment, raced=True)
+    at_rungs = pack.run([row.config], study_data, raced=True)
     now: list[float] = []
-    for _, (standing,) in zip(row.part.rung_uars, standings, strict=False):
-        if standing.error is not None:
-            raise standing.error
-        now.append(sum(result.uar for result in standing.results) / len(standing.results))
-    standings.close()
-    verdict = "the same" if tuple(now) == row.part.rung_uars else "NOT the same"
-    then, again = (" ".join(f"{uar:.6f}" for uar in uars) for uars in (row.part.rung_uars, now))
-    return f"pruned at {row.part.reached}; val_uar at its rungs {then} then, {again} now: {verdict}"
+    for _, (at_rung,) in zip(row.result.rung_uars, at_rungs, strict=False):
+        if at_rung.error is not None:
+            raise at_rung.error
+        now.append(sum(result.uar for result in at_rung.results) / len(at_rung.results))
+    at_rungs.close()
+    verdict = "the same" if tuple(now) == row.result.rung_uars else "NOT the same"
+    then, again = (" ".join(f"{uar:.6f}" for uar in uars) for uars in (row.result.rung_uars, now))
+    return (
+        f"pruned at {row.result.reached}; val_uar at its rungs {then} then, {again} now: {verdict}"
+    )
 
 
-def _export(row: Row, record: "Record", experiment: "Experiment", target: Path) -> None:
-    from fer_core import export
-    from fer_core.trial import refit
+def _export(row: Row, record: "Record", study_data: "StudyData", target: Path) -> None:
+    from fer_core.predict import model_folder
+    from fer_core.trial.evaluate import refit
     from search.results import card
 
-    model = refit(row.config, experiment)
-    opened = row.folder.opened(row.part.number)
-    scores = json.loads(opened.read_text()) if opened.is_file() else None
-    surface = Path(experiment.surface) if experiment.surface else None
-    export.save(model, target, card=card.text(model, row.part, record, scores), surface=surface)
+    model = refit(row.config, study_data)
+    sealed_scores = row.folder.sealed_test(row.result.number)
+    scores = json.loads(sealed_scores.read_text()) if sealed_scores.is_file() else None
+    surface = Path(study_data.surface) if study_data.surface else None
+    model_folder.save(
+        model, target, card=card.text(model, row.result, record, scores), surface=surface
+    )
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
-from fer_core import places
 from fer_core.errors import FerError
-from fer_core.places import Place
+from fer_core.storage import paths
+from fer_core.storage.paths import AnyPath
 from search import command
-from search import settings as settings_
-from search.settings import Machines, Settings
+from search.request import settings as settings_
+from search.request.settings import Machines, Settings
 
 if TYPE_CHECKING:
     from search.session import Outcome
@@ -106,8 +106,8 @@ def _machines(given: dict[str, Any]) -> Machines:
 def _found(study: str, studies: str) -> "Folder":
     from search.study import folder  # NumPy takes 0.1 s, which --help has not
 
-    place = places.at(studies).absolute()
-    if isinstance(place, places.S3Path):
+    place = paths.parse(studies).absolute()
+    if isinstance(place, paths.S3Path):
         place.reach()
     return folder.find(study, place)
 
@@ -121,7 +121,7 @@ def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
         named = {name: given[name] for name in (*_FIXED, "trials")}
         named["store"] = settings_.store_at(given["store"], given["cache"])
         for name in ("studies", "leaderboards"):
-            named[name] = places.at(given[name]).absolute()
+            named[name] = paths.parse(given[name]).absolute()
         resolved = settings_.resolve(**named, weights=given["weights"] or [])
         return replace(resolved, cache=given["cache"], pruning=given["pruning"])
     for name in (*_FIXED, "weights", "pruning"):
@@ -134,7 +134,8 @@ def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
 
 
 def _plan(chosen: Settings, as_json: bool, cpus: float) -> None:
-    from search import plan, space  # Optuna takes 0.3 s, which --help has not
+    from search.planning import plan
+    from search.study import space  # Optuna takes 0.3 s, which --help has not
 
     made = plan.make(space.load(chosen.space), chosen, cpus=cpus)
     print(json.dumps(asdict(made), indent=1) if as_json else plan.text(made))
@@ -144,7 +145,7 @@ def _search(
     chosen: Settings, machines: Machines, folder: "Folder | None", verbosity: int, as_json: bool
 ) -> None:
     from search import session  # Ray takes seconds, which --help has not
-    from search.cluster.progress import Progress
+    from search.screen.progress import Progress
 
     try:
         with Progress(verbosity=verbosity) as progress:
@@ -178,16 +179,16 @@ def _print_board(outcome: "Outcome", as_json: bool) -> None:
     print(json.dumps(summary, indent=1))
 
 
-def _print_next(outcome: "Outcome", studies: Place) -> None:
+def _print_next(outcome: "Outcome", studies: AnyPath) -> None:
     record = outcome.record
-    board = str(places.at(record.leaderboards) / record.dataset)
+    board = str(paths.parse(record.leaderboards) / record.dataset)
     print(f"the whole board:  pandas.read_parquet({board!r})", file=sys.stderr)
     if outcome.may_grow:
         more = f"{_resume_command(record.study, studies)} --trials {2 * record.trials}"
         print(f"search further:   {more}", file=sys.stderr)
 
 
-def _resume_command(study: str, studies: Place) -> str:
+def _resume_command(study: str, studies: AnyPath) -> str:
     there = "" if studies == Path("studies").absolute() else f" --studies {studies}"
     return f"python -m search.run --resume {study}{there}"
 

@@ -9,27 +9,28 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from fer_core import packs
 from fer_core.config import Config
+from fer_core.data.study_data import StudyData
 from fer_core.errors import DataError, NoTrialSucceededError
-from fer_core.experiment import Experiment
-from fer_core.manifest import file_sha256
-from fer_core.places import OUTAGES, Place
-from fer_core.tiers import Shared
-from search import data, first_draws, preparing, presets
-from search import space as spaces
-from search.cluster import baselines, nodes, reach, tuner
-from search.cluster.opening import open_winners
-from search.cluster.progress import Progress
+from fer_core.storage.files import file_sha256
+from fer_core.storage.paths import OUTAGES, AnyPath
+from fer_core.storage.shared_store import SharedPlace
+from fer_core.trial import packing, rungs
+from search.cluster import baseline_tasks, nodes, reachability, tuner
+from search.cluster.sealed_test import score_winners
+from search.planning import first_draws
+from search.request import data, find_faces, presets
+from search.request.settings import Machines, Settings, trials_of, weights_named
 from search.results.board import Board
-from search.settings import Machines, Settings, trials_of, weights_named
-from search.space import Space
+from search.screen.progress import Progress
 from search.study import folder as folders
 from search.study import parts
+from search.study import space as spaces
 from search.study.folder import Folder, Record
 from search.study.journal import Journal, file_storage
-from search.study.parts import Part
+from search.study.parts import TrialResult
 from search.study.searcher import StudySearcher
+from search.study.space import Space
 
 _KNOWN = 300  # draws that tell what trials share
 
@@ -47,7 +48,7 @@ class Outcome:
     """A study that has ended."""
 
     record: Record
-    leaderboard: Place
+    leaderboard: AnyPath
     skipped: frozenset[str]  # clips that could not be used
     may_grow: bool  # whether the space has more to try
 
@@ -66,13 +67,13 @@ class _Study:
         """Whether the worse are stopped: each point of a space that enumerates is asked for."""
         return self.record.pruning and not self.space.points
 
-    def journal(self, experiment: Experiment) -> Journal:
+    def journal(self, study_data: StudyData) -> Journal:
         return Journal(
             self.folder,
             file_storage(self.folder),
             seed=self.record.seed,
             points=self.space.points,
-            rungs=packs.rungs(len(experiment.protocol.folds), raced=True) if self.raced else (),
+            rungs=rungs.rungs(len(study_data.protocol.folds), raced=True) if self.raced else (),
         )
 
 
@@ -84,7 +85,7 @@ def run(
     Raises: InterruptedStudyError at SIGINT or SIGTERM, once there is something to resume;
         NoTrialSucceededError where no trial is complete.
     """
-    began, OUTAGES.say = time.monotonic(), progress.say
+    began, OUTAGES.print = time.monotonic(), progress.print
     machines = replace(machines, address=tuner.resolved(machines.address))
     past = folder.record() if folder else None
     space = presets.runnable(
@@ -95,56 +96,56 @@ def run(
     trials = trials_of(settings, len(space.points))
     cluster = machines.address != "local"
     with tuner.connected(machines.address) if cluster else nullcontext():
-        store = reach.shared_store(settings, grows=cluster and nodes.may_grow())
-        experiment = _experiment(settings, store, space, drawn, trials, progress, past)
-        record, folder = _begun(settings, trials, experiment, past, folder)
-        experiment = replace(experiment, checkpoints=folder.checkpoints)
+        store = reachability.shared_store(settings, grows=cluster and nodes.may_grow())
+        study_data = _study_data(settings, store, space, drawn, trials, progress, past)
+        record, folder = _begun(settings, trials, study_data, past, folder)
+        study_data = replace(study_data, checkpoints=folder.checkpoints)
         if said := presets.said(drawn):
-            progress.say(f"presets are {said}")
-        study = _Study(folder, record, space, {config.task or experiment.task for config in drawn})
-        with folder.held():
+            progress.print(f"presets are {said}")
+        study = _Study(folder, record, space, {config.task or study_data.task for config in drawn})
+        with folder.locked():
             folder.write_record(record)
             try:
                 deadline = None if machines.seconds is None else began + machines.seconds
-                return _run(study, experiment, machines, progress, deadline)
+                return _run(study, study_data, machines, progress, deadline)
             except KeyboardInterrupt as interrupt:
                 with suppress(KeyboardInterrupt):  # the next start settles what is left
-                    _settle(study, experiment)
+                    _settle(study, study_data)
                 raise InterruptedStudyError(record.study) from interrupt
 
 
-def _experiment(
+def _study_data(
     settings: Settings,
-    store: Path | Shared,
+    store: Path | SharedPlace,
     space: Space,
     drawn: Sequence[Config],
     trials: int,
     progress: Progress,
     past: Record | None,
-) -> Experiment:
+) -> StudyData:
     """Load the data, and make what all trials will need."""
-    experiment = replace(data.prepare(settings, progress, past), store=store)
-    first_draws.check_models(drawn, experiment)
+    study_data = replace(data.prepare(settings, progress, past), store=store)
+    first_draws.check_models(drawn, study_data)
     draws = spaces.draws(space, seed=settings.seed, count=min(trials, _KNOWN))
     known = [config for _, config in draws]
-    experiment = replace(experiment, streams=first_draws.stored(known))
-    first_draws.say_what_is_computed_again(known, experiment, progress)
-    _prepare_faces(experiment, settings.max_missing, progress)
-    return experiment
+    study_data = replace(study_data, streams=first_draws.stored(known))
+    first_draws.say_what_is_computed_again(known, study_data, progress)
+    _prepare_faces(study_data, settings.max_missing, progress)
+    return study_data
 
 
 def _run(
     study: _Study,
-    experiment: Experiment,
+    study_data: StudyData,
     machines: Machines,
     progress: Progress,
     deadline: float | None,
 ) -> Outcome:
-    folder, record, journal = study.folder, study.record, study.journal(experiment)
+    folder, record, journal = study.folder, study.record, study.journal(study_data)
     journal.reconcile()
-    progress.say(f"study {record.study}")
+    progress.print(f"study {record.study}")
     for number in journal.lost_numbers():
-        progress.say(f"the part of trial {number} is gone or damaged: another takes its place")
+        progress.print(f"the part of trial {number} is gone or damaged: another takes its place")
     progress.begin(record.trials, journal.finished())
     board = Board(folder, record)
     with tuner.connected(machines.address) as where:
@@ -154,49 +155,49 @@ def _run(
             machines.head_gpus,
             growing=machines.address != "local",
         )
-        progress.say(f"on {where}, {each.concurrent} trials at a time")
+        progress.print(f"on {where}, {each.concurrent} trials at a time")
         progress.workers = each.concurrent
-        beside = baselines.start(study.tasks, experiment, folder, each)
-        searcher = _searcher(study, experiment, journal, board, progress, each.concurrent, deadline)
-        tuner.run(searcher, experiment, folder, each, raced=study.raced, progress=progress)
+        beside = baseline_tasks.start(study.tasks, study_data, folder, each)
+        searcher = _searcher(study, study_data, journal, board, progress, each.concurrent, deadline)
+        tuner.run(searcher, study_data, folder, each, raced=study.raced, progress=progress)
         journal.reconcile()  # what was drawn and did not start in time waits for a resume
-        baselines.finish(beside, progress)
+        baseline_tasks.finish(beside, progress)
         finished = journal.finished()
-        open_winners(finished, experiment, folder, each, progress)
+        score_winners(finished, study_data, folder, each, progress)
     journal.sync()  # which fails where another driver goes on: the board is that one's
     board.write(finished)
     folder.clear_checkpoints()
     _require_success(finished, folder)
-    skipped = frozenset(clip for part in finished for clip in part.skipped)
+    skipped = frozenset(clip for result in finished for clip in result.skipped)
     if skipped:
-        clips = len(experiment.manifest.clips)
-        progress.say(f"{len(skipped)} of {clips} clips could not be used, see above")
+        clips = len(study_data.manifest.clips)
+        progress.print(f"{len(skipped)} of {clips} clips could not be used, see above")
     may_grow = not study.space.points or record.trials < len(study.space.points)
     return Outcome(record=record, leaderboard=board.path, skipped=skipped, may_grow=may_grow)
 
 
 def _searcher(
     study: _Study,
-    experiment: Experiment,
+    study_data: StudyData,
     journal: Journal,
     board: Board,
     progress: Progress,
     workers: int,
     deadline: float | None,
 ) -> StudySearcher:
-    def on_finish(part: Part) -> None:
-        board.add(part)
-        progress.finished(part)
+    def on_finish(result: TrialResult) -> None:
+        board.add(result)
+        progress.finished(result)
 
-    for part in journal.finished():
-        board.add(part)
+    for result in journal.finished():
+        board.add(result)
     return StudySearcher(
         journal,
         study.space,
         trials=study.record.trials,
         deadline=deadline,
         on_finish=on_finish,
-        most_members=partial(packs.most_members, experiment=experiment),
+        most_members=partial(packing.most_members, study_data=study_data),
         workers=workers,
     )
 
@@ -204,45 +205,45 @@ def _searcher(
 def _begun(
     settings: Settings,
     trials: int,
-    experiment: Experiment,
+    study_data: StudyData,
     past: Record | None,
     folder: Folder | None,
 ) -> tuple[Record, Folder]:
     """Give a new study its folder, or a resumed one the number of trials that it has grown to."""
     if past is not None and folder is not None:
-        if past.surface_sha256 != _surface_sha256(experiment):
+        if past.surface_sha256 != _surface_sha256(study_data):
             raise DataError(
                 f"{past.surface} has changed since {past.study} began; start a new one."
             )
         return replace(past, trials=trials), folder
     folder = folders.create(settings.studies, space=settings.space, dataset=settings.dataset)
-    return _record(settings, trials, experiment, folder), folder
+    return _record(settings, trials, study_data, folder), folder
 
 
-def _record(settings: Settings, trials: int, experiment: Experiment, folder: Folder) -> Record:
+def _record(settings: Settings, trials: int, study_data: StudyData, folder: Folder) -> Record:
     return Record(
         study=folder.name,
         space=str(settings.space),
         dataset=settings.dataset,
         data_root=str(settings.data_root),
-        task=experiment.task,
+        task=study_data.task,
         trials=trials,
         seed=settings.seed,
         store=str(settings.store),
         leaderboards=str(settings.leaderboards),
         weights=settings.weights,
-        landmarks=experiment.landmarks,
-        surface=experiment.surface,
-        surface_sha256=_surface_sha256(experiment),
-        clip=asdict(experiment.clip) if experiment.clip else None,
+        landmarks=study_data.landmarks,
+        surface=study_data.surface,
+        surface_sha256=_surface_sha256(study_data),
+        clip=asdict(study_data.clip) if study_data.clip else None,
         max_missing=settings.max_missing,
         smoke=settings.smoke,
         pruning=settings.pruning,
         protocol_name=settings.protocol,
-        protocol=experiment.protocol.to_json(),
-        protocol_id=experiment.protocol.protocol_id,
-        data_sha256=experiment.manifest.sha256,
-        split_sha256=experiment.protocol.split_sha256,
+        protocol=study_data.protocol.to_json(),
+        protocol_id=study_data.protocol.protocol_id,
+        data_sha256=study_data.manifest.sha256,
+        split_sha256=study_data.protocol.split_sha256,
         commit=folders.commit(),
         versions=folders.versions(),
         arguments=sys.argv[1:],
@@ -250,43 +251,43 @@ def _record(settings: Settings, trials: int, experiment: Experiment, folder: Fol
     )
 
 
-def _settle(study: _Study, experiment: Experiment) -> None:
+def _settle(study: _Study, study_data: StudyData) -> None:
     """Leave a stopped study as a resume wants it: each trial told, the board complete."""
-    journal = study.journal(experiment)
+    journal = study.journal(study_data)
     journal.reconcile(counts=False)
     Board(study.folder, study.record).write(journal.finished())
 
 
-def _surface_sha256(experiment: Experiment) -> str | None:
-    return file_sha256(Path(experiment.surface)) if experiment.surface else None
+def _surface_sha256(study_data: StudyData) -> str | None:
+    return file_sha256(Path(study_data.surface)) if study_data.surface else None
 
 
-def _prepare_faces(experiment: Experiment, max_missing: float, progress: Progress) -> None:
+def _prepare_faces(study_data: StudyData, max_missing: float, progress: Progress) -> None:
     """Find all faces before a trial needs one.
 
     Raises: DataError where too many clips show none or cannot be read.
     """
-    prepared = preparing.faces(
-        experiment.manifest,
-        engine=experiment.landmarks,
-        store=experiment.store,
+    prepared = find_faces.faces(
+        study_data.manifest,
+        engine=study_data.landmarks,
+        store=study_data.store,
         workers=os.cpu_count() or 1,
         progress=progress.prepared,
     )
-    preparing.check_missing(experiment.manifest, prepared.skipped, max_missing)
+    find_faces.check_missing(study_data.manifest, prepared.skipped, max_missing)
     for clip, note in prepared.notes.items():
-        progress.say(f"{clip}: {note}")
+        progress.print(f"{clip}: {note}")
 
 
-def _require_success(finished: Sequence[Part], folder: Folder) -> None:
-    if any(part.state == "complete" for part in finished):
+def _require_success(finished: Sequence[TrialResult], folder: Folder) -> None:
+    if any(result.state == "complete" for result in finished):
         return
     if not finished:
         raise NoTrialSucceededError(
             f"the time budget was up before a trial of {folder.name} had ended; "
             f"go on with --resume {folder.name}."
         )
-    first = next((part.error for part in finished if part.error), "no reason is known")
+    first = next((result.error for result in finished if result.error), "no reason is known")
     raise NoTrialSucceededError(
         f"none of the {len(finished)} trials of {folder.name} succeeded; the first: "
         f"{first.rstrip('.')}; see {folder.path / 'failures'}."

@@ -9,8 +9,8 @@ import pytest
 import torch
 from pyarrow import fs
 
-from fer_core.datasets import synthetic
-from fer_core.places import S3Path
+from fer_core.storage.paths import S3Path
+from fer_core.synthetic import dataset
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -21,7 +21,7 @@ torch.set_num_threads(1)  # as in a worker; more only get into each other's way 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory):
     """Ten subjects in SASE-FE's layout: what the smoke study renders, and the protocol's least."""
-    return synthetic.ensure(tmp_path_factory.mktemp("synthetic") / "s10", subjects=10)
+    return dataset.ensure(tmp_path_factory.mktemp("synthetic") / "s10", subjects=10)
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ from benchmarks.rows import engine, stills
 from benchmarks.rows.images import Size
 from benchmarks.rows.result import Ratio
 from benchmarks.rows.timing import wall_seconds
-from fer_core.experiment import Experiment
-from search import preparing
+from fer_core.data.study_data import StudyData
 from search.cluster import tuner
+from search.request import find_faces
 
 # As many frames as OULU-CASIA has in three of each sequence, at VGG-16's own size.
 SIZE = Size(pixels=224, configs=16, images=1440, epochs=10)
@@ -19,11 +19,11 @@ def row(size: Size = SIZE) -> list[Ratio]:
     """Search twice, from the faces on, which dlib finds; and count what the second computed."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        experiment = stills.experiment(size.images, root / "store", landmarks="dlib")
+        study_data = stills.study_data(size.images, root / "store", landmarks="dlib")
         runs: list[engine.Ran] = []
         with tuner.connected("local"):
             first, second = (
-                wall_seconds(lambda at=at: runs.append(_search(size, experiment, root / at)))
+                wall_seconds(lambda at=at: runs.append(_search(size, study_data, root / at)))
                 for at in ("first", "second")
             )
     counts = {name: int(runs[1].work(name)) for name in ("backbone_images", "frames_decoded")}
@@ -46,13 +46,13 @@ def row(size: Size = SIZE) -> list[Ratio]:
     ]
 
 
-def _search(size: Size, experiment: Experiment, root: Path) -> engine.Ran:
+def _search(size: Size, study_data: StudyData, root: Path) -> engine.Ran:
     """Find the faces that are missing, as a session does, and search."""
-    preparing.faces(
-        experiment.manifest,
-        engine=experiment.landmarks,
-        store=experiment.store,
+    find_faces.faces(
+        study_data.manifest,
+        engine=study_data.landmarks,
+        store=study_data.store,
         workers=stills.CORES,
         progress=lambda done, shards: None,
     )
-    return engine.study(size.space, experiment, root, trials=size.configs)
+    return engine.study(size.space, study_data, root, trials=size.configs)

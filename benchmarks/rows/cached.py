@@ -15,7 +15,7 @@ from benchmarks.rows import engine, stills
 from benchmarks.rows.plain import rays_defaults, write_features
 from benchmarks.rows.result import Ratio
 from fer_core.config import Config, StreamConfig
-from fer_core.experiment import Experiment
+from fer_core.data.study_data import StudyData
 from search.cluster import tuner
 
 SPACE = '''"""Frozen VGG-16 at 64 px, averaged: which two-layer head?"""
@@ -67,7 +67,7 @@ def against_hand_cached(
         def ours(place: str) -> _Taken:
             text, root = SPACE.format(epochs=epochs), ready.root / place
             began = time.perf_counter()
-            ran = engine.study(text, ready.experiment, root, trials=trials)
+            ran = engine.study(text, ready.study_data, root, trials=trials)
             return _taken(began, [began + seconds for seconds in ran.ends])
 
         def reused(place: str, step_epochs: int) -> _Taken:
@@ -134,11 +134,11 @@ def hourly(*, trials: int = 300, images: int = IMAGES, epochs: int = EPOCHS) -> 
     """Row 11: the whole engine, from the space file to the board, with the workers' start."""
     with _features(images) as ready:
         text = SPACE.format(epochs=epochs)
-        ran = engine.study(text, ready.experiment, ready.root / "ours", trials=trials)
+        ran = engine.study(text, ready.study_data, ready.root / "ours", trials=trials)
     rate = 3600 * trials / ran.seconds
     waited = ran.ends[0]
     after = 3600 * (trials - 1) / max(ran.ends[-1] - waited, 1e-9)
-    training = sum(part.train_seconds for part in ran.parts) / trials
+    training = sum(result.train_seconds for result in ran.parts) / trials
     cost = ran.driver_cost()
     return [
         Ratio(
@@ -166,7 +166,7 @@ def driver(
     with _features(images) as ready:
         text = SPACE.format(epochs=1)
         short, long = (
-            engine.study(text, ready.experiment, ready.root / str(trials), trials=trials)
+            engine.study(text, ready.study_data, ready.root / str(trials), trials=trials)
             for trials in (few, many)
         )
     costs = [ran.driver_cost(FIRST) for ran in (short, long)]
@@ -194,7 +194,7 @@ class _Ready:
     """Features in a store and in a file, and a folder for what is run on them."""
 
     root: Path
-    experiment: Experiment
+    study_data: StudyData
     file: Path
 
 
@@ -203,9 +203,9 @@ def _features(images: int) -> Iterator[_Ready]:
     """Extract features, then connect to Ray."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        experiment = stills.experiment(images, root / "store")
-        stills.faces(experiment)
+        study_data = stills.study_data(images, root / "store")
+        stills.faces(study_data)
         file = root / "features.npz"
-        write_features(Config(streams=(STREAM,)), experiment, file)
+        write_features(Config(streams=(STREAM,)), study_data, file)
         with tuner.connected("local"):
-            yield _Ready(root=root, experiment=experiment, file=file)
+            yield _Ready(root=root, study_data=study_data, file=file)

@@ -11,16 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fer_core import packs
-from fer_core.experiment import Experiment
-from search import space as spaces
+from fer_core.data.study_data import StudyData
+from fer_core.trial import packing
 from search.cluster import tuner
 from search.results.board import Board
 from search.study import folder as folders
 from search.study import parts
+from search.study import space as spaces
 from search.study.folder import Folder, Record
 from search.study.journal import Journal, file_storage
-from search.study.parts import Part
+from search.study.parts import TrialResult
 from search.study.sampling import BoundedTPE
 from search.study.searcher import StudySearcher
 
@@ -38,7 +38,7 @@ class Ran:
     """A study that has ended."""
 
     seconds: float  # by the clock, from its space file to its board
-    parts: tuple[Part, ...]
+    parts: tuple[TrialResult, ...]
     ends: tuple[float, ...]  # seconds until each trial was told, in that order
     costs: tuple["Cost", ...]  # of the driver so far, as each was
 
@@ -53,24 +53,24 @@ class Ran:
 
     def work(self, name: str) -> float:
         """Sum up a field of the trials' work."""
-        return sum(part.work.get(name, 0) for part in self.parts)
+        return sum(result.work.get(name, 0) for result in self.parts)
 
 
-def study(text: str, experiment: Experiment, root: Path, *, trials: int) -> Ran:
+def study(text: str, study_data: StudyData, root: Path, *, trials: int) -> Ran:
     """Run a study of a space, given as the text of its file, without pruning."""
-    folder, record = _folder(text, experiment, root, trials)
+    folder, record = _folder(text, study_data, root, trials)
     began, computed = time.perf_counter(), time.process_time()
     ends: list[float] = []
     costs: list[Cost] = []
     with _sampler_timed() as sampler:
         space = spaces.load(folder.space)
         streams = dict.fromkeys(s for config in spaces.check(space) for s in config.images)
-        given = replace(experiment, streams=tuple(streams))
+        given = replace(study_data, streams=tuple(streams))
         journal = Journal(folder, file_storage(folder), seed=0, points=space.points)
         board = Board(folder, record)
 
-        def on_finish(part: Part) -> None:
-            board.add(part)
+        def on_finish(result: TrialResult) -> None:
+            board.add(result)
             ends.append(time.perf_counter() - began)
             drew = sum(sampler)
             costs.append(Cost(outside=time.process_time() - computed - drew, sampler=drew))
@@ -82,7 +82,7 @@ def study(text: str, experiment: Experiment, root: Path, *, trials: int) -> Ran:
             trials=trials,
             deadline=None,
             on_finish=on_finish,
-            most_members=partial(packs.most_members, experiment=given),
+            most_members=partial(packing.most_members, study_data=given),
             workers=each.concurrent,
         )
         tuner.run(searcher, given, folder, each, raced=False)
@@ -93,21 +93,21 @@ def study(text: str, experiment: Experiment, root: Path, *, trials: int) -> Ran:
         ends=tuple(ends),
         costs=tuple(costs),
     )
-    failed = [part.error for part in ran.parts if part.state != "complete"]
+    failed = [result.error for result in ran.parts if result.state != "complete"]
     assert len(ran.parts) == trials, f"{len(ran.parts)} of {trials} trials have ended"
     assert not failed, failed[0]
     return ran
 
 
-def record_of(folder: Folder, experiment: Experiment, trials: int) -> Record:
+def record_of(folder: Folder, study_data: StudyData, trials: int) -> Record:
     """Write down what the board wants to know of a study."""
     blank: dict[str, Any] = {field.name: "" for field in fields(Record)}
     known: dict[str, Any] = {
         "study": folder.name,
-        "dataset": experiment.manifest.dataset,
-        "task": experiment.task,
+        "dataset": study_data.manifest.dataset,
+        "task": study_data.task,
         "trials": trials,
-        "seed": experiment.seed,
+        "seed": study_data.seed,
         "weights": {},
         "versions": {},
         "clip": None,
@@ -117,12 +117,12 @@ def record_of(folder: Folder, experiment: Experiment, trials: int) -> Record:
     return Record(**blank | known)
 
 
-def _folder(text: str, experiment: Experiment, root: Path, trials: int) -> tuple[Folder, Record]:
+def _folder(text: str, study_data: StudyData, root: Path, trials: int) -> tuple[Folder, Record]:
     root.mkdir(parents=True, exist_ok=True)
     file = root / "space.py"
     file.write_text(text)
     folder = folders.create(root / "studies", space=file, dataset="stills")
-    return folder, record_of(folder, experiment, trials)
+    return folder, record_of(folder, study_data, trials)
 
 
 @contextmanager

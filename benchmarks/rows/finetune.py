@@ -14,9 +14,9 @@ from benchmarks.rows.plain import write_images
 from benchmarks.rows.result import Ratio
 from benchmarks.rows.timing import one_thread, turns
 from fer_core.config import Config, OptimizerConfig, StreamConfig
-from fer_core.experiment import Experiment
+from fer_core.data.study_data import StudyData
 from fer_core.training import loop
-from fer_core.trial import opened
+from fer_core.trial.evaluate import prepare_trial
 
 TARGETS = {4: 4.0, 3: 1.4}  # by frozen blocks: pool4, pool3
 BATCH, LR = 8, 1e-4
@@ -27,26 +27,26 @@ def row(*, pixels: int = 224, images: int = 40, repeats: int = 3) -> list[Ratio]
     """Compare epochs; of the images four in five train."""
     with one_thread(), tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        experiment = stills.experiment(images, root / "store")
-        experiment = replace(experiment, keep="always")
-        stills.faces(experiment)
+        study_data = stills.study_data(images, root / "store")
+        study_data = replace(study_data, keep="always")
+        stills.faces(study_data)
         return [
-            _compared(depth, target, pixels, experiment, root / f"{depth}.npz", repeats)
+            _compared(depth, target, pixels, study_data, root / f"{depth}.npz", repeats)
             for depth, target in TARGETS.items()
         ]
 
 
 def _compared(
-    depth: int, target: float, pixels: int, experiment: Experiment, file: Path, repeats: int
+    depth: int, target: float, pixels: int, study_data: StudyData, file: Path, repeats: int
 ) -> Ratio:
     config = _config(depth, pixels)
-    write_images(config, experiment, file)
+    write_images(config, study_data, file)
     loaded = np.load(file)
     train = loaded["train"]
     images = torch.from_numpy(loaded["images"][train])
     labels = torch.from_numpy(loaded["labels"][train])
-    plain = FineTuning(depth, len(experiment.classes), lr=LR)
-    ours = _epochs(config, experiment)
+    plain = FineTuning(depth, len(study_data.classes), lr=LR)
+    ours = _epochs(config, study_data)
     next(ours)  # it reads the store
     from_images, from_store = turns(
         lambda: plain.epoch(images, labels, BATCH), lambda: next(ours), repeats=repeats
@@ -82,9 +82,9 @@ def _config(depth: int, pixels: int) -> Config:
     return Config(streams=(stream,), optimizer=optimizer)
 
 
-def _epochs(config: Config, experiment: Experiment) -> Iterator[float]:
+def _epochs(config: Config, study_data: StudyData) -> Iterator[float]:
     """Begin the fold as a trial does, and give its epochs."""
-    bench = opened(config, experiment)
-    train, _ = next(bench.splits())
-    fit = bench.begin(train, "fold 0").fit
+    trial_data = prepare_trial(config, study_data)
+    train, _ = next(trial_data.splits())
+    fit = trial_data.begin(train, "fold 0").fit
     return loop.fit(fit.network, fit.batches, fit.labels, fit.rows, fit.config, order=fit.order)

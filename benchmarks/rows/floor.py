@@ -19,8 +19,7 @@ from benchmarks.rows.engine import Ran
 from benchmarks.rows.result import Ratio
 from benchmarks.rows.stills import CORES
 from benchmarks.rows.timing import wall_seconds
-from fer_core.choices import StreamConfig
-from fer_core.config import from_json
+from fer_core.config import StreamConfig, from_json
 from fer_core.models import backbones
 from fer_core.training.loop import batch_count
 
@@ -61,7 +60,7 @@ def compared(
         "optimiser": sum(cost["bytes"] for cost in heads) / rates.memory,
     }
     least = sum(parts.values())
-    training = sum(part.train_seconds for part in ours.parts)
+    training = sum(result.train_seconds for result in ours.parts)
     took = extraction_seconds + training
     of = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in parts.items())
     return [
@@ -121,9 +120,9 @@ def head_cost(config_json: str, rows: int) -> Mapping[str, float]:
 
 
 def _configs(ours: Ran) -> Iterator[str]:
-    for part in ours.parts:
-        assert part.config_json is not None
-        yield part.config_json
+    for result in ours.parts:
+        assert result.config_json is not None
+        yield result.config_json
 
 
 def _rates(_: Any) -> Rates:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from benchmarks.baselines import heads
 from benchmarks.rows.result import Ratio
 from benchmarks.rows.timing import one_thread, turns
+from fer_core.arrays import Array
 from fer_core.config import Config, HeadConfig, OptimizerConfig, RecurrentConfig, StreamConfig
 from fer_core.models.head import classifier, fc_layers
-from fer_core.models.network import Given, Network
-from fer_core.store import Array
+from fer_core.models.network import Network, StreamInput
 from fer_core.training.fits import Fit, Group
-from fer_core.training.stack import Stack, grouped
-from fer_core.training.widths import Widths
+from fer_core.training.stacking.calibration import Widths
+from fer_core.training.stacking.stack import Stack, grouped
 
 CLASSES = tuple("abcdef")
 BATCH, FRAMES = 32, 5
@@ -85,7 +85,7 @@ def compared(
         value=theirs / ours,
         target=target,
         came_from=f"one after the other {theirs * steps:.2f} ms, stacked {ours * steps:.2f} ms "
-        f"of CPU a step of all, {_said(group)}",
+        f"of CPU a step of all, {_text(group)}",
     )
 
 
@@ -104,7 +104,7 @@ def _plain(shape: Shape, lr: float, decay: float) -> heads.Trainer:
     return heads.Trainer(head, lr=lr, weight_decay=decay)
 
 
-def _said(group: Group) -> str:
+def _text(group: Group) -> str:
     if not isinstance(group, Stack):
         return "calibrated to one after the other"
     return f"calibrated to {group.settled_width()} at a time"
@@ -139,7 +139,7 @@ def _network(shape: Shape, frames: Tensor) -> Network:
     equal = len(set(layers)) == 1
     head = HeadConfig(fc_layers=len(layers), fc_width=layers[0]) if equal else HeadConfig()
     config = Config(streams=(stream,), recurrent=cell, head=head)
-    network = Network(config, [Given(frames[:1], nn.ModuleList())], CLASSES)
+    network = Network(config, [StreamInput(frames[:1], nn.ModuleList())], CLASSES)
     if layers and not equal:
         shared = network.shared
         read = pairwise((shape.features, *layers))

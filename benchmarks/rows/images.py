@@ -17,8 +17,8 @@ from benchmarks.rows.plain import rays_defaults, write_images
 from benchmarks.rows.result import Ratio
 from benchmarks.rows.timing import wall_seconds
 from fer_core.config import Config, StreamConfig
-from fer_core.experiment import Experiment
-from fer_core.store import Store
+from fer_core.data.study_data import StudyData
+from fer_core.storage.store import Store
 from search.cluster import tuner
 
 SPACE = '''"""Frozen VGG-16, pooled: which head?"""
@@ -180,20 +180,20 @@ def _extrapolated(name: str, size: Size, passes: int, target: float) -> Ratio:
     )
 
 
-def _prepared(size: Size, root: Path) -> Experiment:
-    experiment = stills.experiment(size.images, root / "prepared")
-    stills.faces(experiment)
-    return experiment
+def _prepared(size: Size, root: Path) -> StudyData:
+    study_data = stills.study_data(size.images, root / "prepared")
+    stills.faces(study_data)
+    return study_data
 
 
-def _ours(size: Size, prepared: Experiment, root: Path) -> engine.Ran:
+def _ours(size: Size, prepared: StudyData, root: Path) -> engine.Ran:
     """Run our search on a copy of the prepared store, which has no features."""
     shutil.copytree(prepared.store, root / "store")
-    experiment = replace(prepared, store=root / "store")
-    return engine.study(size.space, experiment, root, trials=size.configs)
+    study_data = replace(prepared, store=root / "store")
+    return engine.study(size.space, study_data, root, trials=size.configs)
 
 
-def _plain_search(size: Size, prepared: Experiment, root: Path) -> float:
+def _plain_search(size: Size, prepared: StudyData, root: Path) -> float:
     file = root / "images.npz"
     write_images(Config(streams=(size.stream,)), prepared, file)
     data = plain_script.Data(file=file, epochs=size.epochs)

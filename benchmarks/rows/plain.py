@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from fer_core.config import Config
-from fer_core.experiment import Experiment
-from fer_core.faces import present
+from fer_core.data.study_data import StudyData
+from fer_core.faces import views_stage
 from fer_core.faces.views import resized
-from fer_core.trial import Bench, opened
+from fer_core.trial.evaluate import TrialData, prepare_trial
 
 # What our tuner sets for itself, and Ray reads when a search begins.
 _OURS = (
@@ -34,26 +34,26 @@ def rays_defaults() -> Iterator[None]:
         os.environ.update(ours)
 
 
-def write_images(config: Config, experiment: Experiment, file: Path) -> int:
+def write_images(config: Config, study_data: StudyData, file: Path) -> int:
     """Write the views of an experiment at the side that its backbone reads; give their number."""
-    bench = opened(config, experiment)
+    trial_data = prepare_trial(config, study_data)
     stream = config.images[0]
-    views = [present.crops(entry)[:, 0] for _, entry in bench.setting.views(stream.view)]
+    views = [views_stage.crops(entry)[:, 0] for _, entry in trial_data.context.views(stream.view)]
     images = resized(np.concatenate(views), stream.crop_pixels or views[0].shape[1])
-    _write(bench, file, images=images)
+    _write(trial_data, file, images=images)
     return len(images)
 
 
-def write_features(config: Config, experiment: Experiment, file: Path) -> None:
+def write_features(config: Config, study_data: StudyData, file: Path) -> None:
     """Write the pooled features of an experiment, standardised, and leave them in its store."""
-    bench = opened(config, experiment)
-    train, _ = next(bench.splits())
-    batches = bench.begin(train, "fold 0").fit.batches
-    given = batches(np.arange(len(bench.labels)), None)[0]
-    _write(bench, file, features=given[:, 0].numpy())
+    trial_data = prepare_trial(config, study_data)
+    train, _ = next(trial_data.splits())
+    batches = trial_data.begin(train, "fold 0").fit.batches
+    given = batches(np.arange(len(trial_data.labels)), None)[0]
+    _write(trial_data, file, features=given[:, 0].numpy())
 
 
-def _write(bench: Bench, file: Path, **arrays: np.ndarray) -> None:
-    train, val = next(bench.splits())
-    np.savez(file, labels=bench.labels, train=train, val=val, **arrays)
-    assert torch.from_numpy(bench.labels).max() < len(bench.experiment.classes)
+def _write(trial_data: TrialData, file: Path, **arrays: np.ndarray) -> None:
+    train, val = next(trial_data.splits())
+    np.savez(file, labels=trial_data.labels, train=train, val=val, **arrays)
+    assert torch.from_numpy(trial_data.labels).max() < len(trial_data.study_data.classes)

@@ -16,15 +16,18 @@ from benchmarks.rows import cached, stills
 from benchmarks.rows.plain import write_features
 from benchmarks.rows.result import Ratio
 from benchmarks.rows.timing import cpu_seconds, one_thread
-from fer_core import packs, protocol, race
 from fer_core.config import Config, from_json
-from fer_core.experiment import Experiment
-from search import space as spaces
-from search.cluster.worker import PackRun
+from fer_core.data import protocol
+from fer_core.data.study_data import StudyData
+from fer_core.trial import pack as pack_
+from fer_core.trial import packing
+from fer_core.trial.rungs import rungs as rungs_of
+from search.cluster.worker import ActivePack
 from search.study import folder as folders
+from search.study import space as spaces
 from search.study.folder import Folder
 from search.study.journal import Journal, file_storage
-from search.study.parts import Part
+from search.study.parts import TrialResult
 from search.study.searcher import StudySearcher
 
 TARGET, POINT = 3.0, 0.01
@@ -37,14 +40,14 @@ def row(
     """Compare the training's CPU seconds and the best score of each kind, over seeds."""
     with one_thread(), tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        experiment = _experiment(root, images)
-        write_features(Config(streams=(cached.STREAM,)), experiment, root / "features.npz")
+        study_data = _study_data(root, images)
+        write_features(Config(streams=(cached.STREAM,)), study_data, root / "features.npz")
         space = root / "space.py"
         space.write_text(cached.SPACE.format(epochs=epochs))
-        _study(space, experiment, root, seed=seeds, trials=4, raced=False)  # reads the store
+        _study(space, study_data, root, seed=seeds, trials=4, raced=False)  # reads the store
         pairs = [
             [
-                _study(space, experiment, root, seed=seed, trials=trials, raced=raced)
+                _study(space, study_data, root, seed=seed, trials=trials, raced=raced)
                 for raced in (False, True)
             ]
             for seed in range(seeds)
@@ -81,41 +84,41 @@ class _Study:
     pruned: int
 
 
-def _experiment(root: Path, images: int) -> Experiment:
+def _study_data(root: Path, images: int) -> StudyData:
     """Give photographs in five folds of subjects, none sealed."""
-    experiment = stills.experiment(images, root / "store")
-    stills.faces(experiment)
-    folds = protocol.in_turn(experiment.manifest, folds=protocol.FOLDS)
-    return replace(experiment, protocol=folds)
+    study_data = stills.study_data(images, root / "store")
+    stills.faces(study_data)
+    folds = protocol.in_turn(study_data.manifest, folds=protocol.FOLDS)
+    return replace(study_data, protocol=folds)
 
 
 def _study(
-    file: Path, experiment: Experiment, root: Path, *, seed: int, trials: int, raced: bool
+    file: Path, study_data: StudyData, root: Path, *, seed: int, trials: int, raced: bool
 ) -> _Study:
     """Run a study to its end."""
     folder = folders.create(root / "studies", space=file, dataset="stills")
-    experiment = replace(experiment, seed=seed)
-    rungs = packs.rungs(len(experiment.protocol.folds), raced=raced)
+    study_data = replace(study_data, seed=seed)
+    rungs = rungs_of(len(study_data.protocol.folds), raced=raced)
     journal = Journal(folder, file_storage(folder), seed=seed, rungs=rungs if raced else ())
-    ended: list[Part] = []
+    ended: list[TrialResult] = []
     searcher = StudySearcher(
         journal,
         spaces.load(file),
         trials=trials,
         deadline=None,
         on_finish=ended.append,
-        most_members=partial(packs.most_members, experiment=experiment),
+        most_members=partial(packing.most_members, study_data=study_data),
     )
     seconds = 0.0
     while isinstance(pack := searcher.suggest("pack"), dict):
         members = {each["number"]: each["config_json"] for each in pack["members"]}
-        seconds += sum(_steps(searcher, folder, members, experiment, raced=raced))
+        seconds += sum(_steps(searcher, folder, members, study_data, raced=raced))
     if searcher.error is not None:
         raise searcher.error
-    failed = [part.error for part in ended if part.state == "failed"]
+    failed = [result.error for result in ended if result.state == "failed"]
     assert len(ended) == trials, f"{len(ended)} of {trials} trials have ended"
     assert not failed, failed[0]
-    scores = [part.val_uar for part in ended if part.state == "complete"]
+    scores = [result.val_uar for result in ended if result.state == "complete"]
     return _Study(
         seconds=seconds,
         best=max(score for score in scores if score is not None),
@@ -127,17 +130,17 @@ def _steps(
     searcher: StudySearcher,
     folder: Folder,
     members: dict[int, str],
-    experiment: Experiment,
+    study_data: StudyData,
     *,
     raced: bool,
 ) -> Iterator[float]:
     """Run a pack as worker and scheduler do, and give the CPU seconds of each rung."""
     configs = [from_json(text) for text in members.values()]
-    rungs = packs.rungs(len(experiment.protocol.folds), raced=raced)
-    run = PackRun(folder, members, race.run(configs, experiment, raced=raced), rungs)
+    rungs = rungs_of(len(study_data.protocol.folds), raced=raced)
+    run = ActivePack(folder, members, pack_.run(configs, study_data, raced=raced), rungs)
     leaving: list[int] = []
     while True:
-        reached: list[tuple[list[Part], bool]] = []
+        reached: list[tuple[list[TrialResult], bool]] = []
         leaves = tuple(leaving)
         yield cpu_seconds(lambda leaves=leaves, to=reached: to.append(run.next_rung(leaves)))
         found, done = reached[0]

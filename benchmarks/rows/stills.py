@@ -11,15 +11,16 @@ import cv2
 import numpy as np
 
 from fer_core.config import ONE_FRAME, StreamConfig
-from fer_core.datasets import sase_fe
-from fer_core.datasets.rendering.painter import paint_clip
-from fer_core.datasets.rendering.script import Script, subject_identity, write_script
-from fer_core.experiment import Experiment
-from fer_core.labels import AUTHENTICITIES
-from fer_core.manifest import Clip, Manifest, build, file_sha256
-from fer_core.processes import spread
-from fer_core.protocol import Protocol
-from search import preparing
+from fer_core.data.datasets import sase_fe
+from fer_core.data.labels import AUTHENTICITIES
+from fer_core.data.manifest import Clip, Manifest, build
+from fer_core.data.protocol import Protocol
+from fer_core.data.study_data import StudyData
+from fer_core.storage.files import file_sha256
+from fer_core.storage.processes import spread
+from fer_core.synthetic.painter import paint_clip
+from fer_core.synthetic.script import Script, subject_identity, write_script
+from search.request import find_faces
 
 SUBJECT_IMAGES = 8  # of each subject; six emotions are among them
 CHOOSING = 5  # one subject of so many is scored, and the others train
@@ -29,14 +30,14 @@ _EMOTIONS = tuple(dict.fromkeys(emotion for emotion, _ in sase_fe.CLIPS.values()
 _SHOWN = tuple((e, a) for a, e in product(AUTHENTICITIES, _EMOTIONS))
 
 
-def experiment(images: int, store: Path, *, landmarks: str = "data") -> Experiment:
+def study_data(images: int, store: Path, *, landmarks: str = "data") -> StudyData:
     """Render what is missing, and say what trials share: one fold, and nothing is sealed."""
     manifest = _manifest(images)
     numbered = sorted(manifest.subjects, key=int)
     chosen = tuple(numbered[CHOOSING - 1 :: CHOOSING] or numbered[-1:])
     train = tuple(subject for subject in numbered if subject not in chosen)
     store.mkdir(parents=True, exist_ok=True)
-    return Experiment(
+    return StudyData(
         manifest=manifest,
         protocol=Protocol(name="one-fold", sealed=(), folds=(chosen,), train=train),
         task="emotion",
@@ -48,14 +49,14 @@ def experiment(images: int, store: Path, *, landmarks: str = "data") -> Experime
     )
 
 
-def faces(experiment: Experiment) -> None:
+def faces(study_data: StudyData) -> None:
     """Make the stages `faces` and `views`, which no row but the sixth is about."""
-    engine, store = experiment.landmarks, experiment.store
-    preparing.faces(
-        experiment.manifest, engine=engine, store=store, workers=CORES, progress=_silent
+    engine, store = study_data.landmarks, study_data.store
+    find_faces.faces(
+        study_data.manifest, engine=engine, store=store, workers=CORES, progress=_silent
     )
-    preparing.views(
-        experiment.manifest,
+    find_faces.views(
+        study_data.manifest,
         view=VIEW,
         clip=ONE_FRAME,
         engine=engine,

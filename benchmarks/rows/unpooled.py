@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from benchmarks.rows.result import Ratio
 from benchmarks.rows.timing import cpu_seconds, one_thread
-from fer_core import reduce
-from fer_core.stages import Tally
-from fer_core.store import Store
+from fer_core.features import reduction as reduction_
+from fer_core.storage.stages import Tally
+from fer_core.storage.store import Store
 
 FEATURES, WIDTH, CLASSES, BATCH = 25_088, 4096, 6, 32  # VGG-16's last map, fc6 and fc7
 LR, MOMENTUM, DECAY = 1e-3, 0.9, 1e-4
@@ -59,9 +59,9 @@ def _compared(clips: int, features: int, width: int, steps: int, folder: Path) -
     drawn = np.random.default_rng(clips)
     maps = np.maximum(drawn.standard_normal((clips, features), np.float32), 0)
     labels = torch.from_numpy(drawn.integers(0, CLASSES, clips))
-    fold = reduce.Fold(Store(folder), {"clips": clips}, Tally())
-    reductions: list[reduce.Reduction] = []
-    fitted = cpu_seconds(lambda: reductions.append(reduce.exact(maps, fold)))
+    fold = reduction_.Fold(Store(folder), {"clips": clips}, Tally())
+    reductions: list[reduction_.Reduction] = []
+    fitted = cpu_seconds(lambda: reductions.append(reduction_.exact(maps, fold)))
     plain, reduced = _heads(reductions[0], maps, width)
     times: list[tuple[float, float]] = []
     apart = 0.0
@@ -92,7 +92,7 @@ def _timed(step: Callable[[_Head], None], head: _Head) -> float:
     return cpu_seconds(lambda: step(head))
 
 
-def _heads(reduction: reduce.Reduction, maps: np.ndarray, width: int) -> tuple[_Head, _Head]:
+def _heads(reduction: reduction_.Reduction, maps: np.ndarray, width: int) -> tuple[_Head, _Head]:
     """Make the plain head and the reduced one, which compute the same at the start."""
     assert reduction.basis is not None
     basis = torch.from_numpy(reduction.basis)  # (r, D)

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.arrays import Array
 from fer_core.faces.follow import LEFT_OUT, Image
-from fer_core.store import Array, Entry
+from fer_core.storage.store import Entry
 
 PLACE = [("start", "<i8"), ("bytes", "<i4")]  # of a JPEG file among all of the shard
 FRAME = np.dtype(

@@ -19,9 +19,9 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from fer_core.data.manifest import IMAGE_SUFFIXES, is_image
 from fer_core.errors import DataError
-from fer_core.faces.headers import is_cut_short, shortfall
-from fer_core.manifest import IMAGE_SUFFIXES, is_image
+from fer_core.faces.file_checks import is_cut_short, shortfall
 
 Image = NDArray[np.uint8]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fer_core.faces.align import CROP_PIXELS as CROP_PIXELS
 from fer_core.faces.align import TEMPLATE, Image, Points, five_points, similarity
-from fer_core.faces.surface import Surface, reference
+from fer_core.faces.frontal.surface import Surface, reference
 
 # A crop is the points' extent and this share of it on each side, moved up by RAISED: brows to chin
 # are in, and the forehead as far as an aligned view shows it.
@@ -80,7 +80,9 @@ def _frontal(symmetry: Literal["none", "soft", "conditional"]) -> Maker:
     """Make frontal views, all faces at once."""
 
     def views(images: Faces, points: Points, surface: Surface | None, device: str) -> Image:
-        from fer_core.faces.frontalize import frontal  # here and not above: it imports torch
+        from fer_core.faces.frontal.frontalize import (
+            frontal,  # here and not above: it imports torch
+        )
 
         return frontal(images, points, surface or reference(), symmetry=symmetry, device=device)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fer_core.choices import FusionConfig
+from fer_core.config import FusionConfig
 from fer_core.errors import ConfigError
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from fer_core.data.labels import AUTHENTICITIES, EMOTIONS
 from fer_core.errors import ConfigError
-from fer_core.labels import AUTHENTICITIES, EMOTIONS
 from fer_core.models.dropout import Dropout
 
 

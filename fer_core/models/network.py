@@ -10,18 +10,17 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from fer_core.choices import FusionConfig, GeometryConfig, Stream
-from fer_core.config import Config
+from fer_core.config import Config, FusionConfig, GeometryConfig, Stream
 from fer_core.models.fusion import fuse, fused_dim
 from fer_core.models.head import classifier, fc_layers
-from fer_core.models.readers import GeometryReader, ImageReader
 from fer_core.models.recurrent import Attention, ConvLSTM, Recurrent
+from fer_core.models.stream_readers import GeometryReader, ImageReader
 
 _ALONE = FusionConfig(point="conv")
 
 
 @dataclass(frozen=True)
-class Given:
+class StreamInput:
     """What the network is given of one stream, and the blocks that it still has to go through."""
 
     sample: Tensor  # of one clip, as a batch
@@ -39,7 +38,9 @@ class Network(nn.Module):
     Raises: ConfigError where streams do not fit together, or the classes not the heads.
     """
 
-    def __init__(self, config: Config, given: Sequence[Given], classes: Sequence[str]) -> None:
+    def __init__(
+        self, config: Config, given: Sequence[StreamInput], classes: Sequence[str]
+    ) -> None:
         super().__init__()
         self.fusion, head = config.fusion or _ALONE, config.head
         self.classes = len(classes)
@@ -49,7 +50,7 @@ class Network(nn.Module):
         dims, wide = [], []
         for stream, each in zip(config.streams, given, strict=True):
             reader, dim = _reader(config, stream, each)
-            way = Way(config, dim, cell=point != "conv" and not stream.is_volume, fc=own)
+            way = Branch(config, dim, cell=point != "conv" and not stream.is_volume, fc=own)
             if point == "logits":
                 way.classify(classes, config)
             wide.append(each.unreduced or dim)
@@ -58,7 +59,7 @@ class Network(nn.Module):
             self.readers.append(reader)
             self.ways.append(way)
             dims.append(way.feature_dim)
-        shared = Way(
+        shared = Branch(
             config, fused_dim(dims, self.fusion), cell=point == "conv", fc=head.fc_layers - own
         )
         if point != "logits" or self.fusion.how == "concat":
@@ -91,7 +92,7 @@ class Network(nn.Module):
                 yield from (p for p in reader.blocks.parameters() if p.requires_grad)
 
 
-class Way(nn.Module):
+class Branch(nn.Module):
     """A cell over the frames, FC layers, a classifier: any of them may be missing."""
 
     def __init__(self, config: Config, feature_dim: int, *, cell: bool, fc: int) -> None:
@@ -145,7 +146,7 @@ def _cell(config: Config, feature_dim: int) -> Recurrent | Attention | None:
 
 
 def _reader(
-    config: Config, stream: Stream, given: Given
+    config: Config, stream: Stream, given: StreamInput
 ) -> tuple[ImageReader | GeometryReader, int]:
     if isinstance(stream, GeometryConfig):
         points = GeometryReader(stream, given.sample.shape[-1])
@@ -161,7 +162,7 @@ def _reader(
     return image, image.settle(given.sample)
 
 
-def map_shape(given: Given) -> tuple[int, int, int]:
+def map_shape(given: StreamInput) -> tuple[int, int, int]:
     """Say what maps (C, H, W) the blocks make of a frame."""
     maps = given.sample[:1, 0]
     with torch.no_grad():

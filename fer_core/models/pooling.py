@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from fer_core.choices import POOLINGS
+from fer_core.config import POOLINGS
 from fer_core.errors import ConfigError, unknown
 
 GEM_POWER = 3.0  # Radenovic et al. 2018, https://arxiv.org/abs/1711.02512, section 3.2

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from fer_core.places import Place
-from fer_core.store import key_of, write_atomically
+from fer_core.storage.files import write_atomically
+from fer_core.storage.paths import AnyPath
+from fer_core.storage.store import key_of
 
 LEAST_SECONDS = 1.0  # between two
 SHARE = 0.1  # of the time, that writing may take
@@ -25,7 +26,7 @@ _FORMAT = 1  # to be raised where what is kept has another meaning
 class Checkpoint:
     """The file that holds how far one fit is."""
 
-    def __init__(self, place: Place, made_of: Mapping[str, Any], *, write_seconds: float) -> None:
+    def __init__(self, place: AnyPath, made_of: Mapping[str, Any], *, write_seconds: float) -> None:
         """Know the fit by all that it is `made_of` (JSON); the last write took `write_seconds`."""
         self._place = place
         self._key = key_of({**made_of, "torch": torch.__version__, "format": _FORMAT})

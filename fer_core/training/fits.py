@@ -9,10 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fer_core.choices import OptimizerConfig
+from fer_core.arrays import Array
+from fer_core.config import OptimizerConfig
 from fer_core.models.dropout import seed
 from fer_core.models.network import Network
-from fer_core.store import Array
 from fer_core.training import loop
 from fer_core.training.checkpoint import Checkpoint
 
@@ -29,7 +29,7 @@ class Fit:
     seed: int  # of what it draws for itself: dropout
     order: int  # seed of the order of its rows
     data: str  # fits of one name are given the same for the same rows
-    held: Array | None = None  # rows that early stopping watches
+    held_out: Array | None = None  # rows that early stopping watches
 
 
 class Group(Protocol):
@@ -45,11 +45,11 @@ class Group(Protocol):
         """Bring the networks up to what was trained."""
 
 
-class Each:
+class InTurn:
     """Fits that are trained one after the other."""
 
     def __init__(self, fits: Sequence[Fit]) -> None:
-        self._fits = [Alone(fit) for fit in fits]
+        self._fits = [OneFit(fit) for fit in fits]
 
     def epoch(self) -> Sequence[float]:
         """Train an epoch of each."""
@@ -63,7 +63,7 @@ class Each:
         """Do nothing: the networks themselves are trained."""
 
 
-class Alone:
+class OneFit:
     """One fit, trained by its own; with a checkpoint it goes on from where one like it was lost.
 
     Epochs that another process trained are given again, one by one, with the scores that it had.
@@ -80,7 +80,7 @@ class Alone:
             fit.rows,
             fit.config,
             order=fit.order,
-            held=fit.held,
+            held_out=fit.held_out,
         )
         self._scores: dict[int, Tensor] = {}  # by the epochs that were asked for
         self.seconds = 0.0  # of training, wherever that was

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fer_core.choices import OptimizerConfig
+from fer_core.arrays import Array
+from fer_core.config import OptimizerConfig
 from fer_core.errors import FerError
 from fer_core.models.dropout import Dropout
 from fer_core.models.network import Network
-from fer_core.store import Array
 from fer_core.training import optimizer as optimizers
 
 # Rows (B,) to what the network is given of these clips, a tensor for each stream; augmented where
@@ -35,10 +35,10 @@ def fit(
     config: OptimizerConfig,
     *,
     order: int,
-    held: Array | None = None,
+    held_out: Array | None = None,
 ) -> Iterator[float]:
     """Train as `Training` does, and yield the mean loss of each epoch."""
-    training = Training(network, batches, labels, rows, config, order=order, held=held)
+    training = Training(network, batches, labels, rows, config, order=order, held_out=held_out)
     return iter(training.epoch, None)
 
 
@@ -47,7 +47,7 @@ class Training:
 
     `order` seeds the order of the rows. Cross-entropy of (B, K) logits, or of (B, T, K) where each
     frame carries its clip's label. With patience, training ends where the loss of the clips
-    `held` no longer falls, and the network keeps the weights that did best on them.
+    `held_out` no longer falls, and the network keeps the weights that did best on them.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class Training:
         config: OptimizerConfig,
         *,
         order: int,
-        held: Array | None = None,
+        held_out: Array | None = None,
     ) -> None:
         self.losses: list[float] = []  # mean loss of each epoch
         self._network, self._batches, self._config = network, batches, config
-        self._rows, self._held = rows, held
+        self._rows, self._held_out = rows, held_out
         self._drawn = np.random.default_rng(order)
         self._count = batch_count(len(rows), config.batch_clips)
         self._optimizer = optimizers.build(network, config)
@@ -86,9 +86,9 @@ class Training:
             raise DivergedError(
                 f"the loss is {loss} after epoch {len(self.losses) + 1}; lower optimizer.lr."
             )
-        if self._held is not None:
-            best.see(self._held_loss(self._held))
-        self._schedule.epoch(loss if self._held is None else best.seen)
+        if self._held_out is not None:
+            best.see(self._held_out_loss(self._held_out))
+        self._schedule.epoch(loss if self._held_out is None else best.seen)
         self.losses.append(loss)
         if len(self.losses) == config.epochs:
             best.restore()
@@ -103,7 +103,7 @@ class Training:
             "optimizer": self._optimizer.state_dict(),
             "schedule": {name: each.state_dict() for name, each in self._schedules()},
             "best": self._best.state(),
-            "draws": [_said(each) for each in self._draws()],
+            "draws": [_text(each) for each in self._draws()],
             "torch": torch.get_rng_state(),
             "gpu": torch.cuda.get_rng_state(self._device) if on_gpu else None,
         }
@@ -136,13 +136,15 @@ class Training:
             self._schedule.step()
         return total
 
-    def _held_loss(self, held: Array) -> float:
+    def _held_out_loss(self, held_out: Array) -> float:
         self._network.eval()
         total = 0.0
         with torch.inference_mode():
-            for batch in np.array_split(held, math.ceil(len(held) / self._config.batch_clips)):
+            for batch in np.array_split(
+                held_out, math.ceil(len(held_out) / self._config.batch_clips)
+            ):
                 total += float(self._loss_of(self._batches(batch, None), batch)) * len(batch)
-        return total / len(held)
+        return total / len(held_out)
 
     def _schedules(self) -> Iterator[tuple[str, Any]]:
         """Give torch's schedulers, where there are any."""
@@ -200,7 +202,7 @@ def _trained_values(network: Network) -> dict[str, Tensor]:
     return {name: value for name, value in network.state_dict().items() if name not in frozen}
 
 
-def _said(draws: Any) -> str:
+def _text(draws: Any) -> str:
     """Write the state of one of NumPy's bit generators."""
     return json.dumps(draws.state, default=np.ndarray.tolist)
 

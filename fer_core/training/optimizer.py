@@ -6,7 +6,7 @@ import torch
 from torch import optim
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from fer_core.choices import OptimizerConfig
+from fer_core.config import OptimizerConfig
 from fer_core.models.network import Network
 
 MOMENTUM = 0.9

@@ -22,7 +22,7 @@ _BEAT_SECONDS = 4.0
 _NAMESPACE = "fer-search"
 
 
-class Office:
+class LeaseServer:
     """Knows who makes what."""
 
     def __init__(self, silent_seconds: float = SILENT_SECONDS) -> None:
@@ -76,11 +76,11 @@ class Leases:
                     ray.get(holder.office.free.remote(name, holder.name))
 
 
-def opened(store: str, *, silent_seconds: float = SILENT_SECONDS) -> Leases:
+def connect(store: str, *, silent_seconds: float = SILENT_SECONDS) -> Leases:
     """Open the leases of a store, on this machine, for all drivers of the cluster that use it."""
     name = f"leases of {store}"
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    office: Any = ray.remote(Office).options(
+    office: Any = ray.remote(LeaseServer).options(
         name=name,
         namespace=_NAMESPACE,
         get_if_exists=True,

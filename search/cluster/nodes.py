@@ -5,12 +5,13 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 import yaml  # type: ignore[import-untyped]  # Ray's own dependency
+
+from search.screen.cluster_state import ClusterState
 
 FAILING = 3  # deaths on a node, or losses of it, after which no pack goes there
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves a cluster's file there
@@ -18,18 +19,6 @@ _ANSWER_SECONDS = 2.0  # a raylet that is killed refuses at once, one that is cu
 _PAUSES_SECONDS = 0.0, 0.7, 0.7  # before each time that a node is asked whose worker died
 _SAMPLE_SECONDS = 1.0  # between two looks
 _RECENT_SECONDS = 60.0  # a worker that died before it was seen anywhere may be of a node lost then
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """The cluster at a moment."""
-
-    nodes: int
-    gpus: float
-    gpus_used: float
-    joined: tuple[str, ...] = ()  # addresses, since the last sample
-    lost: tuple[str, ...] = ()  # on which a pack ran
-    left: tuple[str, ...] = ()  # gone, and no pack with it
 
 
 class Nodes:
@@ -46,7 +35,7 @@ class Nodes:
         self._due = 0.0
         self.look()
 
-    def look(self, busy: Collection[str] = ()) -> Sample:
+    def look(self, busy: Collection[str] = ()) -> ClusterState:
         """Note who has joined, and who is gone: lost if it was `busy`, on which packs run."""
         now, before = time.monotonic(), self._alive
         there = {node["NodeID"]: node for node in _nodes() if node["Alive"]}
@@ -60,7 +49,7 @@ class Nodes:
         for node, said in gone.items():
             self._note(said, lost=node in busy)
         gpus, free = (each().get("GPU", 0.0) for each in (_resources, _available))
-        return Sample(
+        return ClusterState(
             nodes=len(self._alive),
             gpus=gpus,
             gpus_used=gpus - free,
@@ -69,7 +58,7 @@ class Nodes:
             left=tuple(_address(gone[node]) for node in gone.keys() - self._lost),
         )
 
-    def sample(self, busy: Collection[str]) -> Sample | None:
+    def sample(self, busy: Collection[str]) -> ClusterState | None:
         """Look, unless that was done just before."""
         if time.monotonic() < self._due:
             return None

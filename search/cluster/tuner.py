@@ -33,12 +33,12 @@ for _name, _value in {
 import ray  # noqa: E402  # after its settings
 from ray import tune  # noqa: E402
 
+from fer_core.data.study_data import StudyData  # noqa: E402
 from fer_core.errors import ClusterError, FerError  # noqa: E402
-from fer_core.experiment import Experiment  # noqa: E402
-from search.cluster import nodes, shipping  # noqa: E402
-from search.cluster.progress import Progress  # noqa: E402
+from search.cluster import nodes, runtime_env  # noqa: E402
 from search.cluster.watch import Watch  # noqa: E402
-from search.cluster.worker import PackWorker, standings  # noqa: E402
+from search.cluster.worker import PackWorker, train_pack  # noqa: E402
+from search.screen.progress import Progress  # noqa: E402
 from search.study.folder import Folder  # noqa: E402
 from search.study.pruning import PruningScheduler  # noqa: E402
 from search.study.searcher import StudySearcher  # noqa: E402
@@ -53,7 +53,7 @@ _PORT = 6379  # Ray's default
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class TrialResources:
     """What each trial is given, and how many run at once."""
 
     cpus: float
@@ -111,7 +111,7 @@ def connected(at: str) -> Iterator[str]:
 
 def share(
     cpus: float, gpus: float | None, head_gpus: float | None = None, *, growing: bool = False
-) -> Share:
+) -> TrialResources:
     """Divide the cluster among trials; by default a whole one takes one GPU where there are any.
 
     `growing`: nodes that may come count, by the file of the cluster that this machine heads.
@@ -127,17 +127,19 @@ def share(
             f"{there.get('CPU', 0.0):g} and {there.get('GPU', 0.0):g}, and no node that holds both."
         )
     concurrent = most({"CPU": cpus, "GPU": head})
-    return Share(cpus=cpus, gpus=whole, head_gpus=head, concurrent=concurrent, growing=growing)
+    return TrialResources(
+        cpus=cpus, gpus=whole, head_gpus=head, concurrent=concurrent, growing=growing
+    )
 
 
 def run(
     searcher: StudySearcher,
-    experiment: Experiment,
+    study_data: StudyData,
     folder: Folder,
-    each: Share,
+    each: TrialResources,
     *,
     raced: bool,
-    begin: "Begin" = standings,
+    begin: "Begin" = train_pack,
     progress: Progress | None = None,
 ) -> None:
     """Run packs until the searcher has no more; `raced` ones are compared at rungs.
@@ -146,7 +148,7 @@ def run(
     """
     worker = tune.with_parameters(
         PackWorker,
-        experiment=experiment,
+        study_data=study_data,
         folder=folder,
         threads=each.threads,
         raced=raced,
@@ -209,7 +211,7 @@ def _init(at: str) -> None:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
             include_dashboard=False if at == "local" else None,
-            runtime_env=None if at == "local" else shipping.environment(),
+            runtime_env=None if at == "local" else runtime_env.environment(),
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]

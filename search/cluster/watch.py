@@ -6,7 +6,8 @@ from typing import Any
 from ray import tune
 
 from search.cluster import nodes
-from search.cluster.progress import QUIET, Progress
+from search.screen.cluster_state import ClusterState
+from search.screen.progress import QUIET, Progress
 from search.study.searcher import StudySearcher
 
 LONG_SECONDS = 300.0  # that a pack waits; a machine of a cloud is there within minutes
@@ -17,7 +18,7 @@ class Watch(tune.Callback):
 
     def __init__(self, searcher: StudySearcher, progress: Progress | None) -> None:
         self._searcher, self._progress = searcher, progress or Progress(verbosity=QUIET)
-        self._nodes, searcher.say = nodes.Nodes(), self._progress.say
+        self._nodes, searcher.print = nodes.Nodes(), self._progress.print
         searcher.nodes = self._nodes
         self._since: dict[str, float] = {}  # when each pack that waits was seen first
         self._joined = time.monotonic()  # when a node did last
@@ -30,7 +31,7 @@ class Watch(tune.Callback):
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         self._say(self._nodes.look(self._searcher.busy))  # what was lost since the last sample
 
-    def _say(self, sample: nodes.Sample) -> None:
+    def _say(self, sample: ClusterState) -> None:
         now, pending = time.monotonic(), self._searcher.pending
         self._progress.on_nodes(sample, len(pending), self._searcher.preempted)
         if sample.lost or sample.left:
@@ -40,7 +41,7 @@ class Watch(tune.Callback):
         waiting = now - max(self._joined, min(self._since.values(), default=now))
         if waiting > LONG_SECONDS and not self._advised and nodes.may_come():
             self._advised = True
-            self._progress.say(
+            self._progress.print(
                 f"packs have waited {waiting / 60:.0f} minutes, and no machine has come: where "
                 "spot ones have run out, raise max_workers of gpu_ondemand in cluster.yaml, and "
                 "`ray up --no-restart cluster.yaml`"

@@ -17,37 +17,39 @@ import ray
 from ray import tune
 
 from fer_core import config as configs
-from fer_core import packs
+from fer_core.data.study_data import StudyData
 from fer_core.errors import FerError
-from fer_core.experiment import Experiment
-from search.cluster import memory
-from search.cluster.account import Account
-from search.cluster.reach import unreached
-from search.space import describe
+from fer_core.trial import packing
+from fer_core.trial.rungs import Rung
+from fer_core.trial.rungs import rungs as rungs_of
+from search.cluster import memory_errors
+from search.cluster.reachability import unreached
+from search.cluster.trial_record import Account
 from search.study import disk
 from search.study.folder import Folder
-from search.study.parts import Part
+from search.study.parts import TrialResult
+from search.study.space import describe
 
 if TYPE_CHECKING:
-    from fer_core.race import Standing
-    from fer_core.trial import FoldResult
+    from fer_core.trial.evaluate import FoldResult
+    from fer_core.trial.pack import AtRung
 
-    Standings = Generator[list[Standing], Collection[int], None]
+    PackTraining = Generator[list[AtRung], Collection[int], None]
     # Configs, what they share, threads, and whether they are raced, to how they stand at each rung.
-    Begin = Callable[[Sequence[configs.Config], Experiment, int, bool], Standings]
+    Begin = Callable[[Sequence[configs.Config], StudyData, int, bool], PackTraining]
 
-_HELD = 4  # packs whose stages a worker is taken to hold
+_RECENT = 4  # packs whose stages a worker is taken to hold
 
 
-class PackRun:
+class ActivePack:
     """Some trials that train together, from their first rung to their parts."""
 
     def __init__(
         self,
         folder: Folder,
         members: Mapping[int, str],
-        standings: "Standings",
-        rungs: Sequence[packs.Rung],
+        training: "PackTraining",
+        rungs: Sequence[Rung],
         *,
         largest: str | None = None,
     ) -> None:
@@ -56,7 +58,7 @@ class PackRun:
         Whoever runs out of memory is `out_of_memory`, and is to be tried again on a larger share;
         on the `largest`, of which this says what it is, they fail.
         """
-        self._standings, self._rungs, self._largest = standings, list(rungs), largest
+        self._training, self._rungs, self._largest = training, list(rungs), largest
         self.out_of_memory: list[int] = []
         self._accounts = {
             place: Account(folder, number, config_json)
@@ -66,7 +68,7 @@ class PackRun:
         self._reached = 0
         self._since = time.perf_counter()
 
-    def next_rung(self, leaving: Collection[int]) -> tuple[list[Part], bool]:
+    def next_rung(self, leaving: Collection[int]) -> tuple[list[TrialResult], bool]:
         """Run to the next rung without those that leave; give who came, and whether all ended.
 
         Raises: what was wrong where that was a full disk, or the device.
@@ -77,11 +79,11 @@ class PackRun:
         try:
             reached = self._advance(out | self._leaving)
         except Exception as error:  # of the race itself, so of all its members
-            if disk.is_full(error) or memory.is_device(error):
+            if disk.is_full(error) or memory_errors.is_device(error):
                 raise
             return self._all_failed(error), True
-        settled = [self._settled(standing) for standing in reached]
-        found = [part for part in settled if part is not None]
+        settled = [self._settled(at_rung) for at_rung in reached]
+        found = [result for result in settled if result is not None]
         done = not self._accounts or self._reached == len(self._rungs)
         if done:
             self.close()
@@ -89,39 +91,39 @@ class PackRun:
 
     def close(self) -> None:
         """Forget what the race holds, wherever it is."""
-        self._standings.close()
+        self._training.close()
 
-    def _advance(self, out: set[int]) -> "list[Standing]":
-        reached = self._standings.send(out) if self._reached else next(self._standings)
+    def _advance(self, out: set[int]) -> "list[AtRung]":
+        reached = self._training.send(out) if self._reached else next(self._training)
         self._reached, self._leaving = self._reached + 1, set()
         now = time.perf_counter()
         for account in self._accounts.values():
             account.seconds += (now - self._since) / len(self._accounts)
         self._since = now
-        return [standing for standing in reached if standing.member in self._accounts]
+        return [at_rung for at_rung in reached if at_rung.member in self._accounts]
 
-    def _settled(self, standing: "Standing") -> Part | None:
-        account, place, error = self._accounts[standing.member], standing.member, standing.error
+    def _settled(self, at_rung: "AtRung") -> TrialResult | None:
+        account, place, error = self._accounts[at_rung.member], at_rung.member, at_rung.error
         last = self._reached == len(self._rungs)
-        if error is not None and (disk.is_full(error) or memory.is_device(error)):
+        if error is not None and (disk.is_full(error) or memory_errors.is_device(error)):
             raise error
-        if error is not None and memory.is_short(error):
+        if error is not None and memory_errors.is_short(error):
             if self._largest is None:
                 self.out_of_memory.append(self._accounts.pop(place).number)
                 return None
             error = _too_large(error, self._largest)
         reached = str(self._rungs[self._reached - 1])
-        part = account.at_rung(standing.results, error, reached=reached, last=last)
-        if part.state == "failed" and error is None:
+        result = account.at_rung(at_rung.results, error, reached=reached, last=last)
+        if result.state == "failed" and error is None:
             self._leaving.add(place)
-        if part.state != "pruned":
+        if result.state != "pruned":
             del self._accounts[place]
-        return part
+        return result
 
-    def _all_failed(self, error: Exception) -> list[Part]:
+    def _all_failed(self, error: Exception) -> list[TrialResult]:
         accounts = list(self._accounts.values())
         self._accounts.clear()
-        if memory.is_short(error):
+        if memory_errors.is_short(error):
             if self._largest is None:
                 self.out_of_memory += [account.number for account in accounts]
                 return []
@@ -139,24 +141,24 @@ def _too_large(error: Exception, share: str) -> FerError:
 
 
 class PackWorker(tune.Trainable):
-    """Runs `PackRun`s for Tune; kept from pack to pack, with torch and its caches loaded."""
+    """Runs `ActivePack`s for Tune; kept from pack to pack, with torch and its caches loaded."""
 
     def setup(
         self,
         config: dict[str, Any],
-        experiment: Experiment | None = None,
+        study_data: StudyData | None = None,
         folder: Folder | None = None,
         threads: int = 1,
         raced: bool = False,
         begin: "Begin | None" = None,
     ) -> None:
-        assert experiment is not None
+        assert study_data is not None
         assert folder is not None
-        self._experiment, self._folder, self._threads = experiment, folder, threads
-        self._raced, self._begin = raced, begin or standings
+        self._study_data, self._folder, self._threads = study_data, folder, threads
+        self._raced, self._begin = raced, begin or train_pack
         self._node = ray.get_runtime_context().get_node_id()
-        self._held: deque[list[str]] = deque(maxlen=_HELD)
-        self._run: PackRun | None = None
+        self._recent_stages: deque[list[str]] = deque(maxlen=_RECENT)
+        self._run: ActivePack | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -165,37 +167,37 @@ class PackWorker(tune.Trainable):
         members = {each["number"]: each["config_json"] for each in new_config["members"]}
         drawn = list(map(configs.from_json, members.values()))
         self._first = next(iter(members))
-        self._held.append(list(dict.fromkeys(map(packs.stage_key, drawn))))
-        begun = self._begin(drawn, self._experiment, self._threads, self._raced)
-        rungs = packs.rungs(len(self._experiment.protocol.folds), raced=self._raced)
+        self._recent_stages.append(list(dict.fromkeys(map(packing.stage_key, drawn))))
+        begun = self._begin(drawn, self._study_data, self._threads, self._raced)
+        rungs = rungs_of(len(self._study_data.protocol.folds), raced=self._raced)
         largest = _share() if new_config["shape"] == "larger" else None
-        self._run = PackRun(self._folder, members, begun, rungs, largest=largest)
+        self._run = ActivePack(self._folder, members, begun, rungs, largest=largest)
         self._placed = False
         return True
 
     def step(self) -> dict[str, Any]:
         """Say where the pack is, at once; then run to a rung."""
         assert self._run is not None
-        holds = [key for keys in self._held for key in keys]
-        told: dict[str, Any] = {"pack": self._first, "holds": holds}
+        holds = [key for keys in self._recent_stages for key in keys]
+        message: dict[str, Any] = {"pack": self._first, "holds": holds}
         if not self._placed:
             self._placed = True
-            return told | self._place()
+            return message | self._place()
         try:
-            found, done = self._run.next_rung(self._folder.take_verdict(self._first))
+            found, done = self._run.next_rung(self._folder.take_leaving(self._first))
         except Exception as error:
             if not disk.is_full(error):
                 raise
             self._run.close()
             full = f"node {socket.gethostname()}: {disk.said(error)}"
-            return told | {"parts": [], "done": True, "node": self._node, "full_disk": full}
-        told["out_of_memory"] = self._run.out_of_memory
-        return told | {"parts": [part.to_json() for part in found], "done": done}
+            return message | {"parts": [], "done": True, "node": self._node, "full_disk": full}
+        message["out_of_memory"] = self._run.out_of_memory
+        return message | {"parts": [result.to_json() for result in found], "done": done}
 
     def _place(self) -> dict[str, Any]:
         """Say where the pack is, and if it cannot be there, why."""
         placed: dict[str, Any] = {"node": self._node, "parts": [], "done": False}
-        if self._begin is standings and (why := unreached(self._experiment, self._folder)):
+        if self._begin is train_pack and (why := unreached(self._study_data, self._folder)):
             return placed | {"done": True, "unreached": why}
         return placed
 
@@ -213,7 +215,7 @@ def _share() -> str:
     return f"{given.get('CPU', 0):g} CPUs and {given.get('GPU', 0):g} GPUs"
 
 
-def finish_alone(folder: Folder, number: int, results: "Iterator[FoldResult]") -> Part:
+def finish_alone(folder: Folder, number: int, results: "Iterator[FoldResult]") -> TrialResult:
     """Run what is no member of a pack through all its folds, and give its part."""
     account, began = Account(folder, number, None), time.perf_counter()
     done: list[FoldResult] = []
@@ -228,18 +230,18 @@ def finish_alone(folder: Folder, number: int, results: "Iterator[FoldResult]") -
 
 def keep_to_share(threads: int) -> None:
     """Let torch use the CPUs and GPUs that Ray gave to this worker, and no others."""
-    from fer_core.repeatable import settle  # imports torch: in workers only
+    from fer_core.machine import make_deterministic  # imports torch: in workers only
 
-    settle(threads)
+    make_deterministic(threads)
     if not ray.get_gpu_ids():
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA reads it when it is first used
 
 
-def standings(
-    drawn: "Sequence[configs.Config]", experiment: Experiment, threads: int, raced: bool
-) -> "Standings":
+def train_pack(
+    drawn: "Sequence[configs.Config]", study_data: StudyData, threads: int, raced: bool
+) -> "PackTraining":
     """Begin only when the first rung is asked for, so that any error is the pack's own."""
-    from fer_core import race  # imports torch: in workers only
+    from fer_core.trial import pack  # imports torch: in workers only
 
     keep_to_share(threads)
-    yield from race.run(drawn, experiment, raced=raced)
+    yield from pack.run(drawn, study_data, raced=raced)

@@ -2,11 +2,10 @@
 
 import json
 
-from fer_core.choices import StreamConfig
-from fer_core.config import Config
-from fer_core.export import Model
+from fer_core.config import Config, StreamConfig
+from fer_core.trial.fitted_model import Model
 from search.study.folder import Record
-from search.study.parts import Part
+from search.study.parts import TrialResult
 
 _TERMS = {  # whose weights: what their terms are
     "package": "dlib's face network: CC0",
@@ -34,7 +33,9 @@ _MIND = (
 )
 
 
-def text(model: Model, part: Part, record: Record, opened: dict[str, float] | None) -> str:
+def text(
+    model: Model, result: TrialResult, record: Record, sealed_scores: dict[str, float] | None
+) -> str:
     """Write the card, in Markdown."""
     parts = [
         [f"# {model.config.family} for {model.task} on {record.dataset}", *_ABOUT],
@@ -43,10 +44,10 @@ def text(model: Model, part: Part, record: Record, opened: dict[str, float] | No
             "",
             f"{len(model.classes)} classes: {', '.join(model.classes)}.",
         ],
-        ["## How well", "", *_scores(part, record, opened, len(model.classes))],
+        ["## How well", "", *_scores(result, record, sealed_scores, len(model.classes))],
         ["## What it sees", "", *_seen(model)],
         ["## What to mind", "", *_MIND, *_terms(model.config)],
-        ["## Where it comes from", "", *_origin(model.config, part, record)],
+        ["## Where it comes from", "", *_origin(model.config, result, record)],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 
@@ -67,29 +68,34 @@ def _terms(config: Config) -> list[str]:
     return [f"- Weights it began with: {_TERMS[name]}." for name in weights if name in _TERMS]
 
 
-def _origin(config: Config, part: Part, record: Record) -> list[str]:
+def _origin(config: Config, result: TrialResult, record: Record) -> list[str]:
     return [
-        f"- Trial {part.number} of study `{record.study}`, config `{config.config_id}`",
+        f"- Trial {result.number} of study `{record.study}`, config `{config.config_id}`",
         f"- Commit {record.commit}, seed {record.seed}, protocol `{record.protocol_id}`",
         f"- Data sha256 `{record.data_sha256[:16]}`",
         f"- {json.dumps(record.versions)}",
     ]
 
 
-def _scores(part: Part, record: Record, opened: dict[str, float] | None, classes: int) -> list[str]:
+def _scores(
+    result: TrialResult, record: Record, sealed_scores: dict[str, float] | None, classes: int
+) -> list[str]:
     lines = ["| subjects | unweighted average recall |", "|---|---|"]
-    if part.val_uar is not None:
-        spread = "" if part.val_uar_std is None else f" ± {part.val_uar_std:.3f} between folds"
-        lines.append(f"| development, {len(part.fold_uars)} folds | {part.val_uar:.3f}{spread} |")
-    if opened:
-        interval = f"[{opened['test_uar_low']:.3f}, {opened['test_uar_high']:.3f}]"
-        subjects = f"sealed, {opened['test_subjects']} subjects, {opened['test_clips']} clips"
-        lines.append(f"| {subjects} | {opened['test_uar']:.3f}, 95 % {interval} |")
+    if result.val_uar is not None:
+        spread = "" if result.val_uar_std is None else f" ± {result.val_uar_std:.3f} between folds"
+        lines.append(
+            f"| development, {len(result.fold_uars)} folds | {result.val_uar:.3f}{spread} |"
+        )
+    if sealed_scores:
+        interval = f"[{sealed_scores['test_uar_low']:.3f}, {sealed_scores['test_uar_high']:.3f}]"
+        people, clips = sealed_scores["test_subjects"], sealed_scores["test_clips"]
+        subjects = f"sealed, {people} subjects, {clips} clips"
+        lines.append(f"| {subjects} | {sealed_scores['test_uar']:.3f}, 95 % {interval} |")
     else:
         why = (
             "its protocol seals none"
             if not record.protocol["sealed"]
-            else "not opened for this row"
+            else "no sealed test of this row"
         )
         lines.append(f"| sealed | {why} |")
     lines.append(f"| chance | {1 / classes:.3f} |")

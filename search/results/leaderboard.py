@@ -15,14 +15,14 @@ import pandas as pd
 import pyarrow as pa
 
 from fer_core import config as configs
-from fer_core import places
-from fer_core.baselines import NUMBERS
 from fer_core.config import Config
 from fer_core.errors import FerError, unknown
-from fer_core.places import Place, S3Path
+from fer_core.storage import paths
+from fer_core.storage.paths import AnyPath, S3Path
+from fer_core.trial.baselines import NUMBERS
 from search.results import published
 from search.study.folder import Record
-from search.study.parts import Part
+from search.study.parts import TrialResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,45 +102,45 @@ def schema() -> pa.Schema:
     return pa.schema([(_column(field.name), _arrow(hints[field.name])) for field in fields(Row)])
 
 
-def row(part: Part, record: Record, opened: dict[str, Any] | None) -> Row:
+def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | None) -> Row:
     """Join what is known of a trial, or of a baseline."""
-    config = configs.from_json(part.config_json) if part.config_json else None
-    task, family = NUMBERS.get(part.number, (None, None))
+    config = configs.from_json(result.config_json) if result.config_json else None
+    task, family = NUMBERS.get(result.number, (None, None))
     if config is not None:
         task, family = config.task, config.family
-    scored = part.val_uar is not None
+    scored = result.val_uar is not None
     return Row(
         **_study(record),
         **_flat(config, record.clip),
-        **(opened or {}),
+        **(sealed_scores or {}),
         **_beside(config),
         dataset=record.dataset,
         task=task or record.task,
         protocol_id=record.protocol_id,
-        trial=part.number,
+        trial=result.number,
         config_id=config.config_id if config else None,
-        source="baseline" if part.number in NUMBERS else "search",
+        source="baseline" if result.number in NUMBERS else "search",
         family=family,
-        state=part.state,
-        error=part.error,
-        val_uar=part.val_uar,
-        val_uar_std=part.val_uar_std,
-        val_war=part.val_war if scored else None,
-        val_macro_f1=part.val_macro_f1 if scored else None,
-        folds=len(part.fold_uars),
-        train_seconds=part.train_seconds,
-        stage_seconds=float(part.work.get("stage_seconds", 0.0)),
-        params=part.params,
-        peak_memory_gib=part.peak_memory_gib,
-        device=part.device,
-        host=part.host,
-        epochs_restored=part.epochs_restored,
-        config_json=part.config_json,
-        versions=json.dumps(record.versions | _sources(part, record)),
+        state=result.state,
+        error=result.error,
+        val_uar=result.val_uar,
+        val_uar_std=result.val_uar_std,
+        val_war=result.val_war if scored else None,
+        val_macro_f1=result.val_macro_f1 if scored else None,
+        folds=len(result.fold_uars),
+        train_seconds=result.train_seconds,
+        stage_seconds=float(result.work.get("stage_seconds", 0.0)),
+        params=result.params,
+        peak_memory_gib=result.peak_memory_gib,
+        device=result.device,
+        host=result.host,
+        epochs_restored=result.epochs_restored,
+        config_json=result.config_json,
+        versions=json.dumps(record.versions | _sources(result, record)),
         data_sha256=record.data_sha256,
         split_sha256=record.split_sha256,
-        started_at=datetime.fromisoformat(part.started_at),
-        finished_at=datetime.fromisoformat(part.finished_at),
+        started_at=datetime.fromisoformat(result.started_at),
+        finished_at=datetime.fromisoformat(result.finished_at),
     )
 
 
@@ -196,19 +196,19 @@ def _flat(config: Config | None, fixed: dict[str, Any] | None) -> dict[str, Any]
     return columns | ({"config__frames": fixed["frames"]} if fixed else {})
 
 
-def _sources(part: Part, record: Record) -> dict[str, str]:
+def _sources(result: TrialResult, record: Record) -> dict[str, str]:
     """Say whose weights, landmarks and surface a trial had."""
     sources = {
-        "weights": part.weights_source,
+        "weights": result.weights_source,
         "landmarks": record.landmarks,
         "surface": record.surface_sha256,
     }
     return {name: source for name, source in sources.items() if source}
 
 
-def path(record: Record) -> Place:
+def path(record: Record) -> AnyPath:
     """Say where a study's rows lie."""
-    return places.at(record.leaderboards) / record.dataset / f"{record.study}.parquet"
+    return paths.parse(record.leaderboards) / record.dataset / f"{record.study}.parquet"
 
 
 def columns(row: Row) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def columns(row: Row) -> dict[str, Any]:
     return {_column(name): value for name, value in vars(row).items()}
 
 
-def read(dataset: str, leaderboards: Place) -> pd.DataFrame:
+def read(dataset: str, leaderboards: AnyPath) -> pd.DataFrame:
     """Read all studies of a dataset.
 
     Raises: FerError where there is no leaderboard of that dataset.

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from fer_core import config as configs
-from fer_core import places
 from fer_core.errors import FerError, unknown
-from fer_core.places import Place, S3Path
-from fer_core.store import write_atomically
-from search.study import claim, parts
-from search.study.parts import Part
+from fer_core.storage import paths
+from fer_core.storage.files import write_atomically
+from fer_core.storage.paths import AnyPath, S3Path
+from search.study import driver_claim, parts
+from search.study.parts import TrialResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,56 +57,56 @@ class Record:
 class Folder:
     """`studies/<space>-<dataset>-<id>/`."""
 
-    path: Place
+    path: AnyPath
 
     @property
     def name(self) -> str:
         return self.path.name
 
     @property
-    def journal(self) -> Place:
+    def journal(self) -> AnyPath:
         return self.path / "journal.log"
 
     @property
-    def space(self) -> Place:
+    def space(self) -> AnyPath:
         return self.path / "space.py"
 
     @property
-    def checkpoints(self) -> Place:
+    def checkpoints(self) -> AnyPath:
         """Where trials that take long keep how far they are."""
         return self.path / "checkpoints"
 
-    def predictions(self, number: int, *, sealed: bool = False) -> Place:
+    def predictions(self, number: int, *, sealed: bool = False) -> AnyPath:
         return self.path / "predictions" / f"{number}{'-sealed' if sealed else ''}.npz"
 
-    def failure(self, number: int) -> Place:
+    def failure(self, number: int) -> AnyPath:
         return self.path / "failures" / f"{number}.txt"
 
-    def opened(self, number: int) -> Place:
+    def sealed_test(self, number: int) -> AnyPath:
         return self.path / "opened" / f"{number}.json"
 
-    def part(self, number: int) -> Part | None:
+    def result(self, number: int) -> TrialResult | None:
         """Read the part of a trial; None where it wrote none, or one that was damaged since."""
         try:
-            return parts.from_json(self._part(number).read_text())
+            return parts.from_json(self._result(number).read_text())
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
 
-    def parts(self, numbers: Sequence[int]) -> dict[int, Part]:
+    def results(self, numbers: Sequence[int]) -> dict[int, TrialResult]:
         """Read the parts that there are of these trials, many at once."""
-        found = zip(numbers, places.at_once(self.part, numbers), strict=True)
-        return {number: part for number, part in found if part is not None}
+        found = zip(numbers, paths.at_once(self.result, numbers), strict=True)
+        return {number: result for number, result in found if result is not None}
 
-    def write_part(self, part: Part) -> None:
-        write_atomically(self._part(part.number), part.to_json().encode())
+    def write_result(self, result: TrialResult) -> None:
+        write_atomically(self._result(result.number), result.to_json().encode())
 
-    def has_part(self, number: int) -> bool:
-        return self._part(number).exists()
+    def has_result(self, number: int) -> bool:
+        return self._result(number).exists()
 
-    def write_verdict(self, first: int, leaving: Iterable[int]) -> None:
+    def write_leaving(self, first: int, leaving: Iterable[int]) -> None:
         """Say which members leave the pack whose first trial is `first`, before it goes on."""
         said = json.dumps(sorted(leaving)).encode()
-        verdict = self._verdict(first)
+        verdict = self._leaving_file(first)
         if isinstance(verdict, S3Path):
             verdict.write_bytes(said)
             return
@@ -115,19 +115,19 @@ class Folder:
         aside.write_bytes(said)
         aside.replace(verdict)  # not synced: it is read at once, or never
 
-    def take_verdict(self, first: int) -> list[int]:
+    def take_leaving(self, first: int) -> list[int]:
         """Read who leaves a pack, and remove the file; without one nobody leaves."""
         try:
-            leaving: list[int] = json.loads(self._verdict(first).read_text())
+            leaving: list[int] = json.loads(self._leaving_file(first).read_text())
         except FileNotFoundError:
             return []
-        self._verdict(first).unlink(missing_ok=True)
+        self._leaving_file(first).unlink(missing_ok=True)
         return leaving
 
     def clear_checkpoints(self, config_json: str | None = None) -> None:
         """Delete what workers left of a config, or of all that were killed."""
         named = f"{configs.from_json(config_json).config_id}-*" if config_json else "*"
-        left: list[Place] = list(self.checkpoints.glob(named))
+        left: list[AnyPath] = list(self.checkpoints.glob(named))
         for each in left:
             each.unlink(missing_ok=True)
 
@@ -143,7 +143,7 @@ class Folder:
         write_atomically(self.path / "study.json", text.encode())
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Keep other drivers away; the system lets go when this process dies.
 
         In S3, which has no locks, a driver says every few seconds that it is there.
@@ -151,7 +151,7 @@ class Folder:
         Raises: FerError where another process works on the study.
         """
         if isinstance(self.path, S3Path):
-            with claim.claimed(self.path / "driver.json", self.name):
+            with driver_claim.claimed(self.path / "driver.json", self.name):
                 self._require_journal()
                 yield
             return
@@ -168,26 +168,26 @@ class Folder:
         if not self.journal.exists() and any(self.path.glob("parts/*.json")):
             raise FerError(f"{self.journal} is gone; without it a study cannot go on.")
 
-    def _verdict(self, first: int) -> Place:
+    def _leaving_file(self, first: int) -> AnyPath:
         return self.path / "verdicts" / f"{first}.json"
 
-    def _part(self, number: int) -> Place:
+    def _result(self, number: int) -> AnyPath:
         return self.path / "parts" / f"{number}.json"
 
 
-def create(studies: Place, *, space: Place, dataset: str) -> Folder:
+def create(studies: AnyPath, *, space: AnyPath, dataset: str) -> Folder:
     """Make the folder of a new study, with a copy of its space."""
     folder = Folder(studies / f"{space.stem}-{dataset}-{secrets.token_hex(3)}")
     write_atomically(folder.space, space.read_bytes())
     return folder
 
 
-def find(study: str, studies: Place) -> Folder:
+def find(study: str, studies: AnyPath) -> Folder:
     """Find a study by its name or its folder.
 
     Raises: FerError where there is none.
     """
-    for path in (places.at(study), studies / study):
+    for path in (paths.parse(study), studies / study):
         if (path / "study.json").is_file():
             return Folder(path.absolute())
     there = [path.parent.name for path in studies.glob("*/study.json")]

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from fer_core.config import Config
-from fer_core.packs import Rung
+from fer_core.trial.rungs import Rung
 
 OF_EPOCHS, OF_FOLDS = 2, 3  # one of so many goes on, within the first fold and between folds
 LEAST = 4  # trials to compare at a rung before any is stopped there
@@ -40,7 +40,7 @@ class Halving:
 
     def add(self, number: int, config: Config, value: float) -> None:
         """Note the value with which a trial passes its next rung."""
-        rivals = self._rivals(self.passed(number), config)
+        rivals = self._comparable(self.passed(number), config)
         insort(self._values[rivals], value)
         self._passed[number].append((rivals, value))
 
@@ -60,7 +60,7 @@ class Halving:
         goes_on = -(-len(values) // one_of(self._rungs[self.passed(number) - 1]))
         return len(values) < LEAST or better < goes_on
 
-    def _rivals(self, rung: int, config: Config) -> _Rivals:
+    def _comparable(self, rung: int, config: Config) -> _Rivals:
         """Within the first fold families are compared with their own: others learn at other paces.
 
         Tasks are never compared: each has its own number of classes.

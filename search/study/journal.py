@@ -17,14 +17,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fer_core import config as configs
 from fer_core.config import Config
-from fer_core.packs import Rung
-from search.space import Space, sampler
+from fer_core.trial.rungs import Rung
 from search.study import parts
 from search.study.folder import Folder
 from search.study.halving import Halving
-from search.study.log import LogFile, LogObjects, opened
-from search.study.packing import Drawn
-from search.study.parts import Part
+from search.study.journal_backends import LogFile, LogObjects, open_log
+from search.study.parts import TrialResult
+from search.study.queue import QueuedTrial
+from search.study.space import Space, sampler
 
 RETRIES = 3  # of the parameters of an interrupted trial
 LOSSES = 10  # of nodes, by a trial and its repeats: it may be the cause
@@ -52,8 +52,8 @@ class Durable(JournalStorage):
 
 
 def file_storage(folder: Folder) -> Durable:
-    """Open the journal's file; `Folder.held` keeps other drivers away."""
-    return Durable(opened(folder.journal))
+    """Open the journal's file; `Folder.locked` keeps other drivers away."""
+    return Durable(open_log(folder.journal))
 
 
 class Journal:
@@ -87,11 +87,11 @@ class Journal:
         self._waiting: deque[int] = deque()
         self._started: set[int] = set()  # by this driver
         self._settled: set[int] = set()
-        self._parts: dict[int, Part] = {}
+        self._parts: dict[int, TrialResult] = {}
         trials = self._trials()
         ended = [trial.number for trial in trials if _has_ended(trial)]
         self._settled.update(ended)
-        self._parts.update(folder.parts(ended))
+        self._parts.update(folder.results(ended))
         for trial in trials:
             self._recall(trial)
 
@@ -132,10 +132,10 @@ class Journal:
         """Whether the next trial is one that repeats another."""
         return bool(self._waiting)
 
-    def as_drawn(self, number: int, config: Config) -> Drawn:
+    def queued_trial(self, number: int, config: Config) -> QueuedTrial:
         """Say what is known of a trial from those that it repeats."""
         past = self._storage.get_trial(self._id(number)).user_attrs
-        return Drawn(
+        return QueuedTrial(
             number,
             config,
             again=_REPEATS in past,
@@ -167,7 +167,7 @@ class Journal:
         """Say whether a trial should go on from the rung that it passed last."""
         return self._halving.keeps(number)
 
-    def finished(self) -> list[Part]:
+    def finished(self) -> list[TrialResult]:
         """Give the parts of all trials that count as finished, in order of their numbers."""
         return [self._parts[number] for number in sorted(self._parts)]
 
@@ -179,32 +179,32 @@ class Journal:
         """Give the numbers of trials that Optuna knows and whose parts are gone or damaged."""
         return sorted(self._settled - self._parts.keys())
 
-    def finish(self, part: Part) -> None:
+    def finish(self, result: TrialResult) -> None:
         """Write a trial's part, then tell Optuna from it."""
-        if part.number not in self._started:  # a part must not be of a trial that nobody recalls
+        if result.number not in self._started:  # a part must not be of a trial that nobody recalls
             self._storage.sync()
-        self.folder.write_part(part)
-        self.tell(part)
+        self.folder.write_result(result)
+        self.tell(result)
 
-    def tell(self, part: Part) -> None:
+    def tell(self, result: TrialResult) -> None:
         """Tell Optuna from a part that its worker wrote."""
-        if part.rung_uars and part.config_json:
-            config = configs.from_json(part.config_json)
-            for value in part.rung_uars[self._halving.passed(part.number) :]:
-                self.report(part.number, config, value)
+        if result.rung_uars and result.config_json:
+            config = configs.from_json(result.config_json)
+            for value in result.rung_uars[self._halving.passed(result.number) :]:
+                self.report(result.number, config, value)
         self._study.tell(
-            part.number,
-            part.val_uar if part.state == "complete" else None,
-            state=_STATES[part.state],
+            result.number,
+            result.val_uar if result.state == "complete" else None,
+            state=_STATES[result.state],
         )
-        if part.state == "failed":
-            self._halving.forget(part.number)
-        self._settled.add(part.number)
-        self._parts[part.number] = part
+        if result.state == "failed":
+            self._halving.forget(result.number)
+        self._settled.add(result.number)
+        self._parts[result.number] = result
 
     def interrupt(
         self, number: int, *, counts: bool = True, larger: bool = False, lost: bool = False
-    ) -> Part | None:
+    ) -> TrialResult | None:
         """Queue a trial's parameters again, or fail it where that was done often enough.
 
         It is done often enough when it `counts` for the fourth time: what kills its worker again
@@ -221,9 +221,9 @@ class Journal:
             said = f"interrupted {retry} times: its worker or driver died"
             if losses >= LOSSES:
                 said = f"lost its node {losses} times: it may be the cause"
-            part = parts.failed(number, said, config_json=past.get(_CONFIG))
-            self.finish(part)
-            return part
+            result = parts.failed(number, said, config_json=past.get(_CONFIG))
+            self.finish(result)
+            return result
         if number not in self._repeated:
             # What was interrupted while it was drawn has some of its parameters; draw it anew.
             params = trial.params if _CONFIG in past else self._point(number)
@@ -245,12 +245,12 @@ class Journal:
         for trial in self._trials():
             if trial.state != TrialState.RUNNING:
                 continue
-            part = self.folder.part(trial.number)
+            result = self.folder.result(trial.number)
             # An orphan may have written its part after its parameters were queued again.
-            if part is None or trial.number in repeated:
+            if result is None or trial.number in repeated:
                 self.interrupt(trial.number, counts=counts)
             else:
-                self.tell(part)
+                self.tell(result)
         if self._points:  # each of them is asked for: another cannot take its place
             for number in set(self.lost_numbers()) - self._repeated:
                 self._enqueue(self._point(number), {_REPEATS: number})

@@ -11,7 +11,7 @@ State = Literal["complete", "pruned", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class TrialResult:
     """One trial: how it ended, its scores over the folds that it trained, and its cost.
 
     The worker writes it before it returns its last result, and Optuna is told from it.
@@ -36,7 +36,7 @@ class Part:
     device: str | None = None
     host: str | None = None  # that it ended on
     weights_source: str | None = None
-    work: Mapping[str, float] = field(default_factory=dict)  # fer_core.trial.Work, summed
+    work: Mapping[str, float] = field(default_factory=dict)  # fer_core.trial.evaluate.Work, summed
     skipped: Mapping[str, str] = field(default_factory=dict)  # clip: why it was left out
 
     @property
@@ -55,16 +55,18 @@ class Part:
         return json.dumps(asdict(self))
 
 
-def from_json(text: str) -> Part:
-    """Read what `Part.to_json` wrote."""
+def from_json(text: str) -> TrialResult:
+    """Read what `TrialResult.to_json` wrote."""
     values = json.loads(text)
-    return Part(**values | {name: tuple(values[name]) for name in ("fold_uars", "rung_uars")})
+    return TrialResult(
+        **values | {name: tuple(values[name]) for name in ("fold_uars", "rung_uars")}
+    )
 
 
-def failed(number: int, error: str, *, config_json: str | None = None) -> Part:
+def failed(number: int, error: str, *, config_json: str | None = None) -> TrialResult:
     """Make the part of a trial that never ran."""
     at = now()
-    return Part(
+    return TrialResult(
         number=number,
         state="failed",
         config_json=config_json,
@@ -74,9 +76,9 @@ def failed(number: int, error: str, *, config_json: str | None = None) -> Part:
     )
 
 
-def pruned(part: Part) -> Part:
+def pruned(result: TrialResult) -> TrialResult:
     """Close the part of a trial that is stopped at the rung it reached."""
-    return replace(part, state="pruned", finished_at=now())
+    return replace(result, state="pruned", finished_at=now())
 
 
 def now() -> str:

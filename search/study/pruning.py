@@ -27,7 +27,7 @@ class PruningScheduler(FIFOScheduler):
         try:
             leaving = self._searcher.on_rung(trial.trial_id, reached)
             if leaving:
-                self._folder.write_verdict(result["pack"], leaving)
+                self._folder.write_leaving(result["pack"], leaving)
         except OSError as error:
             self._searcher.error, leaving = error, None
         stop: str = TrialScheduler.STOP

@@ -13,12 +13,12 @@ from ray.tune.search import Searcher
 
 from fer_core.config import Config
 from fer_core.errors import ConfigError, FerError
-from search.space import Space
 from search.study import parts
 from search.study.disk import FullDiskError
 from search.study.journal import Journal
-from search.study.packing import Drawn, Queue
-from search.study.parts import Part
+from search.study.parts import TrialResult
+from search.study.queue import Queue, QueuedTrial
+from search.study.space import Space
 
 BLIND = 10  # draws that TPE makes at random, whatever came before
 AHEAD = 4  # afterwards one draw of so many may be ahead of its results: packs, against knowledge
@@ -51,7 +51,7 @@ class StudySearcher(Searcher):
         *,
         trials: int,
         deadline: float | None,
-        on_finish: Callable[[Part], None],
+        on_finish: Callable[[TrialResult], None],
         most_members: Callable[[Config], int],
         workers: int = 1,
     ) -> None:
@@ -61,7 +61,7 @@ class StudySearcher(Searcher):
         self.nodes: Nodes | None = None  # None: no node is ever lost
         self.preempted = 0  # trials that lost their nodes
         self.room: Callable[[str], int] | None = None  # for packs of a shape at once
-        self.say: Callable[[str], None] = lambda text: None  # for whoever runs the study
+        self.print: Callable[[str], None] = lambda text: None  # for whoever runs the study
         self._journal = journal
         self._space = space
         self._trials = trials
@@ -70,7 +70,7 @@ class StudySearcher(Searcher):
         self._workers = workers
         self._finished = len(journal.finished_numbers())
         self._queue = Queue(most_members)
-        self._live: dict[str, dict[int, Drawn]] = {}  # members still in, by pack
+        self._live: dict[str, dict[int, QueuedTrial]] = {}  # members still in, by pack
         self._at: dict[str, str] = {}  # nodes, by pack
         self._avoids: dict[str, list[str]] = {}  # nodes that a pack was not to go to
         self.taken_back: list[str] = []  # packs that nobody is to wait for any more
@@ -119,24 +119,28 @@ class StudySearcher(Searcher):
                 self.error = broken
             live.clear()
 
-    def on_rung(self, trial_id: str, reached: Sequence[Part]) -> list[int] | None:
+    def on_rung(self, trial_id: str, reached: Sequence[TrialResult]) -> list[int] | None:
         """Settle who has ended, compare the others, and give those that leave; None: all have."""
         live = self._live.get(trial_id, {})
         try:
-            going_on = [part for part in reached if part.number in live and not self._ended(part)]
-            for part in going_on:
-                self._journal.report(part.number, live[part.number].config, part.rung_uars[-1])
-            leaving = [part for part in going_on if not self._journal.keeps(part.number)]
-            for part in leaving:
-                self._journal.finish(stopped := parts.pruned(part))
+            going_on = [
+                result for result in reached if result.number in live and not self._ended(result)
+            ]
+            for result in going_on:
+                self._journal.report(
+                    result.number, live[result.number].config, result.rung_uars[-1]
+                )
+            leaving = [result for result in going_on if not self._journal.keeps(result.number)]
+            for result in leaving:
+                self._journal.finish(stopped := parts.pruned(result))
                 self._count(stopped)
-            for part in reached:
-                if part not in going_on or part in leaving:
-                    live.pop(part.number, None)
+            for result in reached:
+                if result not in going_on or result in leaving:
+                    live.pop(result.number, None)
         except Exception as broken:
             self.error = broken
             return None
-        return [part.number for part in leaving] if live else None
+        return [result.number for result in leaving] if live else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -168,19 +172,19 @@ class StudySearcher(Searcher):
             try:
                 config = self._journal.draw(trial, self._space)
             except ConfigError as error:
-                self._journal.finish(part := parts.failed(trial.number, str(error)))
-                self._count(part)
+                self._journal.finish(result := parts.failed(trial.number, str(error)))
+                self._count(result)
             else:
-                self._queue.add(self._journal.as_drawn(trial.number, config))
+                self._queue.add(self._journal.queued_trial(trial.number, config))
 
-    def _begun(self, trial_id: str, pack: Sequence[Drawn]) -> dict[str, Any]:
+    def _begun(self, trial_id: str, pack: Sequence[QueuedTrial]) -> dict[str, Any]:
         self._live[trial_id] = {drawn.number: drawn for drawn in pack}
         self._journal.start(drawn.number for drawn in pack)
         members = [{"number": d.number, "config_json": d.config.to_json()} for d in pack]
         avoid = self._avoids[trial_id] = self._avoided(pack)
         return {"members": members, "shape": pack[0].shape, "avoid": avoid}
 
-    def _avoided(self, pack: Iterable[Drawn]) -> list[str]:
+    def _avoided(self, pack: Iterable[QueuedTrial]) -> list[str]:
         return self.nodes.avoided([d.config.to_json() for d in pack]) if self.nodes else []
 
     def _limit(self) -> int:
@@ -210,18 +214,18 @@ class StudySearcher(Searcher):
         in_time = self._deadline is None or time.monotonic() < self._deadline
         return in_time and self.error is None
 
-    def _ended(self, part: Part) -> bool:
+    def _ended(self, result: TrialResult) -> bool:
         """Settle a member that has left its pack by itself."""
-        if part.state == "pruned":  # what it is if it goes no further
+        if result.state == "pruned":  # what it is if it goes no further
             return False
-        self._told(part)
+        self._tell_journal(result)
         return True
 
-    def _told(self, part: Part) -> None:
-        self._journal.tell(part)
-        self._count(part)
+    def _tell_journal(self, result: TrialResult) -> None:
+        self._journal.tell(result)
+        self._count(result)
 
-    def _lost(self, at: str | None, live: Mapping[int, Drawn]) -> bool:
+    def _lost(self, at: str | None, live: Mapping[int, QueuedTrial]) -> bool:
         """Say whether a pack's worker died with its node; else that may be the node's fault."""
         if self.nodes is None:
             return False
@@ -236,15 +240,15 @@ class StudySearcher(Searcher):
         if self.nodes is None or not self.nodes.bar(node):
             self.error = why
         elif not known:
-            self.say(f"no more packs go there: {why}")
+            self.print(f"no more packs go there: {why}")
 
-    def _settle(self, number: int, result: Mapping[str, Any], *, lost: bool) -> None:
-        part = self._journal.folder.part(number)
-        if part is not None:
-            self._told(part)
-        elif "full_disk" in result or "unreached" in result:
+    def _settle(self, number: int, report: Mapping[str, Any], *, lost: bool) -> None:
+        result = self._journal.folder.result(number)
+        if result is not None:
+            self._tell_journal(result)
+        elif "full_disk" in report or "unreached" in report:
             self._journal.interrupt(number, counts=False)
-        elif number in result.get("out_of_memory", ()):
+        elif number in report.get("out_of_memory", ()):
             self._journal.interrupt(number, counts=False, larger=True)
         else:
             self.preempted += lost
@@ -252,11 +256,11 @@ class StudySearcher(Searcher):
             if given_up is not None:
                 self._count(given_up)
 
-    def _count(self, part: Part) -> None:
+    def _count(self, result: TrialResult) -> None:
         self._finished += 1
-        if part.state != "complete" and part.config_json:  # else its worker has removed them
-            self._journal.folder.clear_checkpoints(part.config_json)
-        self._on_finish(part)
+        if result.state != "complete" and result.config_json:  # else its worker has removed them
+            self._journal.folder.clear_checkpoints(result.config_json)
+        self._on_finish(result)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its parts for `Tuner.restore`, which is never used

@@ -114,7 +114,7 @@ def on_the_head(lab, name, *arguments):
     return Search(lab, name, command, lab.environment)
 
 
-def told(lab, code, word):
+def message(lab, code, word):
     """What Python at the laptop prints behind a word."""
     printed = lab.laptop("python", "-c", code).stdout
     return re.search(rf"^{word}(.*)$", printed, re.MULTILINE)[1].strip()
@@ -122,7 +122,7 @@ def told(lab, code, word):
 
 def checkpoints(lab):
     """When a network was last kept, by the config of each that trains whole."""
-    words = told(lab, CHECKPOINTS, "FOUND").split()
+    words = message(lab, CHECKPOINTS, "FOUND").split()
     files = dict(zip(words[::2], words[1::2], strict=True))
     kept: dict[str, list[str]] = {}
     for name in sorted(files):
@@ -207,8 +207,8 @@ def story(lab, cluster, s3):
         story.code = second.ends()
 
     story.log = first.log + second.log
-    story.board = json.loads(told(lab, BOARD, "BOARD"))
-    story.left = told(lab, LEFT, "LEFT").split()
+    story.board = json.loads(message(lab, BOARD, "BOARD"))
+    story.left = message(lab, LEFT, "LEFT").split()
     served = (lab.folder / "moto_server.log").read_text(errors="replace")
     story.puts = Counter(re.findall(r'"PUT /(results/\S+?)(?:\?\S*)? HTTP/1.1" 200', served))
     for lost, seconds in story.noticed.items():

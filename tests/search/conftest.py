@@ -5,10 +5,10 @@ import textwrap
 import pytest
 
 from fer_core.config import Config, StreamConfig
-from search import space as spaces
+from search.study import space as spaces
 from search.study.folder import Folder, Record
 from search.study.journal import Journal, file_storage
-from search.study.parts import Part
+from search.study.parts import TrialResult
 
 CONFIG = Config(
     streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)
@@ -66,11 +66,11 @@ def space(write_space):
 
 
 @pytest.fixture
-def make_part():
+def make_result():
     def make(number, state="complete", uars=(0.5, 0.7), config=CONFIG, **values):
         ended = {"started_at": AT, "finished_at": AT, "val_war": 0.6, "val_macro_f1": 0.6}
         config_json = config.to_json() if config else None
-        return Part(
+        return TrialResult(
             number=number, state=state, fold_uars=uars, config_json=config_json, **ended | values
         )
 

@@ -10,9 +10,10 @@ import cv2
 import pytest
 
 import search
-from fer_core.baselines import BASELINES
-from fer_core.datasets import load, synthetic
+from fer_core.data.datasets import load
 from fer_core.faces import video
+from fer_core.synthetic import dataset as dataset_
+from fer_core.trial.baselines import BASELINES
 from search.results import ranking
 from search.study.folder import Folder
 
@@ -46,7 +47,7 @@ def test_the_same_command_again_decodes_nothing_and_draws_and_scores_the_same(st
         Folder(where / "studies" / json.loads(done.stdout)["study"]) for done in (before, after)
     ]
     for first, again in zip(
-        *([folder.part(n) for n in range(2)] for folder in studies), strict=True
+        *([folder.result(n) for n in range(2)] for folder in studies), strict=True
     ):
         assert again.config_json == first.config_json
         assert again.fold_uars == first.fold_uars
@@ -133,7 +134,7 @@ def test_points_are_run_beside_what_was_printed_of_them_and_then_there_is_no_mor
 @pytest.mark.slow
 @pytest.mark.parametrize(("dataset", "rows"), [("sase_fe", 20), ("oulu_casia", 9)])
 def test_every_printed_configuration_of_a_dataset_runs_in_its_layout(tmp_path, dataset, rows):
-    root = synthetic.ensure(tmp_path / "data", layout=dataset, subjects=12)
+    root = dataset_.ensure(tmp_path / "data", layout=dataset, subjects=12)
     command = ["--space", str(ROOT / "spaces" / "study.py"), "--dataset", dataset]
 
     done = run(tmp_path, *command, "--data-root", str(root))

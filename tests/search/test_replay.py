@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from fer_core import export, race
 from fer_core.config import (
     ClipConfig,
     Config,
@@ -17,11 +16,14 @@ from fer_core.config import (
     StreamConfig,
 )
 from fer_core.errors import FerError
-from fer_core.trial import cross_validate
-from search import data, replay
-from search.cluster.account import Account
-from search.cluster.progress import Progress
-from search.settings import resolve
+from fer_core.predict import model_folder
+from fer_core.trial import pack
+from fer_core.trial.evaluate import cross_validate
+from search import replay
+from search.cluster.trial_record import Account
+from search.request import data
+from search.request.settings import resolve
+from search.screen.progress import Progress
 from search.study import folder as folders
 from search.study.folder import Folder
 
@@ -64,23 +66,23 @@ def finished(rendered, tmp_path_factory):
         max_missing=0.05,
         smoke=True,
     )
-    experiment = data.prepare(settings, Progress(verbosity=0), None)
+    study_data = data.prepare(settings, Progress(verbosity=0), None)
     folder = folders.create(settings.studies, space=settings.space, dataset="synthetic")
-    folder.write_record(record_of(folder, settings, experiment))
-    results = list(cross_validate(CONFIG, experiment))
+    folder.write_record(record_of(folder, settings, study_data))
+    results = list(cross_validate(CONFIG, study_data))
     Account(folder, 0, CONFIG.to_json()).at_rung(results, None, reached=None, last=True)
-    standings = [each for (each,) in race.run([GRU], experiment, raced=True)]
+    at_rungs = [each for (each,) in pack.run([GRU], study_data, raced=True)]
     whole, left = (Account(folder, number, GRU.to_json()) for number in (1, 2))
-    for place, standing in enumerate(standings):
-        last = place == len(standings) - 1
-        whole.at_rung(standing.results, None, reached="a rung", last=last)
-    for standing in standings[:2]:
-        part = left.at_rung(standing.results, None, reached="1/2 of fold 1", last=False)
-    folder.write_part(part)
+    for place, at_rung in enumerate(at_rungs):
+        last = place == len(at_rungs) - 1
+        whole.at_rung(at_rung.results, None, reached="a rung", last=last)
+    for at_rung in at_rungs[:2]:
+        part = left.at_rung(at_rung.results, None, reached="1/2 of fold 1", last=False)
+    folder.write_result(part)
     return folder
 
 
-def record_of(folder, settings, experiment):
+def record_of(folder, settings, study_data):
     return folders.Record(
         study=folder.name,
         space=str(settings.space),
@@ -92,7 +94,7 @@ def record_of(folder, settings, experiment):
         store=str(settings.store),
         leaderboards=str(settings.leaderboards),
         weights={},
-        landmarks=experiment.landmarks,
+        landmarks=study_data.landmarks,
         surface=None,
         surface_sha256=None,
         clip=None,
@@ -100,10 +102,10 @@ def record_of(folder, settings, experiment):
         smoke=True,
         pruning=True,
         protocol_name="sealed",
-        protocol=experiment.protocol.to_json(),
-        protocol_id=experiment.protocol.protocol_id,
-        data_sha256=experiment.manifest.sha256,
-        split_sha256=experiment.protocol.split_sha256,
+        protocol=study_data.protocol.to_json(),
+        protocol_id=study_data.protocol.protocol_id,
+        data_sha256=study_data.manifest.sha256,
+        split_sha256=study_data.protocol.split_sha256,
         commit="unknown",
         versions={"python": "3.11"},
         arguments=[],
@@ -141,7 +143,7 @@ def test_a_row_that_differs_is_called_so(finished, capsys, tmp_path):
     altered = Folder(tmp_path / "studies" / finished.name)
     shutil.copytree(finished.path, altered.path)
     other = replace(CONFIG, optimizer=OptimizerConfig(epochs=1))
-    altered.write_part(replace(finished.part(0), config_json=other.to_json()))
+    altered.write_result(replace(finished.result(0), config_json=other.to_json()))
 
     assert "NOT the same" in run_again(altered, capsys, export=None)
 
@@ -149,13 +151,13 @@ def test_a_row_that_differs_is_called_so(finished, capsys, tmp_path):
 def test_an_exported_row_comes_with_its_card(finished, capsys, tmp_path):
     said = run_again(finished, capsys, export=tmp_path / "model")
 
-    model = export.load(tmp_path / "model")
+    model = model_folder.load(tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text()
     assert "python -m fer_core.predict" in said
     assert model.config == CONFIG
     assert json.loads((tmp_path / "model" / "labels.json").read_text())["task"] == "emotion"
-    assert "not opened for this row" in card
-    assert f"{finished.part(0).val_uar:.3f}" in card
+    assert "no sealed test of this row" in card
+    assert f"{finished.result(0).val_uar:.3f}" in card
     assert "must not decide over people" in card
 
 

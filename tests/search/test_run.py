@@ -10,9 +10,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from fer_core import datasets, protocol
+from fer_core.data import datasets, protocol
+from search.request.settings import seconds
 from search.run import app
-from search.settings import seconds
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = """

@@ -9,7 +9,6 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 
-from fer_core import feasible
 from fer_core.config import (
     CELLS,
     ENCODINGS,
@@ -21,13 +20,14 @@ from fer_core.config import (
     VIEWS,
     VOTINGS,
 )
-from fer_core.datasets import load as load_data
+from fer_core.data.datasets import load as load_data
+from fer_core.data.protocol import Protocol
+from fer_core.data.study_data import StudyData
 from fer_core.errors import ConfigError
-from fer_core.experiment import Experiment
 from fer_core.models import backbones
-from fer_core.protocol import Protocol
-from fer_core.trial import cross_validate
-from search.space import draws, load
+from fer_core.trial import feasibility
+from fer_core.trial.evaluate import cross_validate
+from search.study.space import draws, load
 from spaces import everything, smoke
 
 SPACES = sorted((Path(__file__).parents[2] / "spaces").glob("[a-z]*.py"))
@@ -99,7 +99,7 @@ def test_everything_draws_each_backbone_with_and_without_all_else_that_it_can_go
 
 
 @pytest.fixture(scope="module")
-def experiment(rendered, tmp_path_factory):
+def study_data(rendered, tmp_path_factory):
     """Twelve clips: three people smile and grieve, genuinely and not; the first chooses."""
     manifest = load_data("synthetic", rendered)
     first, *others = manifest.subjects[:3]
@@ -108,7 +108,7 @@ def experiment(rendered, tmp_path_factory):
         for clip in manifest.clips
         if clip.subject in (first, *others) and clip.emotion in ("happiness", "sadness")
     )
-    return Experiment(
+    return StudyData(
         manifest=replace(manifest, clips=clips),
         protocol=Protocol(name="one", sealed=(), folds=((first,),), train=tuple(others)),
         task="emotion",
@@ -119,41 +119,41 @@ def experiment(rendered, tmp_path_factory):
     )
 
 
-def draw_of_everything(experiment, number):
+def draw_of_everything(study_data, number):
     """Draw a config of one epoch, which is one step on so few clips; every other task is hidden."""
     trial = optuna.create_study(sampler=RandomSampler(seed=number)).ask()
     config = everything.space(trial)
     config = replace(config, optimizer=replace(config.optimizer, epochs=1))
-    return config, replace(experiment, task=("emotion", "hidden")[number % 2])
+    return config, replace(study_data, task=("emotion", "hidden")[number % 2])
 
 
-def refusal(config, experiment):
+def refusal(config, study_data):
     try:
-        feasible.check(config, experiment)
+        feasibility.check(config, study_data)
     except ConfigError as refused:
         return str(refused)
     return None
 
 
-def test_draws_of_everything_that_cannot_work_are_refused_with_a_reason_and_most_can(experiment):
-    said = [refusal(*draw_of_everything(experiment, number)) for number in range(100)]
+def test_draws_of_everything_that_cannot_work_are_refused_with_a_reason_and_most_can(study_data):
+    said = [refusal(*draw_of_everything(study_data, number)) for number in range(100)]
 
     refused = [reason for reason in said if reason is not None]
     assert all(reason.startswith(REFUSALS) and "\n" not in reason for reason in refused)
     assert 0 < len(refused) < 50
-    assert not list(experiment.store.iterdir())
+    assert not list(study_data.store.iterdir())
 
 
 @pytest.mark.parametrize(
     "number",
     [pytest.param(i, marks=[pytest.mark.slow] if i >= QUICK else []) for i in range(100)],
 )
-def test_a_draw_of_everything_that_is_not_refused_trains(experiment, number):
-    config, experiment = draw_of_everything(experiment, number)
-    if refusal(config, experiment) is not None:
+def test_a_draw_of_everything_that_is_not_refused_trains(study_data, number):
+    config, study_data = draw_of_everything(study_data, number)
+    if refusal(config, study_data) is not None:
         return
 
-    result = next(cross_validate(config, experiment))
+    result = next(cross_validate(config, study_data))
 
     assert np.isfinite(result.probabilities).all()
     assert len(result.losses) == 1

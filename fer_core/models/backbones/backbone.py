@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from fer_core.config import StreamConfig
 from fer_core.errors import ConfigError
-from fer_core.manifest import file_sha256
-from fer_core.models.states import load_exact, read
+from fer_core.models.state_dicts import load_exact, read
+from fer_core.storage.files import file_sha256
 from fer_core.weight_files import existing
 
 

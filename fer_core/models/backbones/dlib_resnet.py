@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from fer_core.config import StreamConfig
 from fer_core.errors import ConfigError, WeightsError
-from fer_core.manifest import file_sha256
 from fer_core.models.backbones.backbone import Backbone, Normalise, initialise, scaled
+from fer_core.storage.files import file_sha256
 from fer_core.weight_files import packaged
 
 FILE = "dlib_face_recognition_resnet_model_v1.dat"

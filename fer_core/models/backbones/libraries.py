@@ -18,8 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fer_core.checks import require
-from fer_core.config import StreamConfig
+from fer_core.config import StreamConfig, require
 from fer_core.errors import ConfigError, unknown
 from fer_core.models.backbones.backbone import Backbone, fill, normalise_unit, seed_library
 
@@ -97,20 +96,20 @@ def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -
     """
     library, _, name = stream.backbone.partition(":")
     seed_library(generator)
-    opened = LIBRARIES[library](name)
-    weights_sha256, source = fill(opened.network, stream, file, generator, convert=renamed)
-    image = torch.rand(1, 3, opened.side, opened.side, generator=generator)
+    loaded = LIBRARIES[library](name)
+    weights_sha256, source = fill(loaded.network, stream, file, generator, convert=renamed)
+    image = torch.rand(1, 3, loaded.side, loaded.side, generator=generator)
     with torch.no_grad():
-        blocks = _blocks(opened.take_apart(opened.network.eval(), image), image)
+        blocks = _blocks(loaded.take_apart(loaded.network.eval(), image), image)
         right = f"1 to {len(blocks)}, the blocks of {stream.backbone}"
         require(stream.blocks <= len(blocks), "stream.blocks", stream.blocks, right)
-        crop_pixels = stream.crop_pixels or opened.side
-        if crop_pixels != opened.side:
-            _check_crop(blocks[: stream.blocks], crop_pixels, f"{name}, whose own is {opened.side}")
+        crop_pixels = stream.crop_pixels or loaded.side
+        if crop_pixels != loaded.side:
+            _check_crop(blocks[: stream.blocks], crop_pixels, f"{name}, whose own is {loaded.side}")
     return Backbone(
         blocks=nn.ModuleList(blocks[: stream.blocks]).train(),
         crop_pixels=crop_pixels,
-        preprocess=normalise_unit(opened.mean, opened.std),
+        preprocess=normalise_unit(loaded.mean, loaded.std),
         weights_sha256=weights_sha256,
         source=source,
     )
@@ -221,21 +220,21 @@ def _flat(module: nn.Module) -> Iterator[nn.Module]:
 def _blocks(parts: Iterable[nn.Module], maps: Tensor) -> list[Block]:
     """Group parts into blocks, by what each makes of an image's maps."""
     blocks: list[Block] = []
-    held: list[nn.Module] = []
+    modules: list[nn.Module] = []
     start = _layout(maps)
     for part in parts:
         reads, side = _layout(maps), _side(maps)
         maps = part(maps)
         smaller, weighted = _side(maps) < side, any(True for _ in part.parameters())
         layer = reads == "tokens" and any(True for _ in part.children())
-        if held and (layer or (smaller and weighted)):
-            blocks.append(Block(held, start, reads))
-            held, start = [], reads
-        held.append(part)
+        if modules and (layer or (smaller and weighted)):
+            blocks.append(Block(modules, start, reads))
+            modules, start = [], reads
+        modules.append(part)
         if smaller and not weighted:
-            blocks.append(Block(held, start, _layout(maps)))
-            held, start = [], _layout(maps)
-    return [*blocks, Block(held, start, _layout(maps))] if held else blocks
+            blocks.append(Block(modules, start, _layout(maps)))
+            modules, start = [], _layout(maps)
+    return [*blocks, Block(modules, start, _layout(maps))] if modules else blocks
 
 
 def _layout(maps: Tensor) -> str:

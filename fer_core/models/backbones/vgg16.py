@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from fer_core.config import StreamConfig
 from fer_core.errors import ConfigError
-from fer_core.manifest import file_sha256
 from fer_core.models import vgg_face
 from fer_core.models.backbones.backbone import Backbone, Normalise, initialise, scaled
 from fer_core.models.vgg_face.layers import LAYERS
+from fer_core.storage.files import file_sha256
 from fer_core.weight_files import existing, hub_checkpoint
 
 CROP_PIXELS = 224  # Simonyan and Zisserman 2015, section 2.1

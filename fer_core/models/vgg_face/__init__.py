@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from fer_core.errors import WeightsError
-from fer_core.models import states
+from fer_core.models import state_dicts
 from fer_core.models.vgg_face import caffe, keras, matconvnet, state_dict, torch7
 from fer_core.models.vgg_face.layers import Named
 
@@ -62,7 +62,7 @@ def read(path: Path, shapes: Mapping[str, tuple[int, ...]], *, weights: str) -> 
         if tensors[name].shape != shapes[name]
     ]
     if faults:
-        raise WeightsError(states.misfit(path, "vgg16", faults))
+        raise WeightsError(state_dicts.misfit(path, "vgg16", faults))
     if ORDERS[format_] == "bgr":
         tensors["conv1_1.weight"] = tensors["conv1_1.weight"].flip(1)
     return FaceWeights(tensors=tensors, format=format_, order=ORDERS[format_])
@@ -73,7 +73,7 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
     try:
         if format_ in READERS:
             return format_, _unique(path, READERS[format_][1](path))
-        state = states.read(path)
+        state = state_dicts.read(path)
         format_ = state_dict.layout(state)
         return format_, _unique(path, state_dict.renamed(state, format_))
     except WeightsError:
@@ -103,6 +103,6 @@ def _unique(path: Path, named: Named) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name, tensor in named:
         if name in tensors:
-            raise WeightsError(states.misfit(path, "vgg16", [f"{name} is there twice"]))
+            raise WeightsError(state_dicts.misfit(path, "vgg16", [f"{name} is there twice"]))
         tensors[name] = tensor
     return tensors

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_core.faces.surface import DISTANCE
+from fer_core.faces.frontal.surface import DISTANCE
 
 PIXELS, ZOOM, ORIGIN = 320, 110.0, (160.0, 130.0)
 BACKGROUND = (90, 110, 130)

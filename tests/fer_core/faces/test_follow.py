@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_core.errors import DataError
-from fer_core.faces import mean_face
 from fer_core.faces.follow import (
     CUT_PIXELS,
     FOUND,
@@ -16,6 +15,7 @@ from fer_core.faces.follow import (
     follow,
     follow_given,
 )
+from fer_core.faces.frontal import mean_face
 from fer_core.faces.landmarks import Finder
 
 FACE = (mean_face.landmarks()[:, :2] * 100 + 300).astype(np.float32)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_core.config import SAMPLINGS, ClipConfig
-from fer_core.faces import mean_face
+from fer_core.faces.frontal import mean_face
 from fer_core.faces.sampling import onset_and_apex, pick
 
 WHOLE = ClipConfig(start=0.0, end=1.0, frames=3)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from fer_core.config import VIEWS as CONFIG_VIEWS
 from fer_core.errors import DataError
-from fer_core.faces import landmarks, mean_face
+from fer_core.faces import landmarks
 from fer_core.faces.align import TEMPLATE, five_points
+from fer_core.faces.frontal import mean_face
 from fer_core.faces.views import CROP_PIXELS, VIEWS, aligned, crop, crop_matrix, resized, views
 
 

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import torch
 
-from fer_core.choices import BACKBONES, VOLUMES
 from fer_core.config import (
+    BACKBONES,
     CELLS,
     JOININGS,
     POINTS,
     POOLINGS,
+    VOLUMES,
     VOTINGS,
     Config,
     FusionConfig,
@@ -19,7 +20,7 @@ from fer_core.config import (
     StreamConfig,
 )
 from fer_core.models.backbones import build
-from fer_core.models.network import Given, Network
+from fer_core.models.network import Network, StreamInput
 
 CLASSES = ("anger_acted", "anger_genuine", "fear_acted", "fear_genuine")
 FRAMES, CROP_PIXELS, POINT_DIM = 4, 64, 12
@@ -112,12 +113,12 @@ def built(config, *, clips=2, frames=FRAMES, seed=0):
 def _part(config, each, clips, frames):
     if isinstance(each, GeometryConfig):
         batch = torch.randn(clips, frames, POINT_DIM)
-        return Given(batch[:1], torch.nn.ModuleList()), batch
+        return StreamInput(batch[:1], torch.nn.ModuleList()), batch
     if each.frozen:
         convlstm = config.recurrent is not None and config.recurrent.cell == "convlstm"
         dim = MAPS[0] * MAPS[1] * MAPS[2] if convlstm else MAPS[0]
         batch = torch.randn(clips, frames, dim)
-        return Given(batch[:1], torch.nn.ModuleList(), maps=MAPS if convlstm else None), batch
+        return StreamInput(batch[:1], torch.nn.ModuleList(), maps=MAPS if convlstm else None), batch
     backbone = build(each, weights_file=None, seed=0)
     pixels = 255 * torch.rand(clips, frames, 3, CROP_PIXELS, CROP_PIXELS)
     if each.backbone in VOLUMES:
@@ -125,4 +126,4 @@ def _part(config, each, clips, frames):
     else:
         flat = backbone.preprocess(pixels.flatten(0, 1))
         batch = flat.view(clips, frames, *flat.shape[1:])
-    return Given(batch[:1], backbone.blocks, each.freeze_depth), batch
+    return StreamInput(batch[:1], backbone.blocks, each.freeze_depth), batch

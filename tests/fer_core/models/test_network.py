@@ -17,7 +17,7 @@ from fer_core.errors import ConfigError
 from fer_core.models.backbones import build
 from fer_core.models.dropout import Dropout
 from fer_core.models.head import TwoHeads
-from fer_core.models.network import Given, Network, count
+from fer_core.models.network import Network, StreamInput, count
 from fer_core.models.pooling import pool
 from fer_core.models.recurrent import Attention, Recurrent
 from fer_core.training import loop
@@ -235,7 +235,7 @@ def test_two_heads_are_trained_by_the_sum_of_their_two_losses():
 
 def test_two_heads_are_refused_where_classes_are_no_pairs():
     config = of(stored(), head=HeadConfig(two_heads=True))
-    given = [Given(built(of(stored())).given[0][:1], nn.ModuleList())]
+    given = [StreamInput(built(of(stored())).given[0][:1], nn.ModuleList())]
 
     for classes in (("anger", "fear"), ("acted", "genuine")):
         with pytest.raises(ConfigError, match="it must be False but for task 'hidden'"):

@@ -13,12 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fer_core.choices import OPTIMIZERS, SCHEDULES, HeadConfig, OptimizerConfig, StreamConfig
-from fer_core.config import Config
-from fer_core.models.network import Given, Network
+from fer_core.config import OPTIMIZERS, SCHEDULES, Config, HeadConfig, OptimizerConfig, StreamConfig
+from fer_core.models.network import Network, StreamInput
 from fer_core.training import checkpoint
 from fer_core.training.checkpoint import Checkpoint
-from fer_core.training.fits import Alone, Fit
+from fer_core.training.fits import Fit, OneFit
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 2, 24)
@@ -51,7 +50,7 @@ def a_fit(*, dropout=0.3, patience=None, epochs=EPOCHS, name="adamw", schedule="
     second = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), Noise())
     head = HeadConfig(fc_layers=1, fc_width=4, dropout=dropout)
     config = Config(streams=(UNFROZEN,), head=head)
-    reads = Given(IMAGES[:1], nn.ModuleList([first, second]), frozen=1)
+    reads = StreamInput(IMAGES[:1], nn.ModuleList([first, second]), frozen=1)
     return Fit(
         network=Network(config, [reads], ("a", "b")),
         batches=shaken,
@@ -63,7 +62,7 @@ def a_fit(*, dropout=0.3, patience=None, epochs=EPOCHS, name="adamw", schedule="
         seed=1,
         order=2,
         data="",
-        held=None if patience is None else ROWS[16:],
+        held_out=None if patience is None else ROWS[16:],
     )
 
 
@@ -106,15 +105,15 @@ def test_a_fit_that_goes_on_after_any_epoch_ends_equal_to_the_last_bit(
     choices, lost, tmp_path_factory
 ):
     folder, whole = tmp_path_factory.mktemp("kept"), a_fit(**choices)
-    losses = trained(Alone(whole), EPOCHS)
+    losses = trained(OneFit(whole), EPOCHS)
 
     with pytest.MonkeyPatch.context() as patch:
         hurry(patch)
         for epochs in lost:
-            trained(Alone(a_fit(**choices), kept_at(folder)), epochs)
+            trained(OneFit(a_fit(**choices), kept_at(folder)), epochs)
         other = a_fit(**choices)
         torch.manual_seed(99)  # another process has drawn other numbers
-        group = Alone(other, kept_at(folder))
+        group = OneFit(other, kept_at(folder))
         again = trained(group, EPOCHS)
 
     # The last one is written only where training took longer than writing, which here is chance.
@@ -130,8 +129,8 @@ def test_what_a_checkpoint_gives_again_was_not_trained_again(eager, tmp_path):
         seen.append(generator)
         return shaken(rows, generator)
 
-    losses = trained(Alone(a_fit(), kept_at(tmp_path)), 3)
-    group = Alone(replace(a_fit(), batches=counted), kept_at(tmp_path))
+    losses = trained(OneFit(a_fit(), kept_at(tmp_path)), 3)
+    group = OneFit(replace(a_fit(), batches=counted), kept_at(tmp_path))
 
     assert trained(group, 3) == losses
     assert not seen
@@ -141,12 +140,12 @@ def test_what_a_checkpoint_gives_again_was_not_trained_again(eager, tmp_path):
 
 
 def test_scores_of_an_epoch_that_is_behind_are_those_that_it_had(eager, tmp_path):
-    group = Alone(a_fit(), kept_at(tmp_path))
+    group = OneFit(a_fit(), kept_at(tmp_path))
     group.epoch()
     first = group.scored(lambda: np.ones((2, 1, 2)))
     group.epoch()
 
-    later = Alone(a_fit(), kept_at(tmp_path))
+    later = OneFit(a_fit(), kept_at(tmp_path))
     later.epoch()
 
     np.testing.assert_array_equal(later.scored(lambda: np.zeros((2, 1, 2))), first)
@@ -156,7 +155,7 @@ def test_scores_of_an_epoch_that_is_behind_are_those_that_it_had(eager, tmp_path
 
 @pytest.fixture
 def written(eager, tmp_path):
-    trained(Alone(a_fit(), kept_at(tmp_path)), 2)
+    trained(OneFit(a_fit(), kept_at(tmp_path)), 2)
     return tmp_path / "it.ckpt"
 
 
@@ -224,7 +223,7 @@ def test_no_code_of_a_foreign_file_runs(kind, tmp_path):
 
 
 def test_training_that_takes_less_than_a_second_writes_nothing(tmp_path):
-    trained(Alone(a_fit(), kept_at(tmp_path)), EPOCHS)
+    trained(OneFit(a_fit(), kept_at(tmp_path)), EPOCHS)
 
     assert not list(tmp_path.iterdir())
 

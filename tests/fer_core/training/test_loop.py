@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fer_core.config import OPTIMIZERS, SCHEDULES, Config, OptimizerConfig, StreamConfig
-from fer_core.models.network import Given, Network
+from fer_core.models.network import Network, StreamInput
 from fer_core.training import loop, optimizer
-from fer_core.training.fits import Alone, Fit
+from fer_core.training.fits import Fit, OneFit
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 2, 40)
@@ -24,7 +24,7 @@ def batches(rows, _generator):
 def network(voting="mean_probability"):
     torch.manual_seed(0)
     config = Config(streams=(FROZEN,), voting=voting)
-    return Network(config, [Given(FRAMES[:1], nn.ModuleList())], ("a", "b"))
+    return Network(config, [StreamInput(FRAMES[:1], nn.ModuleList())], ("a", "b"))
 
 
 def config(name="adamw", lr=0.05, epochs=10, **choices):
@@ -94,7 +94,7 @@ def test_patience_ends_training_and_keeps_what_did_best_on_the_clips_held_back()
     noise = RNG.permutation(LABELS)  # what is learned of it does not carry over
     model = network()
     chosen = config(lr=0.5, epochs=200, patience=3)
-    fit = loop.fit(model, batches, noise, ROWS[:30], chosen, order=0, held=ROWS[30:])
+    fit = loop.fit(model, batches, noise, ROWS[:30], chosen, order=0, held_out=ROWS[30:])
 
     def held_loss():
         scores = torch.from_numpy(loop.predict(model, batches, ROWS[30:], batch_clips=16))
@@ -120,9 +120,9 @@ def test_a_fit_that_patience_lets_end_keeps_what_did_best_too():
         seed=0,
         order=0,
         data="",
-        held=ROWS[30:],
+        held_out=ROWS[30:],
     )
-    group, seen = Alone(fit), []
+    group, seen = OneFit(fit), []
 
     for _ in range(40):
         group.epoch()
@@ -130,7 +130,7 @@ def test_a_fit_that_patience_lets_end_keeps_what_did_best_too():
 
     whole = network()
     best = []
-    for _ in loop.fit(whole, batches, noise, ROWS[:30], chosen, order=0, held=ROWS[30:]):
+    for _ in loop.fit(whole, batches, noise, ROWS[:30], chosen, order=0, held_out=ROWS[30:]):
         best.append(weights(whole).clone())
     assert torch.equal(seen[-1], weights(whole))
     assert any(torch.equal(seen[-1], each) for each in best[:-1])
@@ -158,7 +158,7 @@ def test_unfrozen_blocks_have_a_rate_of_their_own():
         backbone="dlib_resnet", weights="random", blocks=2, freeze_depth=0, pooling="avg"
     )
     sample = torch.zeros(1, 3, 3, 4, 4)
-    model = Network(Config(streams=(stream,)), [Given(sample, blocks, 1)], ("a", "b"))
+    model = Network(Config(streams=(stream,)), [StreamInput(sample, blocks, 1)], ("a", "b"))
 
     made = optimizer.build(model, config(lr=0.1, backbone_lr=0.01))
 

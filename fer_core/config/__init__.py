@@ -1,0 +1,78 @@
+"""A trial's choices: everything that a space may draw, checked and hashed. Standard library only.
+
+All other rooms and every space import from here, never from the modules of this folder.
+"""
+
+from fer_core.config.checks import (
+    require,
+)
+from fer_core.config.choices import (
+    BACKBONES,
+    CELLS,
+    CHANGES,
+    ENCODINGS,
+    FITTED,
+    JOININGS,
+    ONE_FRAME,
+    OPTIMIZERS,
+    POINTS,
+    POOLINGS,
+    SAMPLINGS,
+    SCHEDULES,
+    TASKS,
+    VIEWS,
+    VOLUMES,
+    VOTINGS,
+    WEIGHTS,
+    AugmentConfig,
+    ClipConfig,
+    FusionConfig,
+    GeometryConfig,
+    HeadConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    RecurrentConfig,
+    Stream,
+    StreamConfig,
+    blocks_of,
+)
+from fer_core.config.config import (
+    Config,
+    flat,
+    from_json,
+)
+
+__all__ = [
+    "BACKBONES",
+    "CELLS",
+    "CHANGES",
+    "ENCODINGS",
+    "FITTED",
+    "JOININGS",
+    "ONE_FRAME",
+    "OPTIMIZERS",
+    "POINTS",
+    "POOLINGS",
+    "SAMPLINGS",
+    "SCHEDULES",
+    "TASKS",
+    "VIEWS",
+    "VOLUMES",
+    "VOTINGS",
+    "WEIGHTS",
+    "AugmentConfig",
+    "ClipConfig",
+    "Config",
+    "FusionConfig",
+    "GeometryConfig",
+    "HeadConfig",
+    "OptimizerConfig",
+    "PretrainConfig",
+    "RecurrentConfig",
+    "Stream",
+    "StreamConfig",
+    "blocks_of",
+    "flat",
+    "from_json",
+    "require",
+]

@@ -1,0 +1,68 @@
+"""DFEW: clips of films with one of seven emotions, in five official folds.
+
+Jiang et al., 2020, https://arxiv.org/abs/2008.05924; on request from its authors. Reads the tables
+`EmoLabel_DataSplit/{train,test}(single-labeled)/set_{1..5}.csv` and the first folder of frames that
+is there, `Clip/jpg_256/00001`, `Clip/clip_224x224/00001` or `Clip/clip_224x224_16f/00001`. Each
+clip counts as a subject, since nobody knows whose faces they are. Papers choose their epoch on the
+test clips; here the other official folds choose.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from fer_core.data.dataset import Dataset, Published, Totals
+from fer_core.data.labels import codes
+from fer_core.data.manifest import Manifest
+from fer_core.data.protocol import Protocol
+from fer_core.data.reading import Verdict, by_table, coded
+from fer_core.data.tables import need, rows
+from fer_core.errors import DataError, ProtocolError
+
+SPLITS = "EmoLabel_DataSplit"
+FRAMES = ("jpg_256", "clip_224x224", "clip_224x224_16f")
+FOLDS = ("1", "2", "3", "4", "5")
+EMOTIONS = codes("happiness sadness neutral anger surprise disgust fear", start=1)
+
+
+def manifest(root: Path) -> Manifest:
+    """Read the clips that the tables name; a clip's part is the fold that tests on it."""
+    splits = need(root, SPLITS)
+    places = [splits.parent / "Clip" / name for name in FRAMES]
+    frames = next((place for place in places if place.is_dir()), None)
+    if frames is None:
+        raise DataError(f"{splits.parent} holds none of Clip/{', Clip/'.join(FRAMES)}.")
+    judged: dict[Path, Verdict] = {}
+    for side in ("train", "test"):
+        for fold in FOLDS:
+            table = splits / f"{side}(single-labeled)" / f"set_{fold}.csv"
+            part = fold if side == "test" else None
+            for _, row in rows(table, ("video_name", "label")):
+                path = frames / row["video_name"].zfill(5)
+                judged[path] = coded(row["label"], EMOTIONS, part=part)
+    return by_table("dfew", root, judged.items())
+
+
+def _fold(manifest: Manifest, *, fold: str) -> Protocol:
+    """Seal the test clips of one fold; those of the others choose in turn."""
+    parts = {
+        part: tuple(clip.subject for clip in manifest.clips if clip.part == part) for part in FOLDS
+    }
+    if empty := [part for part, clips in parts.items() if not clips]:
+        raise ProtocolError(f"{manifest.root} has no test clips of fold {', '.join(empty)}.")
+    rest = tuple(clip.subject for clip in manifest.clips if clip.part is None)
+    sealed = parts.pop(fold)
+    return Protocol(name=f"fold{fold}", sealed=sealed, folds=tuple(parts.values()), train=rest)
+
+
+DATASET = Dataset(
+    manifest=manifest,
+    totals=(Totals(source="fold 1 of its tables", clips=9_356 + 2_341),),
+    protocols={
+        f"fold{fold}": Published(
+            about=f"the test clips of fold {fold} of Jiang et al. 2020 sealed, those of its other "
+            "folds choose in turn",
+            split=partial(_fold, fold=fold),
+        )
+        for fold in FOLDS
+    },
+)

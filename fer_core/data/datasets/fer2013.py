@@ -1,0 +1,88 @@
+"""FER2013: 35,887 grey faces of 48 x 48 pixels from the web, seven emotions.
+
+Goodfellow et al., 2013, https://arxiv.org/abs/1307.0414; from Kaggle. Reads `fer2013.csv`, with the
+columns emotion, pixels and Usage, or image folders `train|test/<emotion>/<name>`. Each face counts
+as a subject, since nobody knows whose they are; some are there twice, also in two parts.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from fer_core.data.dataset import Dataset, Published, Totals
+from fer_core.data.labels import codes, spelled
+from fer_core.data.manifest import IMAGE_SUFFIXES, Manifest
+from fer_core.data.protocol import official
+from fer_core.data.reading import Faulty, Found, Labels, Verdict, assemble, by_place, clip, coded
+from fer_core.data.tables import find
+from fer_core.errors import DataError
+
+TABLE = "fer2013.csv"
+PIXELS = 48 * 48
+EMOTIONS = codes("anger disgust fear happiness sadness surprise neutral")
+COUNTS = (4953, 547, 5121, 8989, 6077, 4002, 6198)  # Goodfellow et al. 2013, section 2
+PARTS = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
+
+
+def manifest(root: Path) -> Manifest:
+    """Read the table, or the folders where there is none."""
+    table = find(root, TABLE)
+    if table is None:
+        return by_place("fer2013", root, _judge)
+    verdicts = (coded(row["emotion"], EMOTIONS) for _, row in lines(table))
+    return assemble("fer2013", root, faces(root, table, verdicts))
+
+
+def lines(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of the table, each with the offset of its line in bytes.
+
+    Raises: DataError where a column is missing.
+    """
+    with table.open("rb") as file:
+        names = file.readline().decode("utf-8-sig", "replace").strip().split(",")
+        if missing := {"emotion", "pixels", "Usage"}.difference(names):
+            raise DataError(f"{table} has no column {', '.join(sorted(missing))}.")
+        offset = file.tell()
+        for line in file:
+            cells = (cell.strip('" \r\n') for cell in line.decode("utf-8", "replace").split(","))
+            if line.strip():
+                yield offset, dict.fromkeys(names, "") | dict(zip(names, cells, strict=False))
+            offset += len(line)
+
+
+def faces(root: Path, table: Path, verdicts: Iterable[Verdict]) -> Iterator[Found]:
+    """Make the clips of the rows, a verdict each."""
+    place = table.relative_to(root).as_posix()
+    for number, ((offset, row), verdict) in enumerate(zip(lines(table), verdicts, strict=True)):
+        name, pixels = f"{place}/{number:05d}", row["pixels"].encode()
+        count = pixels.count(b" ") + 1
+        if not isinstance(verdict, Labels):
+            yield name, verdict
+        elif count != PIXELS or row["Usage"] not in PARTS:
+            yield name, Faulty(f"its line is cut short, after {count} of {PIXELS} pixels")
+        else:
+            sha256, part = hashlib.sha256(pixels).hexdigest(), PARTS[row["Usage"]]
+            found = clip(table, name, replace(verdict, part=part), sha256)
+            yield name, replace(found, offset=offset)
+
+
+def _judge(path: Path) -> Verdict | None:
+    part = path.parent.parent.name
+    if path.suffix.lower() not in IMAGE_SUFFIXES or part not in PARTS.values():
+        return None
+    emotion = spelled(path.parent.name)
+    return Labels(emotion=emotion, part=part) if emotion else Faulty("its folder is no emotion")
+
+
+OFFICIAL = Published(
+    about="Training trains, PublicTest chooses, PrivateTest is sealed (Goodfellow et al. 2013); "
+    "image folders have no PublicTest, and fifths of train choose in turn",
+    split=official,
+)
+CLASSES = dict(zip(EMOTIONS.values(), COUNTS, strict=True))
+DATASET = Dataset(
+    manifest=manifest,
+    totals=(Totals(source="Goodfellow et al. 2013", clips=35_887, classes=CLASSES),),
+    protocols={"official": OFFICIAL},
+)

@@ -1,0 +1,37 @@
+"""JAFFE: ten Japanese women, seven expressions, three or four photographs of each.
+
+Lyons et al., 1998, https://doi.org/10.5281/zenodo.3451524. Reads `KA.AN1.39.tiff` anywhere below
+the folder: subject KA, angry, first picture, number 39.
+"""
+
+import re
+from functools import partial
+from pathlib import Path
+
+from fer_core.data.dataset import Dataset, Published, Totals
+from fer_core.data.labels import LETTERS
+from fer_core.data.manifest import IMAGE_SUFFIXES
+from fer_core.data.protocol import leave_one_out
+from fer_core.data.reading import Faulty, Labels, Verdict, by_place
+
+NAME = re.compile(r"([A-Z]{2})\.(AN|DI|FE|HA|NE|SA|SU)\d\.\d+")
+
+
+def _judge(path: Path) -> Verdict | None:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return None
+    match = NAME.fullmatch(path.stem.upper())
+    if match is None:
+        return Faulty("its name is none of JAFFE's, such as KA.AN1.39.tiff")
+    return Labels(subject=match[1], emotion=LETTERS[match[2]])
+
+
+LOSO = Published(
+    about="each of the ten subjects is a fold (usual by the survey of Li and Deng 2020)",
+    split=leave_one_out,
+)
+DATASET = Dataset(
+    manifest=partial(by_place, "jaffe", judge=_judge),
+    totals=(Totals(source="Lyons et al. 1998", clips=213, subjects=10),),
+    protocols={"loso": LOSO},
+)

@@ -1,0 +1,90 @@
+"""OULU-CASIA: 80 subjects, six emotions from neutral to peak, two cameras in three lights.
+
+Zhao et al., 2011, https://doi.org/10.1016/j.imavis.2011.07.002; on request from its authors. A clip
+is a folder of frames, `[..]/VL/Strong/P001/Anger/000.jpeg`, at 25 frames a second, or below
+`VL_Acropped` where they are cropped. The folder given may be any from `Strong` to three above `VL`.
+"""
+
+import itertools
+import os
+import re
+from functools import partial
+from pathlib import Path
+
+from fer_core.config import ClipConfig
+from fer_core.data.dataset import Dataset, Published, Totals
+from fer_core.data.manifest import Manifest
+from fer_core.data.protocol import in_blocks
+from fer_core.data.reading import Faulty, Labels, Verdict, by_table, walk
+from fer_core.errors import DataError
+
+EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+CAMERAS = ("VL", "NI", "VL_Acropped", "NI_Acropped")
+LIGHTS = ("Strong", "Weak", "Dark")
+SUBJECT = re.compile(r"P\d{3}")
+ABOVE = ("", "*/", "*/*/", "*/*/*/")
+
+
+def manifest(
+    root: Path, *, name: str = "oulu_casia", camera: str = "VL", light: str = "Strong"
+) -> Manifest:
+    """Read one camera and light of OULU-CASIA."""
+    return by_table(name, root, walk(_people(root, camera, light), _judge))
+
+
+def _judge(path: Path) -> Verdict | None:
+    if not SUBJECT.fullmatch(path.parent.name) or not os.path.isdir(path):
+        return None
+    if path.name.lower() not in EMOTIONS:
+        return Faulty(f"its name is none of {', '.join(EMOTIONS)}")
+    return Labels(subject=path.parent.name, emotion=path.name.lower())
+
+
+def _people(root: Path, camera: str, light: str) -> Path:
+    """Find the folder whose children are the subjects."""
+    nested = [p for above in ABOVE for p in sorted(root.glob(f"{above}{camera}/{light}"))]
+    places = (root, root / light, *nested)
+    found = [path for path in places if path.is_dir() and _fits(path, camera, light)]
+    if len(found) == 1:
+        return found[0]
+    wanted = f"{camera}/{light}"
+    if found:
+        some = ", ".join(str(path) for path in found)
+        raise DataError(f"{root} holds {wanted} more than once; give one of {some}.")
+    raise DataError(
+        f"{root} holds no folder {wanted} with subjects P001, P002, ..; give a folder of "
+        "OULU-CASIA such as B_OriginalImg, or one around it."
+    )
+
+
+def _fits(folder: Path, camera: str, light: str) -> bool:
+    """Say whether a folder holds subjects, and is not named after another camera or light."""
+    *_, outer, inner = ("", *folder.resolve().parts)
+    named = (outer not in CAMERAS or outer == camera) and (inner not in LIGHTS or inner == light)
+    return named and any(SUBJECT.fullmatch(path.name) for path in folder.iterdir())
+
+
+def _name(camera: str, light: str) -> str:
+    lens, _, cropped = camera.partition("_A")
+    usual = (lens, light) == ("VL", "Strong")
+    parts = ("oulu_casia", cropped, *(() if usual else (lens.lower(), light.lower())))
+    return "_".join(part for part in parts if part)
+
+
+TOTALS = Totals(
+    source="Zhao et al. 2011", clips=480, subjects=80, classes=dict.fromkeys(EMOTIONS, 80)
+)
+TEN_FOLD = Published(
+    about="ten folds of eight subjects in ascending order, the last three frames of each sequence "
+    "(FN2EN, Ding et al. 2017, and others)",
+    split=partial(in_blocks, folds=10),
+    clip=ClipConfig(sampling="last", frames=3),
+)
+DATASETS = {
+    _name(camera, light): Dataset(
+        manifest=partial(manifest, name=_name(camera, light), camera=camera, light=light),
+        totals=(TOTALS,),
+        protocols={"10fold": TEN_FOLD},
+    )
+    for camera, light in itertools.product(CAMERAS, LIGHTS)
+}

@@ -1,0 +1,57 @@
+"""The synthetic dataset: what `fer_core.synthetic` rendered, read as the dataset it imitates.
+
+The folder's `synthetic.json` says in which layout it was rendered.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from fer_core.data.datasets import oulu_casia, sase_fe
+from fer_core.data.manifest import Clip, Manifest
+from fer_core.errors import DataError
+from fer_core.storage.files import file_sha256
+
+Layout = Literal["oulu_casia", "sase_fe"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+RECORD = "synthetic.json"
+RENDERER = 2  # counts up whenever other pixels come out
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a rendered folder was made from; written last, so a folder that has it is complete."""
+
+    layout: Layout
+    subjects: int
+    seed: int
+    renderer: int = RENDERER
+
+
+def manifest(root: Path) -> Manifest:
+    """Read a rendered folder through the adapter of its layout."""
+    record = read_record(root)
+    if record is None:
+        raise DataError(
+            f"{root} holds no synthetic dataset; render one into a new folder with "
+            "python -m fer_core.synthetic --out FOLDER."
+        )
+    read = sase_fe.manifest if record.layout == "sase_fe" else oulu_casia.manifest
+    real = read(root)
+    clips = tuple(_with_landmarks(clip) for clip in real.clips)
+    return replace(real, dataset="synthetic", clips=clips)
+
+
+def read_record(root: Path) -> Record | None:
+    try:
+        return Record(**json.loads((root / RECORD).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _with_landmarks(clip: Clip) -> Clip:
+    beside = clip.path.with_suffix(".landmarks.npy")
+    path = clip.path / "landmarks.npy" if clip.path.is_dir() else beside
+    known = file_sha256(path) if path.is_file() else None  # the clip is skipped where it is gone
+    return replace(clip, landmarks=path, landmarks_sha256=known)

@@ -1,1 +1,0 @@
-"""Draws the expression videos of the dataset `synthetic`; deterministic by seed."""

@@ -1,1 +1,0 @@
-"""Turn scores into votes, metrics and intervals."""

@@ -1,0 +1,196 @@
+"""The reference surface: one shape for all faces, seen from the front in the template's frame.
+
+It is the project's own mean face, or one that the user supplies, brought to the mean face's axes,
+unit and origin. A pixel of the frontal view shows the same point of the surface in every face.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.errors import ConfigError
+from fer_core.faces.align import CROP_PIXELS, TEMPLATE, five_points, similarity
+from fer_core.faces.frontal import mean_face
+
+Array = NDArray[Any]
+
+DISTANCE = (
+    8.0  # camera to eyes in outer-eye distances, about 70 cm; only crops are seen, so assumed
+)
+CELL_PIXELS = 6.0  # the foremost vertex of each such square shapes a supplied surface
+BEHIND = (
+    0.15  # units behind the mean face: what lies there is the mouth's inside or the head's back
+)
+LOPSIDED = 0.05  # in outer-eye distances: a landmark farther than this from its mirror is refused
+UNLIKE = 0.15  # root mean square to the mean face, same unit: then the landmarks are other points
+MIRRORED = [mean_face.mirrored(landmark) for landmark in range(68)]
+FLIP = np.array([-1.0, 1.0, 1.0])
+# Columns that sum to this are each other's mirror image: the template's midline is at 110.53.
+MIRROR_SUM = round(2 * CROP_PIXELS * float(TEMPLATE[[0, 1, 3, 4], 0].mean()))
+# The part of the view that holds the face: its mirror line is in the middle.
+WINDOW = (slice(0, 220), slice(21, 201))
+VERTICES, LANDMARKS = ("vertices", "neutral"), ("landmarks", "lm68")  # ICT-FaceKit's names last
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where the frontal camera puts a face: nearer points are farther from the origin."""
+
+    zoom: float  # pixels a unit at the depth of the eyes
+    origin: Array  # (2,)
+
+    def project(self, points: Array) -> Array:
+        """Pixels (..., 2) of points (..., 3)."""
+        scale = self.zoom * DISTANCE / (DISTANCE - points[..., 2:])
+        pixels: Array = self.origin + scale * points[..., :2]
+        return pixels
+
+    def lift(self, pixels: Array, depth: Array) -> Array:
+        """Points (..., 3) that are seen at pixels (..., 2) and lie at the depth (...)."""
+        shrink = (DISTANCE - depth[..., None]) / (self.zoom * DISTANCE)
+        return np.concatenate([(pixels - self.origin) * shrink, depth[..., None]], axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """A symmetric face in the axes of `mean_face`, sampled at the pixels of the frontal view."""
+
+    landmarks: Array  # (68, 3)
+    frame: Frame
+    points: Array  # (224, 224, 3)
+    normals: Array  # (224, 224, 3), unit, outward
+    mask: Array  # (224, 224) bool: where there is a face; within WINDOW
+    sha256: str  # of what it was made from
+
+
+@lru_cache(maxsize=1)
+def reference() -> Surface:
+    """The project's own surface: the mean face's thin-plate spline within its outline."""
+    frame = _frame(mean_face.landmarks())
+    pixels = _pixels()
+    depth = np.zeros(len(pixels))
+    for _ in range(6):  # where a ray meets the surface; each round leaves a fifth of the error
+        depth = mean_face.height(frame.lift(pixels, depth)[:, :2])
+    sha256 = hashlib.sha256(mean_face.points().tobytes()).hexdigest()
+    return _sampled(mean_face.landmarks(), frame, depth, sha256)
+
+
+def load(path: Path) -> Surface:
+    """Read a surface of the user's.
+
+    Either `.npz` with `vertices` (N, 3) and `landmarks`, the 68 points or their vertices' numbers;
+    or `.obj` beside a `.landmarks.txt` of the same name with the 68 numbers, from 0.
+
+    Raises: ConfigError for a file that is none of these, or no symmetric face.
+    """
+    vertices, landmarks = _read(path)
+    sha256 = hashlib.sha256(vertices.tobytes() + landmarks.tobytes()).hexdigest()
+    fit = _procrustes(landmarks, mean_face.landmarks())
+    vertices, landmarks = fit(vertices), fit(landmarks)
+    away = landmarks - mean_face.landmarks()
+    if not np.sqrt((away**2).sum(axis=1).mean()) < UNLIKE:
+        raise ConfigError(f"surface {path}: its 68 landmarks form no face in iBUG's order.")
+    mirror = landmarks[MIRRORED] * FLIP
+    lopsided = float(np.abs(landmarks - mirror).max())
+    if lopsided > LOPSIDED:
+        raise ConfigError(
+            f"surface {path} is not symmetric: a landmark lies {lopsided:.2f} outer-eye distances "
+            f"from its mirror image; at most {LOPSIDED} is mended."
+        )
+    landmarks = (landmarks + mirror) / 2
+    frame = _frame(landmarks)
+    vertices = vertices[vertices[:, 2] > mean_face.height(vertices[:, :2]) - BEHIND]
+    if len(vertices) < 68:
+        raise ConfigError(f"surface {path} has {len(vertices)} vertices in front; no face is that.")
+    both = np.concatenate([vertices, vertices * FLIP])
+    depth = _foremost(frame.project(both), both[:, 2])
+    return _sampled(landmarks, frame, depth, sha256)
+
+
+def _read(path: Path) -> tuple[Array, Array]:
+    """Vertices (N, 3) and landmarks (68, 3) as they lie in the file."""
+    try:
+        if path.suffix == ".npz":
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                vertices, landmarks = (
+                    file[next((name for name in names if name in file), names[0])]
+                    for names in (VERTICES, LANDMARKS)
+                )
+        else:
+            lines = [
+                line.split()[1:4] for line in path.read_text().splitlines() if line[:2] == "v "
+            ]
+            vertices = np.array(lines, float)
+            landmarks = np.loadtxt(path.with_suffix(".landmarks.txt"), dtype=int)
+        vertices = vertices.astype(float).reshape(-1, 3)
+        landmarks = vertices[landmarks] if landmarks.ndim == 1 else landmarks.astype(float)
+        finite = np.isfinite(vertices).all() and np.isfinite(landmarks).all()
+        if landmarks.shape == (68, 3) and finite:
+            return vertices, landmarks
+        problem = f"landmarks are {landmarks.shape} and not (68, 3), or something is not finite"
+    except (OSError, EOFError, BadZipFile, TypeError, ValueError, LookupError) as error:
+        problem = f"{type(error).__name__} {error}".strip()
+    raise ConfigError(
+        f"surface {path} cannot be read: {problem}; wanted is .npz with 'vertices' (N, 3) and "
+        "'landmarks' (68), or .obj beside .landmarks.txt."
+    )
+
+
+def _procrustes(source: Array, target: Array) -> Callable[[Array], Array]:
+    """Fit turn, reflection, scale and shift from points (N, 3) to others, in least squares."""
+    centre, onto = source.mean(axis=0), target.mean(axis=0)
+    left, stretch, right = np.linalg.svd((source - centre).T @ (target - onto))
+    turn = left @ right * (stretch.sum() / max(((source - centre) ** 2).sum(), 1e-12))
+    return lambda points: (points - centre) @ turn + onto
+
+
+def _frame(landmarks: Array) -> Frame:
+    """Fit the frontal camera so that the face's five points come to the template's."""
+    middle = (MIRROR_SUM / 2, 0.0)
+    seen = five_points(Frame(1.0, np.zeros(2)).project(landmarks))
+    matrix = similarity(seen, TEMPLATE * CROP_PIXELS)
+    return Frame(float(matrix[0, 0]), np.array([middle[0], matrix[1, 2]]))
+
+
+def _pixels() -> Array:
+    """Every pixel (x, y) of the frontal view, row by row."""
+    rows, columns = np.mgrid[:CROP_PIXELS, :CROP_PIXELS]
+    return np.column_stack([columns.ravel(), rows.ravel()]).astype(float)
+
+
+def _foremost(pixels: Array, depth: Array) -> Array:
+    """Depth at every pixel, from the foremost of the vertices around it; NaN beyond them."""
+    from scipy.interpolate import (
+        CloughTocher2DInterpolator,
+    )  # only a surface of the user's needs it
+
+    order = np.argsort(-depth)
+    cells = np.floor(pixels[order] / CELL_PIXELS).astype(int)
+    rows = order[np.unique(cells, axis=0, return_index=True)[1]]
+    return np.asarray(CloughTocher2DInterpolator(pixels[rows], depth[rows])(_pixels()))
+
+
+def _sampled(landmarks: Array, frame: Frame, depth: Array, sha256: str) -> Surface:
+    """Make the depth (224 * 224,) symmetric to the last bit; take points and normals from it."""
+    side = np.arange(CROP_PIXELS)
+    grid = depth.reshape(CROP_PIXELS, CROP_PIXELS)
+    inside = (side <= MIRROR_SUM) & (side >= MIRROR_SUM - CROP_PIXELS + 1)
+    grid = np.where(inside, (grid + grid[:, (MIRROR_SUM - side) % CROP_PIXELS]) / 2, np.nan)
+    points = frame.lift(_pixels(), grid.ravel()).reshape(*grid.shape, 3)
+    normals = np.cross(np.gradient(points, axis=1), np.gradient(points, axis=0))
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    outline = np.zeros(grid.shape, np.uint8)
+    around = _frame(mean_face.landmarks()).project(mean_face.points()[mean_face.outline()])
+    cv2.fillPoly(outline, [np.rint(around).astype(np.int32)], 1)
+    mask = (outline > 0) & (outline[:, (MIRROR_SUM - side) % CROP_PIXELS] > 0)
+    mask &= np.isfinite(normals).all(axis=-1)
+    points, normals = (np.where(mask[..., None], part, 0.0) for part in (points, normals))
+    return Surface(landmarks, frame, points, normals, mask, sha256)

@@ -1,0 +1,237 @@
+"""A trained model as a folder that needs no search: written, and read again.
+
+weights.safetensors   every tensor: frozen blocks, what was fitted on features, the network
+config.json           the config, as a leaderboard's row has it
+labels.json           the task, and its classes in the order of the scores
+preprocessing.json    what is done to a video before the network sees it
+README.md             the model card
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from fer_core import config as configs
+from fer_core.config import ClipConfig, Config, GeometryConfig
+from fer_core.errors import DataError
+from fer_core.faces.frontal.surface import load as load_surface
+from fer_core.faces.point_encodings import Procrustes
+from fer_core.features import extraction
+from fer_core.features.encoders import Encoder, ImageEncoder, PointEncoder
+from fer_core.features.reduction import Reduction
+from fer_core.models import backbones
+from fer_core.models.network import Network, StreamInput
+from fer_core.trial.fitted_model import Model
+
+WEIGHTS, CONFIG, LABELS, PREPROCESSING, CARD = (
+    "weights.safetensors",
+    "config.json",
+    "labels.json",
+    "preprocessing.json",
+    "README.md",
+)
+_CPU = torch.device("cpu")
+
+
+def save(model: Model, folder: Path, *, card: str, surface: Path | None = None) -> None:
+    """Write a model to a folder, which is made; the card's text is the caller's.
+
+    Raises: DataError where the folder holds something already.
+    """
+    check_new(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
+    for i, encoder in enumerate(model.encoders):
+        tensors |= {f"streams.{i}.{name}": value for name, value in _tensors(encoder).items()}
+    save_file({name: t.cpu().contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
+    kept = f"surface{surface.suffix}" if surface else None
+    if surface and kept:
+        shutil.copyfile(surface, aside / kept)
+    texts = {
+        CONFIG: json.dumps(json.loads(model.config.to_json()), indent=1),
+        LABELS: json.dumps({"task": model.task, "classes": model.classes}, indent=1),
+        PREPROCESSING: json.dumps(_preprocessing(model) | {"surface": kept}, indent=1),
+        CARD: card,
+    }
+    for name, text in texts.items():
+        (aside / name).write_text(text)
+    aside.chmod(0o755)  # a temporary folder is its owner's alone
+    aside.replace(folder)  # as a whole
+
+
+def check_new(folder: Path) -> None:
+    """Refuse to write over what is there.
+
+    Raises: DataError where the folder holds something, or is none.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is a file"
+        raise DataError(f"{folder} {what}; choose a new folder to export to.")
+
+
+def load(folder: Path) -> Model:
+    """Read a model that `save` wrote, on the CPU.
+
+    Raises: DataError where a file is missing or does not fit the others.
+    """
+    try:
+        return _read(folder)
+    except FileNotFoundError as error:
+        raise DataError(f"{folder} is no exported model: {error.filename} is missing.") from error
+    except (
+        AttributeError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
+        said = " ".join(str(error).split())[:200]
+        raise DataError(f"the exported model {folder} is damaged: {said}") from error
+
+
+def _read(folder: Path) -> Model:
+    config = configs.from_json((folder / CONFIG).read_text())
+    labels = json.loads((folder / LABELS).read_text())
+    steps = json.loads((folder / PREPROCESSING).read_text())
+    tensors = load_file(folder / WEIGHTS)
+    encoders = tuple(
+        _encoder(config, i, _below(tensors, f"streams.{i}."), described)
+        for i, described in enumerate(steps["streams"])
+    )
+    clip = ClipConfig(**steps["clip"])
+    network = Network(config, [_given(encoder, clip) for encoder in encoders], labels["classes"])
+    network.load_state_dict(_below(tensors, "network."))
+    return Model(
+        config=config,
+        task=labels["task"],
+        classes=tuple(labels["classes"]),
+        encoders=encoders,
+        network=network,
+        clip=clip,
+        frame_seconds=steps["frame_seconds"],
+        landmarks=steps["landmarks"],
+        surface=load_surface(folder / steps["surface"]) if steps["surface"] else None,
+    )
+
+
+def _preprocessing(model: Model) -> dict[str, Any]:
+    return {
+        "landmarks": model.landmarks,
+        "clip": model.clip.active(),
+        "frame_seconds": model.frame_seconds,
+        "colours": "RGB, 0 to 255",
+        "streams": [_described(encoder) for encoder in model.encoders],
+    }
+
+
+def _described(encoder: Encoder) -> dict[str, Any]:
+    if isinstance(encoder, PointEncoder):
+        return asdict(encoder.geometry)
+    buffers = encoder.backbone.preprocess.named_buffers()
+    return {
+        "view": encoder.stream.view,
+        "precision": encoder.precision,
+        "crop_pixels": extraction.crop_pixels(encoder.stream, encoder.backbone),
+        **{name: value.flatten().tolist() for name, value in buffers},
+    }
+
+
+def _tensors(encoder: Encoder) -> dict[str, Tensor]:
+    """Give what an encoder was fitted with, by name."""
+    tensors: dict[str, Tensor] = {}
+    if isinstance(encoder, ImageEncoder):
+        for part, module in _parts(encoder).items():
+            state = dict(module.named_parameters()) | dict(module.named_buffers())
+            tensors |= {f"{part}.{name}": value.detach() for name, value in state.items()}
+    elif encoder.mean_shape is not None:
+        shape = encoder.mean_shape.mean
+        tensors["mean_shape"] = torch.from_numpy(np.stack([shape.real, shape.imag], axis=-1))
+    if (reduction := encoder.reduction) is not None:
+        tensors["mean"] = torch.from_numpy(reduction.mean)
+        tensors["scale"] = torch.from_numpy(reduction.scale)
+        tensors["spread"] = torch.tensor([reduction.spread], dtype=torch.float64)
+        if reduction.basis is not None:
+            tensors["basis"] = torch.from_numpy(np.ascontiguousarray(reduction.basis))
+    return tensors
+
+
+def _parts(encoder: ImageEncoder) -> dict[str, nn.Module]:
+    """Give the blocks that run before the network, and what brings crops to their scale."""
+    depth = 0 if encoder.live else encoder.stream.freeze_depth
+    return {"blocks": encoder.backbone.blocks[:depth], "preprocess": encoder.backbone.preprocess}
+
+
+def _encoder(
+    config: Config, index: int, tensors: Mapping[str, Tensor], described: Mapping[str, Any]
+) -> Encoder:
+    stream = config.streams[index]
+    reduction = None
+    if "mean" in tensors:
+        basis = tensors.get("basis")
+        reduction = Reduction(
+            tensors["mean"].numpy(),
+            tensors["scale"].numpy(),
+            None if basis is None else basis.numpy(),
+            float(tensors["spread"]),
+        )
+    if isinstance(stream, GeometryConfig):
+        shape = tensors.get("mean_shape")
+        turned = None if shape is None else Procrustes(shape.numpy() @ np.array([1, 1j]))
+        assert reduction is not None
+        return PointEncoder(geometry=stream, mean_shape=turned, reduction=reduction)
+    backbone = backbones.build(stream.architecture, weights_file=None, seed=0)
+    backbone = extraction.laid_out(backbone, stream)
+    encoder = ImageEncoder(
+        stream=stream,
+        backbone=backbone,
+        live=config.is_live(stream),
+        pooling=config.stored_pooling(stream),
+        reduction=reduction,
+        precision=described["precision"],
+    )
+    for part, module in _parts(encoder).items():
+        _fill(module, _below(tensors, f"{part}."))
+    return encoder
+
+
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    wanted = dict(module.named_parameters()) | dict(module.named_buffers())
+    if wanted.keys() != tensors.keys():
+        raise KeyError(f"tensors {sorted(wanted.keys() ^ tensors.keys())}")
+    with torch.no_grad():
+        for name, value in wanted.items():
+            value.copy_(tensors[name])
+
+
+def _given(encoder: Encoder, clip: ClipConfig) -> StreamInput:
+    """Say what the network is given of a clip, by encoding an empty one."""
+    if isinstance(encoder, PointEncoder):
+        return StreamInput(
+            torch.zeros(1, clip.frames, len(encoder.reduction.mean)), nn.ModuleList()
+        )
+    side = extraction.crop_pixels(encoder.stream, encoder.backbone)
+    empty = np.zeros((1, clip.frames, side, side, 3), np.uint8)
+    depth = 0 if encoder.live else encoder.stream.freeze_depth
+    frozen = encoder.stream.freeze_depth if encoder.live else 0
+    maps = None
+    if encoder.reduction is not None and not encoder.stream.is_volume:
+        shape = encoder.activations(empty[:, :1], _CPU).shape
+        maps = (shape[2], shape[3], shape[4])
+    return StreamInput(encoder(empty, _CPU), encoder.backbone.blocks[depth:], frozen, maps)
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -1,0 +1,95 @@
+"""Expression videos that this project renders itself, in the layouts of real datasets.
+
+    python -m fer_core.synthetic --layout sase_fe --out data/synthetic --subjects 24
+
+Six emotions of every subject from neutral to apex, deterministic by seed, with exact landmarks. In
+SASE-FE's layout each is there twice, genuine and acted; the two differ in their dynamics only (see
+`dynamics.py`), so that no still can tell them and a sequence can. In OULU-CASIA's layout
+there are only genuine ones, with fear in place of contempt.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from fer_core.data.datasets.synthetic import LAYOUTS, RECORD, Layout, Record, read_record
+from fer_core.errors import DataError, unknown
+from fer_core.storage.processes import spread
+
+MOST_SUBJECTS = 999  # P001 to P999
+
+
+def ensure(
+    root: Path,
+    *,
+    layout: Layout = "sase_fe",
+    subjects: int = 24,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Render the dataset into `root` unless it is there, and return `root`.
+
+    `progress` is told after each subject how many of how many are done.
+
+    Raises: DataError where `root` holds something else.
+    """
+    if layout not in LAYOUTS:
+        raise DataError(unknown("layout", layout, LAYOUTS))
+    if not 1 <= subjects <= MOST_SUBJECTS:
+        raise DataError(f"{subjects} subjects cannot be rendered; ask for 1 to {MOST_SUBJECTS}.")
+    wanted = Record(layout, subjects, seed)
+    if _is_there(root, wanted):
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
+    try:
+        _render(aside, wanted, workers or os.cpu_count() or 1, progress)
+        (aside / RECORD).write_text(json.dumps(asdict(wanted)) + "\n")
+        aside.chmod(0o755)
+        with suppress(OSError):  # another process may have been first
+            aside.rename(root)
+        if not _is_there(root, wanted):
+            raise DataError(f"{root} could not be written; check that its folder can be.")
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return root
+
+
+def _render(
+    folder: Path, record: Record, workers: int, progress: Callable[[int, int], None] | None
+) -> None:
+    subjects = range(1, record.subjects + 1)
+    for done in spread(partial(_render_subject, folder, record), subjects, workers):
+        if progress is not None:
+            progress(done, record.subjects)
+
+
+def _render_subject(folder: Path, record: Record, subject: int) -> None:
+    from fer_core.synthetic import writing  # OpenCV and PyAV only where pixels are made
+
+    if record.layout == "sase_fe":
+        writing.write_sase_fe_subject(folder, record.seed, subject)
+    else:
+        writing.write_oulu_casia_subject(folder, record.seed, subject)
+
+
+def _is_there(root: Path, wanted: Record) -> bool:
+    """Say whether `root` holds what is wanted; it may be absent or empty, but nothing else."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    found = read_record(root)
+    if found == wanted:
+        return True
+    found_text = "something else" if found is None else f"another rendering, {_settings(found)}"
+    raise DataError(f"{root} holds {found_text}; choose a new folder for {_settings(wanted)}.")
+
+
+def _settings(record: Record) -> str:
+    return ", ".join(f"{name} {value}" for name, value in asdict(record).items())

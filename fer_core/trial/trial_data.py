@@ -1,0 +1,286 @@
+"""A config's data, laid out for training: what each fold is given, and how a fold is scored."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fer_core import machine
+from fer_core.arrays import Array
+from fer_core.config import Config
+from fer_core.data.study_data import StudyData
+from fer_core.errors import ConfigError, DataError
+from fer_core.features.context import TrialContext
+from fer_core.features.stream_inputs import Encoder, source
+from fer_core.models.network import Network, count
+from fer_core.scoring import score, uar_interval, vote
+from fer_core.storage.stages import Work
+from fer_core.training import loop
+from fer_core.training.checkpoint import Checkpoint
+from fer_core.training.fits import Fit
+from fer_core.trial import feasibility
+
+HELD_OUT = 0.2  # of the training subjects, where early stopping watches some
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldResult:
+    """How one fold came out. N val clips, T frames each (1 where clips are seen whole)."""
+
+    fold: int
+    uar: float
+    war: float
+    macro_f1: float
+    clips: tuple[str, ...]
+    labels: Array  # (N,) int64
+    probabilities: Array  # (N, K) float32, after voting
+    frame_probabilities: Array  # (N, T, K) float32
+    losses: tuple[float, ...]  # mean training loss of each epoch
+    train_seconds: float
+    params: int  # of the whole model, frozen part included
+    peak_memory_gib: float  # of the trial so far
+    device: str
+    weights_source: str
+    work: Work  # of the trial so far
+    skipped: Mapping[str, str]  # clip: why it was left out
+    epochs_restored: int = 0  # of this fold's, that a checkpoint saved training again
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedResult:
+    """How a winner does on subjects that nothing was chosen by."""
+
+    uar: float
+    uar_low: float  # 95 % interval, bootstrap over subjects
+    uar_high: float
+    war: float
+    macro_f1: float
+    subjects: int
+    clips: int
+    clip_names: tuple[str, ...]
+    labels: Array
+    probabilities: Array
+
+
+def prepare_trial(config: Config, study_data: StudyData) -> "TrialData":
+    """Lay out a config's data, in the task that it names.
+
+    Raises: ConfigError, before anything is computed, where the config cannot work on them.
+    """
+    study_data = replace(study_data, task=config.task or study_data.task)
+    feasibility.check(config, study_data)
+    return TrialData(config, study_data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldFit:
+    """A fit that can be trained, and what the model is besides."""
+
+    name: str  # "fold 0", ..., or "sealed"
+    fit: Fit
+    encoders: tuple[Encoder, ...]
+    params: int  # of the whole model, frozen part included
+
+    def scores(self, rows: Array) -> Array:
+        """Score clips as far as the network is trained, (N, T, K)."""
+        clips = self.fit.config.batch_clips
+        return loop.predict(self.fit.network, self.fit.batches, rows, batch_clips=clips)
+
+
+class TrialData:
+    """A config's stored activations, laid out for training."""
+
+    def __init__(self, config: Config, study_data: StudyData) -> None:
+        self.config, self.study_data = config, study_data
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        machine.reset_peak(self.device)
+        self.context = TrialContext(config, study_data, self.device)
+        self.sources = [source(stream, self.context) for stream in config.streams]
+        self.skipped = {k: v for each in self.sources for k, v in each.skipped.items()}
+        usable = set.intersection(*(set(each.clips) for each in self.sources))
+        self.clips = tuple(clip for clip in self.sources[0].clips if clip in usable)
+        if not self.clips:
+            reason = next(iter(self.skipped.values()), "it is empty")
+            raise DataError(f"no clip of {study_data.manifest.root} can be used: {reason}")
+        for each in self.sources:
+            each.arrange(self.clips)
+        by_name = {clip.clip: clip for clip in study_data.manifest.clips}
+        kept = [by_name[clip] for clip in self.clips]
+        self.subjects = np.array([clip.subject for clip in kept])
+        index = {name: i for i, name in enumerate(study_data.classes)}
+        self.labels = np.array([index[study_data.label(clip)] for clip in kept], np.int64)
+        self.checkpoints: list[Checkpoint] = []  # of the fits that were trained alone
+
+    def rows(self, subjects: Sequence[str]) -> Array:
+        """Give the rows of these subjects' clips.
+
+        Raises: DataError where none of them can be used.
+        """
+        rows = np.flatnonzero(np.isin(self.subjects, subjects))
+        if not len(rows):
+            raise DataError(f"no clip of subjects {', '.join(subjects)} can be used.")
+        return rows
+
+    def splits(self) -> Iterator[tuple[Array, Array]]:
+        """Give the rows that train and those that are scored, of each fold."""
+        development = self.rows(self.study_data.protocol.development)
+        for subjects in self.study_data.protocol.folds:
+            val = self.rows(subjects)
+            yield np.setdiff1d(development, val), val
+
+    def result(
+        self,
+        fold: int,
+        val: Array,
+        scores: Array,
+        *,
+        losses: tuple[float, ...] = (),
+        train_seconds: float,
+        params: int,
+        epochs_restored: int = 0,
+    ) -> FoldResult:
+        """Sum up a fold whose clips `val` were given the frame scores (N, T, K)."""
+        labels, probabilities = self.labels[val], self.voted(scores)
+        metrics = score(labels, probabilities)
+        sources = dict.fromkeys(s.weights_source for s in self.sources if s.weights_source)
+        return FoldResult(
+            fold=fold,
+            uar=metrics.uar,
+            war=metrics.war,
+            macro_f1=metrics.macro_f1,
+            clips=tuple(self.clips[row] for row in val),
+            labels=labels,
+            probabilities=probabilities,
+            frame_probabilities=scores,
+            losses=losses,
+            train_seconds=train_seconds,
+            params=params,
+            peak_memory_gib=machine.peak_gib(self.device),
+            device=_device_name(self.device),
+            weights_source=" + ".join(sources) or "none",
+            work=self.context.tally.work,
+            skipped=self.skipped,
+            epochs_restored=epochs_restored,
+        )
+
+    def sealed(self, test: Array, scores: Array) -> SealedResult:
+        """Sum up the sealed clips `test`, which were given the frame scores (N, T, K)."""
+        labels, probabilities = self.labels[test], self.voted(scores)
+        metrics = score(labels, probabilities)
+        subjects = [self.subjects[row] for row in test]
+        low, high = uar_interval(labels, probabilities, subjects, seed=self.study_data.seed)
+        return SealedResult(
+            uar=metrics.uar,
+            uar_low=low,
+            uar_high=high,
+            war=metrics.war,
+            macro_f1=metrics.macro_f1,
+            subjects=len(set(subjects)),
+            clips=len(test),
+            clip_names=tuple(self.clips[row] for row in test),
+            labels=labels,
+            probabilities=probabilities,
+        )
+
+    def voted(self, scores: Array) -> Array:
+        """Turn frame scores (N, T, K) into clip scores (N, K)."""
+        return vote(scores, self.config.rule)
+
+    def begin(self, train: Array, name: str) -> FoldFit:
+        """Fit on the rows `train` all that is fitted before training, and make the network.
+
+        `name` seeds it apart from other folds; configs that are given the same train on the same
+        batches, so that what differs between them is theirs.
+        """
+        config, classes, seed = self.config, self.study_data.classes, self.study_data.seed
+        folds = [each.fit(train) for each in self.sources]
+        own = _seed(seed, config.config_id, name)
+        torch.manual_seed(own)
+        network = Network(config, [each.given for each in folds], classes).to(self.device)
+
+        def batches(rows: Array, generator: np.random.Generator | None) -> list[Tensor]:
+            if generator is None or config.augment is None:
+                return [each.batch(rows, None) for each in folds]
+            drawn = int(generator.integers(2**32))  # all streams of a clip change alike
+            return [each.batch(rows, np.random.default_rng(drawn)) for each in folds]
+
+        fitted, held_out = self._hold_out(train, own)
+        fit = Fit(
+            network=network,
+            batches=batches,
+            labels=self.labels,
+            rows=fitted,
+            config=config.optimizer,
+            seed=own,
+            order=_seed(seed, name),
+            data=self._data(),
+            held_out=held_out,
+        )
+        return FoldFit(
+            name=name,
+            fit=fit,
+            encoders=tuple(each.encoder for each in folds),
+            params=count([network, *(each.stored_blocks for each in folds)]),
+        )
+
+    def checkpoint(self, fold_fit: FoldFit) -> Checkpoint | None:
+        """Say where a fit keeps how far it is, if the study keeps that at all."""
+        folder, config, fit = self.study_data.checkpoints, self.config, fold_fit.fit
+        if folder is None:
+            return None
+        file = f"{config.config_id}-{fold_fit.name.replace(' ', '')}-{self.study_data.seed}.ckpt"
+        last = self.checkpoints[-1].write_seconds if self.checkpoints else 0.0
+        made_of = self._made_of(fit) | {"config": config.to_json(), "fit": fold_fit.name}
+        checkpoint = Checkpoint(folder / file, made_of, write_seconds=last)
+        self.checkpoints.append(checkpoint)
+        return checkpoint
+
+    def _made_of(self, fit: Fit) -> dict[str, Any]:
+        """Name all that a fit's training depends on, but its config."""
+        used, study_data = set(self.clips), self.study_data
+        values = fit.network.state_dict().items()
+        return {
+            "clips": [
+                (c.sha256, c.landmarks_sha256) for c in study_data.manifest.clips if c.clip in used
+            ],
+            "labels": self.labels.tolist(),
+            "rows": [fit.rows.tolist(), [] if fit.held_out is None else fit.held_out.tolist()],
+            "split": study_data.protocol.split_sha256,
+            "read": [fit.data, study_data.landmarks, study_data.surface, dict(study_data.weights)],
+            "weights": [each.weights_source for each in self.sources],
+            "seeds": [fit.seed, fit.order],
+            "shapes": [(name, list(value.shape), str(value.dtype)) for name, value in values],
+            "device": self.device.type,
+        }
+
+    def _data(self) -> str:
+        """Name what batches hold: the streams, as this config reads them."""
+        streams = [asdict(stream) for stream in self.config.streams]
+        return json.dumps([self.study_data.task, asdict(self.context.window), streams])
+
+    def _hold_out(self, train: Array, seed: int) -> tuple[Array, Array | None]:
+        """Part the rows of a few subjects from others, for early stopping to watch.
+
+        They are training subjects: those that a fold is scored on must not end its training.
+        """
+        if self.config.optimizer.patience is None:
+            return train, None
+        subjects = np.random.default_rng(seed).permutation(np.unique(self.subjects[train]))
+        chosen = np.isin(self.subjects[train], subjects[: max(1, round(HELD_OUT * len(subjects)))])
+        if chosen.all():
+            raise ConfigError("optimizer.patience needs two training subjects; set it to None.")
+        return train[~chosen], train[chosen]
+
+
+def _seed(*parts: Any) -> int:
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:4], "little")
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

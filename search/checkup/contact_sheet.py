@@ -1,0 +1,140 @@
+"""A contact sheet: faces of some subjects by emotion, a block a view, since people look."""
+
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from fer_core.config import VIEWS, ClipConfig
+from fer_core.data.manifest import Clip, Manifest
+from fer_core.data.protocol import ascending
+from fer_core.errors import DataError
+from fer_core.faces.sampling import pick
+from fer_core.faces.tracks import Faces
+from fer_core.faces.views import views
+from fer_core.storage.files import write_atomically
+
+CELL, STEP, LEFT, TOP = 112, 114, 110, 76  # pixels: a cell, to the next, and what labels take
+WIDTH = 1750  # blocks stand abreast up to it
+_APEX = ClipConfig(sampling="onset_apex", frames=1)
+_PAPER, _EMPTY, _INK, _FAINT, _POINT = "#ffffff", "#404040", "#101010", "#a0a0a0", "#00ff40"
+_POINT_SHARE = 1 / 220  # a point's radius, of the picture's side
+_FONT, _TITLE_FONT = ImageFont.load_default(13), ImageFont.load_default(20)
+
+Column = tuple[str, str]  # emotion, and authenticity where it is known
+Cell = tuple[str, Column]  # row and column
+Face = tuple[NDArray[np.uint8], NDArray[np.floating]]  # picture (H, W, 3), and points in it (68, 2)
+
+
+def draw(path: Path, manifest: Manifest, faces: Sequence[Faces], *, subjects: int) -> None:
+    """Write the sheet as PNG: in each block a row for each of so many subjects, spread over all.
+
+    Where nobody knows the subjects, the rows are as many examples of each column, spread over it.
+    """
+    shards = {clip: shard for shard in faces for clip in shard.clips}
+    unknown = all(clip.subject == clip.clip for clip in manifest.clips)
+    choose = _examples if unknown else _by_subject
+    places = choose(manifest.clips, shards.keys(), subjects)
+    rows = ascending({row for row, _ in places})
+    columns = sorted({_column(clip) for clip in manifest.clips})
+    chosen = {place: _face(shards[clip], clip) for place, clip in places.items() if clip in shards}
+    width, height = LEFT + len(columns) * STEP, TOP + len(rows) * STEP
+    abreast = min(len(VIEWS), max(1, WIDTH // width))
+    sheet = Image.new("RGB", (width * abreast, height * -(-len(VIEWS) // abreast)), _PAPER)
+    for i, view in enumerate(VIEWS):
+        block = Image.new("RGB", (width, height), _PAPER)
+        _fill(block, view, rows, columns, chosen)
+        sheet.paste(block, (i % abreast * width, i // abreast * height))
+    png = BytesIO()
+    sheet.save(png, "PNG")
+    write_atomically(path, png.getvalue())
+
+
+def _column(clip: Clip) -> Column:
+    return clip.emotion, clip.authenticity or ""
+
+
+def _spread(names: Sequence[str], count: int) -> list[str]:
+    """Take so many of the names, or all, from the first to the last."""
+    spread = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
+    return [names[i] for i in spread]
+
+
+def _by_subject(clips: Sequence[Clip], shown: Container[str], rows: int) -> dict[Cell, str]:
+    """Give each place the first of its clips, of those that show a face if there is one."""
+    subjects = {*_spread(ascending({clip.subject for clip in clips}), rows)}
+    places: dict[Cell, str] = {}
+    for clip in sorted(clips, key=lambda clip: clip.clip not in shown):
+        if clip.subject in subjects:
+            places.setdefault((clip.subject, _column(clip)), clip.clip)
+    return places
+
+
+def _examples(clips: Sequence[Clip], shown: Container[str], rows: int) -> dict[Cell, str]:
+    """Give the places of each column clips that show a face, spread over all of them."""
+    alike: dict[Column, list[str]] = defaultdict(list)
+    for clip in clips:
+        if clip.clip in shown:
+            alike[_column(clip)].append(clip.clip)
+    return {
+        (str(row), column): clip
+        for column, names in alike.items()
+        for row, clip in enumerate(_spread(names, rows), start=1)
+    }
+
+
+def _face(shard: Faces, clip: str) -> Face:
+    """Cut out the face of a clip at the height of its expression."""
+    track = shard.track(clip)
+    apex = pick(track.points, track.usable, _APEX)
+    return track.pictures(apex)[0], track.crop_points(apex)[0]
+
+
+def _fill(
+    block: Image.Image,
+    view: str,
+    rows: Sequence[str],
+    columns: Sequence[Column],
+    chosen: Mapping[Cell, Face],
+) -> None:
+    """Draw the block of a view; a place without a clip, or such a view of it, gets a dash."""
+    pen = ImageDraw.Draw(block)
+    pen.text((4, 8), view, _INK, _TITLE_FONT)
+    for x, words in enumerate(columns):
+        for line, word in enumerate(words):
+            pen.text((LEFT + x * STEP, TOP - 36 + 16 * line), _fitted(word, CELL), _INK, _FONT)
+    for y, row in enumerate(rows):
+        middle = TOP + y * STEP + CELL // 2
+        pen.text((LEFT - 6, middle), _fitted(row, LEFT - 12), _INK, _FONT, anchor="rm")
+        for x, column in enumerate(columns):
+            left, top = LEFT + x * STEP, TOP + y * STEP
+            try:
+                cell = _cell(chosen[row, column], view)
+                block.paste(cell.resize((CELL, CELL), Image.Resampling.BOX), (left, top))
+            except (KeyError, DataError):
+                pen.rectangle((left, top, left + CELL - 1, top + CELL - 1), _EMPTY)
+                pen.text((left + CELL // 2, middle), "-", _FAINT, _TITLE_FONT, anchor="mm")
+
+
+def _cell(face: Face, view: str) -> Image.Image:
+    """Show a face, with its points but in frontal views: they would mislead these."""
+    picture, points = face
+    if not view.startswith("frontal"):
+        image = Image.fromarray(picture)
+        pen, radius = ImageDraw.Draw(image), max(0.5, image.width * _POINT_SHARE)
+        for x, y in points:
+            pen.ellipse((x - radius, y - radius, x + radius, y + radius), _POINT)
+        picture = np.asarray(image)
+    return Image.fromarray(views([picture], points[None], view=view)[0])
+
+
+def _fitted(text: str, pixels: int) -> str:
+    """Shorten a text to a width."""
+    if _FONT.getlength(text) <= pixels:
+        return text
+    kept = next(n for n in range(len(text), -1, -1) if _FONT.getlength(text[:n] + "...") <= pixels)
+    return text[:kept] + "..."

@@ -1,0 +1,138 @@
+"""What one trial did, as its worker knows it, and the files that keep it."""
+
+import io
+import math
+import socket
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fer_core.errors import FerError
+from fer_core.storage.files import write_atomically
+from search.study import disk, parts
+from search.study.folder import Folder
+from search.study.parts import State, TrialResult
+from search.study.space import describe
+
+if TYPE_CHECKING:
+    from fer_core.trial.evaluate import FoldResult
+
+
+class Account:
+    """A trial from its start to its part; a baseline too."""
+
+    def __init__(self, folder: Folder, number: int, config_json: str | None) -> None:
+        self.number = number
+        self.seconds = 0.0  # of the worker
+        self._folder = folder
+        self._config_json = config_json  # None of a baseline
+        self._rung_uars: tuple[float, ...] = ()
+        self._reached: str | None = None
+        self._results: Sequence[FoldResult] = ()
+        self._started_at = parts.now()
+
+    def at_rung(
+        self,
+        results: "Sequence[FoldResult]",
+        error: Exception | None,
+        *,
+        reached: str | None,
+        last: bool,
+    ) -> TrialResult:
+        """Sum up a trial that has come to a rung; where it ends there, its part is written.
+
+        Raises: what was wrong where that was a full disk.
+        """
+        self._results = results
+        try:
+            if error is not None:
+                raise error
+            _check_finite(results)
+        except Exception as broken:  # a trial may fail in any way, and the study goes on
+            return self.failed(broken)
+        self._reached = reached
+        if reached is not None:
+            self._rung_uars += (fmean(result.uar for result in results),)
+        if not last:
+            return self._result("pruned")  # what it is if it goes no further
+        result = self._result("complete")
+        if not self._folder.has_result(self.number):  # else it was stopped before it heard of it
+            self._write_predictions()
+            self._folder.write_result(result)
+        return result
+
+    def failed(self, error: Exception) -> TrialResult:
+        """Write what went wrong, with its traceback.
+
+        Raises: the error itself where it is that of a full disk, which is no trial's fault.
+        """
+        if disk.is_full(error):
+            raise error
+        text = "".join(traceback.format_exception(error))
+        write_atomically(self._folder.failure(self.number), text.encode())
+        said = " ".join(str(error).split()) if isinstance(error, FerError) else describe(error)
+        self._results = [result for result in self._results if _is_finite(result)]
+        result = self._result("failed", said)
+        if not self._folder.has_result(self.number):  # else it was stopped before it heard of it
+            self._folder.write_result(result)
+        return result
+
+    def _result(self, state: State, error: str | None = None) -> TrialResult:
+        """Sum up the folds so far."""
+        done, last = self._results, self._results[-1] if self._results else None
+        return TrialResult(
+            number=self.number,
+            state=state,
+            config_json=self._config_json,
+            started_at=self._started_at,
+            finished_at=parts.now(),
+            error=error,
+            fold_uars=tuple(result.uar for result in done),
+            rung_uars=self._rung_uars,
+            reached=self._reached,
+            val_war=fmean(result.war for result in done) if done else None,
+            val_macro_f1=fmean(result.macro_f1 for result in done) if done else None,
+            train_seconds=sum(result.train_seconds for result in done),
+            seconds=self.seconds,
+            epochs_restored=sum(result.epochs_restored for result in done),
+            params=last.params if last else None,
+            peak_memory_gib=max(result.peak_memory_gib for result in done) if done else None,
+            device=last.device if last else None,
+            host=socket.gethostname(),
+            weights_source=last.weights_source if last else None,
+            work=asdict(last.work) if last else {},
+            skipped=dict(last.skipped) if last else {},
+        )
+
+    def _write_predictions(self) -> None:
+        """Keep what voting, ensembles and tests need, so that none of them trains again."""
+        arrays: dict[str, Any] = {}
+        for result in self._results:
+            name = f"fold{result.fold}"
+            arrays[f"{name}.clips"] = np.array(result.clips)
+            arrays[f"{name}.labels"] = result.labels
+            arrays[f"{name}.probabilities"] = result.probabilities
+            arrays[f"{name}.frame_probabilities"] = result.frame_probabilities
+            arrays[f"{name}.losses"] = np.array(result.losses)
+        write_arrays(self._folder.predictions(self.number), arrays)
+
+
+def write_arrays(path: Any, arrays: dict[str, Any]) -> None:
+    """Write an .npz file as a whole."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def _check_finite(results: "Sequence[FoldResult]") -> None:
+    for result in results:
+        if not _is_finite(result):
+            raise FerError(f"fold {result.fold}: its loss or score is not finite.")
+
+
+def _is_finite(result: "FoldResult") -> bool:
+    return all(map(math.isfinite, (result.uar, result.war, result.macro_f1, *result.losses)))

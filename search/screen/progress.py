@@ -1,0 +1,190 @@
+"""What a run says while it works, on stderr: a live screen on a terminal, plain lines elsewhere."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from fer_core import config as configs
+from search.screen.cluster_state import ClusterState
+from search.screen.remaining import predict
+from search.study.parts import TrialResult
+
+QUIET, NORMAL, VERBOSE = 0, 1, 2
+
+
+_STAGES = {"made": "stages_made", "read": "stages_read", "held": "stages_held"}
+_PREDICTED_SECONDS = 0.5  # between two predictions
+
+
+class Progress:
+    """Counts finished trials and shows them; it keeps sums, so that no trial costs more to show."""
+
+    def __init__(self, *, verbosity: int = NORMAL, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._verbosity = verbosity
+        self._started = time.monotonic()
+        self.workers = 1  # that run trials at once
+        self._trials = 0
+        self._states: Counter[str] = Counter()
+        self._work: Counter[str] = (
+            Counter()
+        )  # fer_core.storage.stages.Work, summed; some are seconds
+        self._best: float | None = None
+        self._seconds: list[float] = []  # of a worker, each trial's
+        self._remaining = ""
+        self._predicted_at = -_PREDICTED_SECONDS
+        self._skipped: set[str] = set()
+        self._cluster = ""  # what is said of several nodes
+        self._preempted = 0
+        self._status = ""
+        self._bar = ProgressBar(width=40)  # of what comes before the first trial
+        live = verbosity > QUIET and self._console.is_terminal
+        self._live = Live(self, console=self._console, transient=True) if live else None
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def print(self, text: str) -> None:
+        """Print a line that stays."""
+        if self._verbosity > QUIET:
+            self._console.print(Text(text))
+
+    def rendered(self, done: int, subjects: int) -> None:
+        """Say how far the synthetic dataset is."""
+        self._status = f"rendered {done} of {subjects} subjects of the synthetic dataset"
+        self._bar = ProgressBar(subjects, done, width=40)
+        if self._live is None and (done % 8 == 0 or done == subjects):
+            self.print(self._status)
+
+    def prepared(self, done: int, shards: int) -> None:
+        """Say how far the making of a stage is; shards are about equally long."""
+        self._status = f"prepared {done} of {shards} shards"
+        self._bar = ProgressBar(shards, done, width=40)
+        tenth = max(1, shards // 10)
+        if self._live is None and (done % tenth == 0 or done == shards):
+            self.print(self._status)
+
+    def begin(self, trials: int, finished: Iterable[TrialResult]) -> None:
+        """Set the number of trials, and recall those of earlier runs."""
+        self._trials, self._status = trials, ""
+        for result in finished:
+            self._count(result)
+            self._skipped |= set(result.skipped)
+        if self._done:
+            self.print(f"{self._done} of {trials} trials were finished before")
+
+    def finished(self, result: TrialResult) -> None:
+        """Say how a trial ended."""
+        self._count(result)
+        self._predict()
+        for clip, reason in result.skipped.items():
+            if clip not in self._skipped:
+                self._skipped.add(clip)
+                self.print(f"skipped {clip}: {reason}")
+        self.print(self._line(result))
+        if self._verbosity >= VERBOSE and result.config_json:
+            self.print(f"  {result.config_json}")
+
+    def on_nodes(self, sample: ClusterState, pending: int, preempted: int) -> None:
+        """Say which nodes joined or went, where there are several; the rest goes on.
+
+        Trials are said when they are known: their errors may come later than the loss of the node.
+        """
+        first = not self._cluster
+        if first and sample.nodes + len(sample.lost) + len(sample.left) < 2:
+            return
+        hit, self._preempted = preempted - self._preempted, preempted
+        self._cluster = (
+            f"{sample.nodes} nodes, {sample.gpus_used:g} of {sample.gpus:g} GPUs in use, "
+            f"{pending} pending, {preempted} preempted"
+        )
+        for address in sample.lost:
+            self.print(f"node {address} is lost ({self._cluster})")
+        for address in sample.left:
+            self.print(f"node {address} has left ({self._cluster})")
+        if hit:
+            trials = "trial goes" if hit == 1 else "trials go"
+            self.print(f"{hit} {trials} on elsewhere ({self._cluster})")
+        for address in () if first else sample.joined:
+            self.print(f"node {address} has joined ({self._cluster})")
+
+    def __rich__(self) -> RenderableType:
+        """Draw the live screen; Live asks for it four times a second."""
+        grid = Table.grid(padding=(0, 2))
+        if not self._trials:
+            if self._status:
+                grid.add_row(self._bar, self._status)
+            return grid
+        bar = ProgressBar(self._trials, self._done, width=40)
+        grid.add_row("trials", bar, self._counts)
+        grid.add_row("best", self._best_said, self._remaining)
+        grid.add_row("stages", self._stages, f"{self._elapsed:.0f} s")
+        if self._cluster:
+            grid.add_row("cluster", self._cluster, "")
+        return Group(Text(""), grid)
+
+    def _count(self, result: TrialResult) -> None:
+        self._states[result.state] += 1
+        self._work.update(result.work)
+        self._seconds.append(result.seconds)
+        if result.state == "complete" and result.val_uar is not None:
+            self._best = max(self._best or 0.0, result.val_uar)
+
+    def _predict(self) -> None:
+        if self._elapsed - self._predicted_at < _PREDICTED_SECONDS:
+            return
+        self._predicted_at = self._elapsed
+        found = predict(self._seconds, self._trials - self._done, self.workers)
+        self._remaining = str(found) if found else ""
+
+    def _line(self, result: TrialResult) -> str:
+        config = configs.from_json(result.config_json) if result.config_json else None
+        name = (config.stands_for or config.family) if config else "no config"
+        score = result.error if result.val_uar is None else f"val_uar {result.val_uar:.3f}"
+        at = f" at {result.reached}" if result.state == "pruned" and result.reached else ""
+        said = [f"{self._done}/{self._trials}", f"best {self._best_said}", f"stages {self._stages}"]
+        if self._remaining and self._done < self._trials:
+            said.append(self._remaining)
+        if self._cluster:
+            said.append(self._cluster)
+        return f"trial {result.number} {name} {result.state}{at}: {score}  [{', '.join(said)}]"
+
+    @property
+    def _done(self) -> int:
+        return self._states.total()
+
+    @property
+    def _counts(self) -> str:
+        said = f"{self._states['complete']} complete, {self._states['pruned']} pruned"
+        return f"{said}, {self._states['failed']} failed of {self._trials}"
+
+    @property
+    def _best_said(self) -> str:
+        return "none yet" if self._best is None else f"{self._best:.3f}"
+
+    @property
+    def _stages(self) -> str:
+        counts = ", ".join(f"{self._work[key]:.0f} {said}" for said, key in _STAGES.items())
+        return f"{counts}, {self._work['seconds_saved']:.0f} s saved"
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started

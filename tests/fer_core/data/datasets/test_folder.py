@@ -1,0 +1,127 @@
+from collections import Counter
+
+import pytest
+
+from fer_core.data.datasets import load
+from fer_core.errors import DataError
+
+
+def test_a_table_names_files_and_folders_of_frames(tmp_path, write):
+    write(tmp_path / "a.MP4")
+    write(tmp_path / "b" / "0001.png")
+    write(
+        tmp_path / "manifest.csv",
+        "path,subject,emotion,authenticity\na.MP4,ann,joy,acted\nb,bob,rage,\n",
+    )
+
+    clips = load("folder", tmp_path).clips
+
+    assert [(c.clip, c.subject, c.emotion, c.authenticity) for c in clips] == [
+        ("a.MP4", "ann", "joy", "acted"),
+        ("b", "bob", "rage", None),
+    ]
+
+
+def test_a_table_of_any_name_counts_if_its_columns_do(tmp_path, write):
+    write(tmp_path / "a.jpg")
+    write(tmp_path / "people.csv", "face_id,age\n1,30\n")
+    write(tmp_path / "labels.csv", "path,subject,emotion\na.jpg,ann,joy\n")
+
+    clips = load("folder", tmp_path).clips
+
+    assert [(c.subject, c.emotion) for c in clips] == [("ann", "joy")]
+
+
+def test_what_a_table_names_in_vain_is_left_out_with_a_reason(tmp_path, write):
+    write(tmp_path / "a.jpg")
+    write(tmp_path / "notes.txt")
+    rows = "a.jpg,ann,joy\ngone.jpg,ann,joy\nnotes.txt,ann,joy\n"
+    write(tmp_path / "manifest.csv", f"path,subject,emotion\n{rows}")
+
+    assert load("folder", tmp_path).left_out == (
+        ("gone.jpg", "it does not exist"),
+        ("notes.txt", "it is neither an image, a video nor a folder of images"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("path,emotion\na.jpg,joy\n", "has no column subject"),
+        ("path,subject,emotion\na.jpg,,joy\n", "line 2: the column 'subject' is empty"),
+        (
+            "path,subject,emotion,authenticity\na.jpg,ann,joy,fake\n",
+            "line 2: no authenticity 'fake'; there are: acted, genuine",
+        ),
+    ],
+)
+def test_a_wrong_table_says_where_and_what(table, message, tmp_path, write):
+    write(tmp_path / "a.jpg")
+    write(tmp_path / "manifest.csv", table)
+
+    with pytest.raises(DataError, match=message):
+        load("folder", tmp_path)
+
+
+def test_two_tables_of_labels_need_one_to_be_named(tmp_path, write):
+    for name in ("a.csv", "b.csv"):
+        write(tmp_path / name, "path,subject,emotion\nx.jpg,ann,joy\n")
+
+    with pytest.raises(DataError, match=r"several tables of labels, a\.csv, b\.csv"):
+        load("folder", tmp_path)
+
+
+def test_without_a_table_the_place_and_the_name_are_the_labels(tmp_path, write):
+    write(tmp_path / "joy" / "ann_1.jpg")
+    write(tmp_path / "joy" / "ann_2.bmp")
+    write(tmp_path / "rage" / "bob_clip.mp4")
+    write(tmp_path / "rage" / "nobody.png")
+    write(tmp_path / "rage" / "bob_points.txt")
+
+    manifest = load("folder", tmp_path)
+
+    assert [(c.clip, c.subject, c.emotion) for c in manifest.clips] == [
+        ("joy/ann_1.jpg", "ann", "joy"),
+        ("joy/ann_2.bmp", "ann", "joy"),
+        ("rage/bob_clip.mp4", "bob", "rage"),
+    ]
+    reason = "its name does not begin with a subject and an underscore"
+    assert manifest.left_out == (("rage/nobody.png", reason),)
+
+
+def test_the_london_set_is_read_as_it_lies(london):
+    manifest = load("folder", london)
+
+    assert Counter(c.emotion for c in manifest.clips) == {"neutral": 102, "smiling": 102}
+    assert len(manifest.subjects) == 102
+    assert manifest.left_out == ()
+
+
+def test_what_is_not_read_is_counted_and_not_silently_gone(tmp_path, write):
+    write(tmp_path / "happy" / "1_a.jpg")
+    write(tmp_path / "happy" / "1_b.heic")
+    write(tmp_path / "happy" / "1" / "1_c.jpg")
+
+    manifest = load("folder", tmp_path)
+
+    assert [clip.clip for clip in manifest.clips] == ["happy/1_a.jpg"]
+    assert dict(manifest.ignored) == {
+        "happy/1_b.heic": "it is neither an image nor a video that is read",
+        "happy/1/1_c.jpg": "it lies deeper than <label>/<subject>_<anything>",
+    }
+
+
+def test_a_name_that_no_file_can_have_is_left_out(tmp_path, write):
+    write(tmp_path / "1.jpg")
+    write(tmp_path / "manifest.csv", "path,subject,emotion\n1.jpg,1,anger\n2\0.jpg,2,anger\n")
+
+    ((_, reason),) = load("folder", tmp_path).left_out
+
+    assert "embedded null byte" in reason
+
+
+def test_a_file_beside_the_table_that_is_no_table_is_passed_over(tmp_path, write):
+    write(tmp_path / "happy" / "1_a.jpg")
+    write(tmp_path / "notes.csv", '"' + "x" * 200_000)
+
+    assert len(load("folder", tmp_path).clips) == 1

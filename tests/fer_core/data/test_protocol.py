@@ -1,0 +1,116 @@
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fer_core.data import protocol
+from fer_core.data.manifest import Clip, build
+from fer_core.errors import ProtocolError
+
+CLASSES = ("anger", "happiness", "sadness")
+
+
+def manifest(subjects=12):
+    rows = [
+        Clip(
+            clip=f"{s}/{emotion}",
+            subject=f"s{s:02d}",
+            emotion=emotion,
+            authenticity=None,
+            path=Path(f"{s}/{emotion}.mp4"),
+            sha256=f"{s}-{emotion}",
+        )
+        for s in range(subjects)
+        for emotion in CLASSES
+    ]
+    return build("folder", Path(), rows)
+
+
+def split(data, **options):
+    subjects, labels = [c.subject for c in data.clips], [c.emotion for c in data.clips]
+    return protocol.sealed_and_folds(subjects, labels, **options)
+
+
+@settings(max_examples=30, deadline=None)
+@given(subjects=st.integers(10, 40), folds=st.integers(2, 5), seed=st.integers(0, 99))
+def test_every_subject_is_on_exactly_one_side(subjects, folds, seed):
+    data = manifest(subjects)
+
+    made = split(data, folds=folds, seed=seed)
+
+    sides = [*made.sealed, *(s for fold in made.folds for s in fold)]
+    assert sorted(sides) == list(data.subjects)
+    assert len(made.folds) == folds
+    assert len(made.sealed) == pytest.approx(protocol.SEALED_SHARE * subjects, abs=1)
+    protocol.check(made, data)
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another():
+    data = manifest()
+
+    assert split(data, seed=1) == split(data, seed=1)
+    assert split(data, seed=1).split_sha256 != split(data, seed=2).split_sha256
+
+
+def test_a_split_survives_json():
+    made = split(manifest())
+
+    assert protocol.from_json(made.to_json()) == made
+
+
+def test_where_each_clip_is_a_subject_classes_are_shared_out_evenly_and_in_no_time():
+    split(manifest())  # scikit-learn takes a second to load
+    names = [f"{number:05d}" for number in range(36_000)]
+    emotion_of = {name: "anger" if i % 100 else "sadness" for i, name in enumerate(names)}
+    started = time.process_time()
+
+    made = protocol.sealed_and_folds(names, list(emotion_of.values()))
+
+    assert time.process_time() - started < 4  # 17 s where groups are sought among as many clips
+    sides = [made.sealed, *made.folds]
+    assert sorted(name for side in sides for name in side) == names
+    sad = [sum(emotion_of[name] == "sadness" for name in side) for side in sides]
+    assert sad == [72, 57, 57, 58, 58, 58]
+
+
+def test_a_split_of_subjects_with_several_clips_stays_what_it_was():
+    assert split(manifest(20)).split_sha256.startswith("98f59f8b")
+
+
+def test_subjects_ascend_by_the_numbers_in_their_names():
+    assert protocol.ascending({"s10", "s9", "s²", "1", "s9b"}) == ["1", "s9", "s9b", "s10", "s²"]
+
+
+def test_too_few_subjects_are_refused_with_the_number_that_would_do():
+    with pytest.raises(ProtocolError, match=r"4 subjects are too few.*at least 10"):
+        split(manifest(4))
+
+
+def test_a_subject_that_is_sealed_and_trains_is_a_leak():
+    made = split(manifest())
+    leaked = replace(made, folds=((*made.folds[0], made.sealed[0]), *made.folds[1:]))
+
+    with pytest.raises(ProtocolError, match=f"'{made.sealed[0]}' is in sealed and in fold 0"):
+        protocol.check(leaked, manifest())
+
+
+def test_equal_recordings_on_two_sides_are_a_leak():
+    data = manifest()
+    made = split(data)
+    sealed = next(c for c in data.clips if c.subject in made.sealed)
+    copied = tuple(
+        replace(c, sha256=sealed.sha256) if c.subject == made.folds[0][0] else c for c in data.clips
+    )
+
+    with pytest.raises(ProtocolError, match="equal content"):
+        protocol.check(made, replace(data, clips=copied))
+
+
+def test_a_subject_on_no_side_is_refused():
+    made = split(manifest(12))
+
+    with pytest.raises(ProtocolError, match="'s12' is on no side"):
+        protocol.check(made, manifest(13))

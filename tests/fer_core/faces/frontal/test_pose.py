@@ -1,0 +1,161 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fer_core.data.labels import AUTHENTICITIES
+from fer_core.errors import DataError
+from fer_core.faces import landmarks
+from fer_core.faces.frontal.pose import Pose, estimate
+from fer_core.faces.frontal.surface import reference
+from fer_core.synthetic import action_units, camera, painter, script
+
+TOLERANCE = 3.0  # degrees, median, for yaw and pitch up to 30
+SEED = 7
+
+
+def rotation(*angles):
+    """Head to camera for yaw, pitch and roll in degrees, as the project's renderer turns."""
+    return camera._rotation(*np.radians(angles))
+
+
+def seen(angles, *, zoom=110.0, origin=(160.0, 130.0)):
+    """The reference surface's own points under a known pose."""
+    pose = Pose(
+        torch.tensor(np.array([rotation(*angles)])),
+        torch.tensor([zoom]).double(),
+        torch.tensor([origin]).double(),
+    )
+    return pose.project(torch.tensor(reference().landmarks.copy())).numpy()
+
+
+def rendered(person, angles):
+    """A frame of the project's renderer at the height of an expression, under another pose."""
+    identity = script.subject_identity(SEED, person)
+    emotion = sorted(action_units.PROTOTYPES)[person % len(action_units.PROTOTYPES)]
+    whole = script.write_script(SEED, person, emotion, AUTHENTICITIES[0], identity=identity)
+    frame = slice(len(whole.points) // 2, len(whole.points) // 2 + 1)
+    shot = dataclasses.replace(
+        whole.shot, rotations=rotation(*angles)[None], origins=whole.shot.origins[frame]
+    )
+    return dataclasses.replace(
+        whole, points=whole.points[frame], units=whole.units[frame], shot=shot
+    )
+
+
+def draw_angles(count, *, limits=(30, 30, 15)):
+    return np.random.default_rng(0).uniform(-1, 1, size=(count, 3)) * limits
+
+
+def errors(points, angles):
+    """Median error of yaw and pitch, in degrees."""
+    found = estimate(np.stack(points), reference()).degrees().numpy()
+    away = np.median(np.abs(found - angles), axis=0)
+    print(f"median error: yaw {away[0]:.2f}, pitch {away[1]:.2f} degrees of {len(angles)} faces")
+    return away[:2]
+
+
+angle = st.floats(-60, 60)
+
+
+@settings(deadline=None)  # the first example makes the reference surface
+@given(yaw=angle, pitch=angle, roll=angle, zoom=st.floats(5, 2000), x=st.floats(-3000, 3000))
+def test_the_surfaces_own_points_give_back_their_pose(yaw, pitch, roll, zoom, x):
+    points = seen((yaw, pitch, roll), zoom=zoom, origin=(x, 5.0))
+
+    pose = estimate(points, reference())
+
+    np.testing.assert_allclose(pose.degrees().numpy(), [(yaw, pitch, roll)], atol=0.01)
+    np.testing.assert_allclose(pose.zoom.numpy(), zoom, rtol=1e-4)
+    np.testing.assert_allclose(pose.origin.numpy(), [(x, 5.0)], atol=0.01 * zoom)
+
+
+def test_a_face_has_the_same_pose_alone_as_among_others():
+    points = np.concatenate([seen(angles) for angles in draw_angles(5)])
+
+    together = estimate(points, reference()).rotation
+
+    alone = torch.cat([estimate(points[i : i + 1], reference()).rotation for i in range(5)])
+    torch.testing.assert_close(together, alone)
+
+
+@pytest.mark.parametrize(
+    ("angles", "landmark", "axis", "sign"),
+    [((20, 0, 0), 30, 0, 1), ((0, 20, 0), 30, 1, -1), ((0, 0, 20), 45, 1, 1)],
+    ids=["yaw_turns_the_nose_right", "pitch_raises_it", "roll_lowers_the_right_of_the_picture"],
+)
+def test_signs_are_as_documented(angles, landmark, axis, sign):
+    moved = (seen(angles) - seen((0, 0, 0)))[0, landmark, axis]
+
+    assert np.sign(moved) == sign
+    np.testing.assert_allclose(estimate(seen(angles), reference()).degrees()[0], angles, atol=0.01)
+
+
+def test_the_projects_renderer_gives_back_its_pose():
+    angles = draw_angles(150)
+
+    points = [rendered(person, at).landmarks[0] for person, at in enumerate(angles)]
+
+    assert max(errors(points, angles)) < TOLERANCE
+
+
+def test_the_ict_model_gives_back_its_pose_whoever_it_is_and_whatever_the_expression(ict):
+    rng, angles = np.random.default_rng(1), draw_angles(150)
+    points = []
+    for row, at in enumerate(angles):
+        face = ict.face(rng, **(ict.grimace(rng) if row % 2 else {}))
+        points.append(ict.points(face, ict.turn(*at)))
+
+    assert max(errors(points, angles)) < TOLERANCE
+
+
+def test_dlib_s_points_on_the_projects_frames_tell_the_yaw():
+    find, angles = landmarks.engine("dlib"), draw_angles(30, limits=(25, 10, 10))
+
+    found = [find(next(iter(painter.paint_clip(rendered(i, at))))) for i, at in enumerate(angles)]
+
+    there = [row for row, points in enumerate(found) if points is not None]
+    yaw, pitch = errors([found[row] for row in there], angles[there])
+    assert len(there) >= 28
+    assert yaw < TOLERANCE
+    assert pitch < 2 * TOLERANCE  # dlib draws chins and brows towards the mean face
+
+
+def test_dlib_s_points_on_ict_s_frames_tell_the_yaw(ict):
+    find, rng = landmarks.engine("dlib"), np.random.default_rng(2)
+    angles = draw_angles(40, limits=(30, 20, 10))
+    found = [find(ict.render(ict.face(rng), ict.turn(*at), light=(0.3, -0.3, 1))) for at in angles]
+
+    there = [row for row, points in enumerate(found) if points is not None]
+    yaw, pitch = errors([found[row] for row in there], angles[there])
+    assert len(there) >= 38
+    assert yaw < TOLERANCE
+    assert pitch < 2 * TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda points: points * 0, id="all_in_one"),
+        pytest.param(lambda points: points * [1, 0], id="on_a_line"),
+        pytest.param(lambda points: points * np.nan, id="not_a_number"),
+        pytest.param(lambda points: points * [-1, 1], id="mirrored"),
+    ],
+)
+def test_points_of_no_face_are_refused_and_never_give_nan(spoil):
+    points = np.concatenate([seen((0, 0, 0)), spoil(seen((10, 0, 0)))])
+
+    with pytest.raises(DataError, match="no head pose fits the landmarks of face 1"):
+        estimate(points, reference())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_gpu_finds_the_same_pose():
+    points = np.concatenate([seen(angles) for angles in draw_angles(5)])
+
+    pose = estimate(points, reference(), device="cuda")
+
+    torch.testing.assert_close(pose.rotation.cpu(), estimate(points, reference()).rotation)

@@ -1,0 +1,127 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fer_core.config import (
+    CHANGES,
+    ENCODINGS,
+    Config,
+    GeometryConfig,
+    OptimizerConfig,
+    StreamConfig,
+)
+from fer_core.faces.point_encodings import Procrustes
+from fer_core.features import stream_inputs
+from fer_core.features.context import TrialContext
+from fer_core.features.encoders import encode
+
+FROZEN = StreamConfig(
+    backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3, pooling="avg"
+)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def points(study_data):
+    """Real movements: the landmarks (clips, 1 + T, 68, 2) of the rendered clips."""
+    context = TrialContext(Config(streams=(GeometryConfig(),)), study_data, CPU)
+    source = stream_inputs.PointStream(GeometryConfig(), context)
+    return np.asarray(source._points, np.float64)
+
+
+def moved(points):
+    """Shift, scale and turn every face of a clip alike."""
+    turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
+    return 1.7 * points @ turn + (40.0, -12.0)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_where_a_face_is_how_large_and_how_tilted_changes_no_encoding(encoding, points):
+    shape = Procrustes.fit(points)
+
+    here, there = (encode(p, encoding, shape) for p in (points, moved(points)))
+
+    np.testing.assert_allclose(here, there, atol=1e-3)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_each_frame_has_one_row(encoding, points):
+    encoded = encode(points, encoding, Procrustes.fit(points))
+
+    assert encoded.shape[:2] == (points.shape[0], points.shape[1] - 1)
+
+
+def test_the_difference_is_to_the_first_frame_of_the_clip_not_of_the_window(points):
+    still = points[:, [0, 0, 0]]
+
+    assert not encode(still, "difference", Procrustes.fit(points)).any()
+    assert encode(points, "difference", Procrustes.fit(points)).std() > 0.01
+
+
+def test_only_changes_heed_the_first_frame(points):
+    other = points.copy()
+    other[:, 0] = points[::-1, -1]
+    shape = Procrustes.fit(points)
+
+    for encoding in ENCODINGS:
+        same = np.array_equal(encode(points, encoding, shape), encode(other, encoding, shape))
+        assert same == (encoding not in CHANGES)
+
+
+@pytest.mark.parametrize("stream", [FROZEN, replace(FROZEN, pooling="none", pca_dim=5)])
+def test_what_is_fitted_sees_the_training_clips_alone(stream, study_data):
+    context = TrialContext(Config(streams=(stream,)), study_data, CPU)
+    source = stream_inputs.source(stream, context)
+    source.arrange(source.clips)
+    train = np.arange(10)
+
+    given = source.fit(train).batch(train, None)
+
+    features = given.reshape(-1, given.shape[-1])
+    torch.testing.assert_close(features.mean(0), torch.zeros(features.shape[1]), atol=1e-3, rtol=0)
+    assert float(features.std()) == pytest.approx(1, abs=0.05)
+
+
+def given_of(config, study_data):
+    source = stream_inputs.source(config.streams[0], TrialContext(config, study_data, CPU))
+    source.arrange(source.clips)
+    return source.fit(np.arange(10)).given
+
+
+def test_whole_maps_under_sgd_are_turned_onto_what_the_training_frames_span(study_data):
+    config = Config(streams=(replace(FROZEN, pooling="none"),))
+    sgd = replace(config, optimizer=OptimizerConfig(name="sgd"))
+
+    whole, turned = given_of(config, study_data), given_of(sgd, study_data)
+
+    assert (whole.unreduced, turned.unreduced) == (None, whole.sample.shape[-1])
+    assert turned.sample.shape[-1] == 10 * config.clip.frames - 1
+    lengths = [given.sample.norm(dim=-1) for given in (whole, turned)]
+    torch.testing.assert_close(*lengths, rtol=1e-4, atol=0)
+
+
+def test_each_fold_trains_blocks_of_its_own(study_data):
+    config = Config(streams=(replace(FROZEN, freeze_depth=2),))
+
+    first, second = (given_of(config, study_data).blocks for _ in range(2))
+    with torch.no_grad():
+        for weight in first.parameters():
+            weight.zero_()
+
+    assert all(weight.any() for weight in second.parameters() if weight.ndim > 1)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_points_are_standardised_on_the_training_clips_alone(encoding, study_data):
+    stream = GeometryConfig(encoding=encoding)
+    context = TrialContext(Config(streams=(stream,)), study_data, CPU)
+    source = stream_inputs.source(stream, context)
+    source.arrange(source.clips)
+
+    first = source.fit(np.arange(10)).batch(np.arange(10), None)
+    other = source.fit(np.arange(10, 20)).batch(np.arange(10), None)
+
+    assert float(first.mean()) == pytest.approx(0, abs=1e-3)
+    assert not torch.allclose(first, other)

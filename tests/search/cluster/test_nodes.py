@@ -1,0 +1,445 @@
+"""Where packs run: on which nodes, on which share of one, and what becomes of the lost."""
+
+import errno
+import io
+import os
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import ray
+import yaml
+from ray.cluster_utils import Cluster
+from rich.console import Console
+
+from fer_core.data.manifest import Manifest
+from fer_core.data.protocol import Protocol
+from fer_core.data.study_data import StudyData
+from search.cluster import nodes as watched
+from search.cluster import tuner, watch
+from search.cluster.nodes import Nodes, most
+from search.screen.progress import Progress
+from search.study import space as spaces
+from search.study.searcher import StudySearcher
+
+pytestmark = pytest.mark.ray
+
+OTHER = "127.0.0.2"  # address of the second node
+
+TWO_SHAPES = """
+    from fer_core.config import Config, GeometryConfig, OptimizerConfig, StreamConfig
+
+
+    def space(trial):
+        kind = trial.suggest_categorical("kind", ["whole", "head"])
+        lr = trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+        stream = StreamConfig(backbone="c3d", weights="random", blocks=5, freeze_depth=0)
+        streams = (stream,) if kind == "whole" else (GeometryConfig(),)
+        return Config(streams=streams, optimizer=OptimizerConfig(lr=lr))
+    """
+
+
+@pytest.fixture
+def two_nodes():
+    """A head that runs trials, and a second node; each with one CPU."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = made.add_node(num_cpus=1, resources={"second": 1}, node_ip_address=OTHER)
+    ray.init(address=made.address, log_to_driver=False)
+    yield SimpleNamespace(cluster=made, second=second)
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def one_gpu():
+    """A node of which Ray is told that it has a GPU."""
+    ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def run_study(journal, tmp_path):
+    """Run a study whose trials do something, and give its searcher."""
+    study_data = StudyData(
+        manifest=Manifest(dataset="none", root=tmp_path, clips=()),
+        protocol=Protocol(name="one", sealed=(), folds=(("a",),)),
+        task="emotion",
+        seed=0,
+        store=tmp_path / "store",
+        weights={},
+        landmarks="data",
+    )
+
+    def run(space, does, trials, each, progress=None):
+        searcher = StudySearcher(
+            journal,
+            space,
+            trials=trials,
+            deadline=None,
+            on_finish=lambda result: None,
+            most_members=lambda config: 4,
+            workers=each.concurrent,
+        )
+        begin = trials_that(does)
+        tuner.run(
+            searcher,
+            study_data,
+            journal.folder,
+            each,
+            raced=False,
+            begin=begin,
+            progress=progress,
+        )
+        return searcher
+
+    return run
+
+
+@dataclass
+class Work:
+    stages_made: int = 0
+
+
+def trials_that(does):
+    """Begin packs whose members do something with their config, and are done."""
+
+    def begin(drawn, study_data, threads, raced):
+        at_rungs = []
+        for place, config in enumerate(drawn):
+            error = does(config)
+            results = () if error else (result(),)
+            at_rungs.append(SimpleNamespace(member=place, results=results, error=error))
+        yield at_rungs
+
+    return begin
+
+
+def result():
+    return SimpleNamespace(
+        fold=0,
+        uar=0.5,
+        war=0.5,
+        macro_f1=0.5,
+        clips=("a",),
+        labels=np.array([0]),
+        probabilities=np.ones((1, 1)),
+        frame_probabilities=np.ones((1, 1, 1)),
+        losses=(1.0,),
+        train_seconds=1.0,
+        params=1,
+        peak_memory_gib=0.0,
+        device="none",
+        weights_source="random",
+        work=Work(),
+        skipped={},
+        epochs_restored=0,
+    )
+
+
+def id_of(name):
+    return next(n["NodeID"] for n in ray.nodes() if n["Alive"] and name in n["Resources"])
+
+
+def states(journal):
+    return [result.state for result in journal.finished()]
+
+
+@pytest.mark.slow
+def test_a_node_whose_workers_keep_dying_gets_no_more_packs(two_nodes, run_study, journal, space):
+    bad, log = id_of("second"), journal.folder.path / "begun"
+
+    def does(config):
+        node = ray.get_runtime_context().get_node_id()
+        with log.open("a") as file:
+            file.write(f"{node}\n")
+        if node == bad:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.5)
+
+    searcher = run_study(space, does, 14, tuner.share(1, None))
+
+    begun = log.read_text().split()
+    assert states(journal) == ["complete"] * 14
+    assert watched.FAILING <= begun.count(bad) <= watched.FAILING + 1
+    assert bad not in begun[-8:]
+    assert searcher.preempted == 0
+
+
+@pytest.mark.slow
+def test_a_node_whose_disk_is_full_gets_no_more_packs_and_is_named(
+    two_nodes, run_study, journal, space
+):
+    full, log = id_of("second"), journal.folder.path / "begun"
+
+    def does(config):
+        node = ray.get_runtime_context().get_node_id()
+        with log.open("a") as file:
+            file.write(f"{node}\n")
+        if node == full:
+            return OSError(errno.ENOSPC, "No space left on device", "cache/x.npy")
+        time.sleep(0.5)
+
+    console = Console(file=io.StringIO(), width=300)
+    run_study(space, does, 6, tuner.share(1, None), Progress(console=console))
+
+    assert states(journal) == ["complete"] * 6
+    begun = log.read_text().split()
+    assert full in begun[:2]  # both packs that began at first may have come there
+    assert full not in begun[2:]
+    said = f"no more packs go there: node {socket.gethostname()}: the disk is full: cache/x.npy"
+    assert console.file.getvalue().count(said) == 1
+
+
+def test_trials_of_a_node_that_is_lost_go_on_elsewhere_and_are_not_counted(
+    two_nodes, run_study, journal, space
+):
+    lost, second = journal.folder.path / "lost", id_of("second")
+
+    def does(config):
+        if ray.get_runtime_context().get_node_id() == second:
+            lost.touch()
+            time.sleep(60)
+        time.sleep(0.5)
+
+    console = Console(file=io.StringIO(), width=200)
+    progress = Progress(console=console)
+
+    class Losing(Progress):
+        def on_nodes(self, *values):
+            if lost.exists() and two_nodes.second is not None:
+                two_nodes.cluster.remove_node(two_nodes.second, allow_graceful=False)
+                two_nodes.second = None
+            progress.on_nodes(*values)
+
+    searcher = run_study(space, does, 6, tuner.share(1, None), Losing())
+
+    assert states(journal) == ["complete"] * 6
+    assert searcher.preempted == 1
+    retries = [trial.user_attrs.get("retry", 0) for trial in journal._study.trials]
+    assert set(retries) == {0}
+    said = console.file.getvalue()
+    assert f"node {OTHER} is lost (1 nodes, 0 of 0 GPUs in use" in said
+    assert "\n1 trial goes on elsewhere (1 nodes, 0 of 0 GPUs in use" in said
+
+
+@pytest.mark.slow
+def test_a_pack_that_waits_for_another_node_than_its_own_returns_when_that_other_is_lost(
+    two_nodes, run_study, journal, space
+):
+    died, busy, second = journal.folder.path / "died", journal.folder.path / "busy", id_of("second")
+
+    def does(config):
+        if ray.get_runtime_context().get_node_id() == second:
+            busy.touch()
+            time.sleep(60)
+        elif not died.exists():
+            died.touch()
+            os._exit(1)
+
+    class Losing(Progress):
+        lost_at = None
+
+        def on_nodes(self, sample, pending, preempted):
+            if self.lost_at is None and died.exists() and busy.exists() and pending:
+                two_nodes.cluster.remove_node(two_nodes.second, allow_graceful=False)
+                self.lost_at = time.monotonic()
+            assert self.lost_at is None or time.monotonic() < self.lost_at + 60
+
+    searcher = run_study(space, does, 2, tuner.share(1, None), Losing())
+
+    assert states(journal) == ["complete"] * 2
+    assert searcher.preempted == 1
+    retries = [trial.user_attrs.get("retry", 0) for trial in journal._study.trials]
+    assert max(retries) == 1  # of its own death; to wait in vain is not counted
+
+
+def test_packs_of_both_shapes_end_where_one_gpu_holds_one_or_four_of_them(
+    one_gpu, run_study, journal, write_space
+):
+    space, log = spaces.load(write_space(TWO_SHAPES)), journal.folder.path / "asked"
+
+    def does(config):
+        with log.open("a") as file:
+            file.write(f"{ray.get_runtime_context().get_assigned_resources()['GPU']}\n")
+
+    run_study(space, does, 16, each := tuner.share(1, None))
+
+    assert (each.gpus, each.head_gpus, each.concurrent) == (1.0, tuner.HEAD_GPUS, 2)
+    assert states(journal) == ["complete"] * 16
+    assert set(log.read_text().split()) == {"1.0", str(tuner.HEAD_GPUS)}
+
+
+@pytest.mark.slow
+def test_workers_that_die_between_two_packs_keep_no_share_from_the_other_shape(
+    one_gpu, run_study, journal, write_space
+):
+    space, began = spaces.load(write_space(TWO_SHAPES)), journal.folder.path / "began"
+    began.mkdir()
+
+    def does(config):
+        mark = began / f"{config.optimizer.lr}"
+        if not mark.exists():  # once each, when the result is back and the worker waits
+            mark.touch()
+            threading.Timer(0.1, os._exit, [1]).start()
+
+    run_study(space, does, 16, tuner.share(1, None))
+
+    assert states(journal) == ["complete"] * 16
+
+
+def test_who_runs_out_of_memory_is_tried_once_more_alone_on_a_whole_gpu(
+    one_gpu, run_study, journal, write_space
+):
+    space = spaces.load(write_space(TWO_SHAPES.replace('["whole", "head"]', '["head"]')))
+
+    def does(config):
+        torch = pytest.importorskip("torch")
+        if config.optimizer.lr > 3e-3:  # too large for any share
+            return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        if ray.get_runtime_context().get_assigned_resources()["GPU"] < 1 and (
+            config.optimizer.lr > 5e-4
+        ):
+            return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    run_study(space, does, 10, tuner.share(1, 0.5))
+
+    lrs = [trial.params["lr"] for trial in journal._study.trials if "lr" in trial.params]
+    failed = [result for result in journal.finished() if result.state == "failed"]
+    assert sum(lr > 5e-4 for lr in set(lrs)) > len(failed) > 0
+    assert len(journal.finished()) == 10
+    for result in failed:
+        assert "out of memory, twice, the second time alone on 1 CPUs and 1 GPUs" in result.error
+        assert "batch_clips" in result.error
+        assert "--gpus-per-head" in result.error
+    assert [lrs.count(lr) for lr in set(lrs) if lr > 5e-4] == [2] * sum(
+        lr > 5e-4 for lr in set(lrs)
+    )
+
+
+@pytest.fixture
+def write_cluster(tmp_path, monkeypatch):
+    """Let this machine head a cluster that may start so many workers of each type."""
+
+    def write(most, **types):
+        gpu = {"resources": {"CPU": 4, "GPU": 1}}
+        kinds = {name: gpu | {"max_workers": workers} for name, workers in types.items()}
+        described = {
+            "head_node_type": "head",
+            "max_workers": most,
+            "available_node_types": {"head": {"resources": {"CPU": 0}}} | kinds,
+        }
+        (file := tmp_path / "cluster.yaml").write_text(yaml.safe_dump(described))
+        monkeypatch.setattr(watched, "BOOTSTRAP", file)
+
+    return write
+
+
+def test_packs_that_wait_for_long_are_said_once_where_a_node_may_still_come(
+    one_gpu, write_cluster, journal, space, monkeypatch
+):
+    monkeypatch.setattr(watch, "LONG_SECONDS", 0.2)
+    searcher = StudySearcher(
+        journal,
+        space,
+        trials=2,
+        deadline=None,
+        on_finish=lambda result: None,
+        most_members=lambda config: 1,
+    )
+    console = Console(file=io.StringIO(), width=300)
+    watching = watch.Watch(searcher, Progress(console=console))
+    searcher.suggest("1")
+
+    for workers, said in ((0, 0), (1, 1), (1, 1)):
+        write_cluster(8, spot=workers)
+        for _ in range(3):
+            watching.on_experiment_end([])
+            time.sleep(0.15)
+
+        assert console.file.getvalue().count("raise max_workers of gpu_ondemand") == said
+
+
+def test_nodes_that_may_come_count_and_one_must_hold_a_trial(one_gpu, write_cluster):
+    write_cluster(9, spot=8, demand=2)
+
+    assert most({"CPU": 1, "GPU": 0.25}, growing=True) == 9 * 4
+    assert most({"CPU": 4, "GPU": 1}, growing=True) == 9
+    assert most({"CPU": 8, "GPU": 1}, growing=True) == 0
+    assert most({"CPU": 1, "GPU": 0.25}, growing=False) == 2
+
+
+def test_a_worker_that_dies_again_of_the_same_trial_tells_nothing_of_its_node(two_nodes):
+    seen, second = Nodes(), id_of("second")
+
+    for _ in range(watched.FAILING):
+        seen.died(second, ["a"])
+    assert seen.avoided(["b"]) == []
+    assert seen.avoided(["a"]) == [second]
+
+    for other in ("c", "d"):
+        seen.died(second, [other])
+    assert seen.avoided(["b"]) == [second]
+
+
+def test_never_are_all_nodes_avoided(two_nodes):
+    seen = Nodes()
+
+    for node in ray.nodes():
+        for ran in "abc":
+            seen.died(node["NodeID"], [ran])
+
+    assert seen.avoided(["z"]) == []
+
+
+def test_a_node_that_goes_while_no_pack_runs_there_has_left_and_is_not_lost(two_nodes):
+    seen, second = Nodes(), id_of("second")
+
+    two_nodes.cluster.remove_node(two_nodes.second, allow_graceful=True)
+    sample = until_it_changes(seen, set())
+
+    assert (sample.lost, sample.left) == ((), (OTHER,))
+    assert seen.lost(second)
+    assert seen.lost(None)  # a pack that had not said where it is may have been there
+
+
+def until_it_changes(seen, busy):
+    deadline = time.monotonic() + 60
+    while not ((sample := seen.look(busy)).lost or sample.left):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return sample
+
+
+@pytest.mark.slow
+def test_an_address_that_comes_and_goes_idle_is_not_avoided_and_one_that_is_lost_is(
+    two_nodes, monkeypatch
+):
+    monkeypatch.setattr(watched, "FAILING", 1)
+    seen, made = Nodes(), two_nodes.cluster
+
+    for busy in (False, True):
+        second = id_of("second")
+        made.remove_node(two_nodes.second, allow_graceful=True)
+        until_it_changes(seen, {second} if busy else set())
+        two_nodes.second = made.add_node(num_cpus=1, resources={"second": 1}, node_ip_address=OTHER)
+        made.wait_for_nodes()
+        seen.look()
+
+        assert seen.avoided(()) == ([id_of("second")] if busy else [])
+
+
+@pytest.mark.slow
+def test_whether_any_of_several_nodes_is_lost_is_asked_of_all_at_once(two_nodes):
+    seen, began = Nodes(), time.monotonic()
+    assert not seen.lost(id_of("second"))
+    one = time.monotonic() - began
+
+    assert not seen.lost(None)
+
+    assert time.monotonic() - began - one < 1.5 * one  # it takes as long as asking one

@@ -1,0 +1,225 @@
+import io
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+import search
+from fer_core.config import Config, FusionConfig, GeometryConfig, StreamConfig
+from fer_core.errors import FerError
+from fer_core.storage.files import write_atomically
+from fer_core.trial.baselines import NUMBERS
+from search.results import ranking
+from search.results.board import write
+
+COLUMNS = """
+    dataset task protocol_id study space trial config_id source family state error
+    val_uar val_uar_std val_war val_macro_f1 folds
+    test_uar test_uar_low test_uar_high test_war test_macro_f1 test_subjects test_clips
+    train_seconds stage_seconds params peak_memory_gib device
+    config.views config.backbone config.freeze_depth config.pooling config.fc_layers
+    config.fusion_point config.recurrent_cell config.pca_dim config.frames config.optimizer
+    config.lr config_json seed commit versions data_sha256 split_sha256 started_at finished_at
+    published_accuracy published comparable note host epochs_restored
+    """
+CONFIG = Config(
+    streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)
+)
+OPENED = {
+    "test_uar": 0.5,
+    "test_uar_low": 0.4,
+    "test_uar_high": 0.6,
+    "test_war": 0.5,
+    "test_macro_f1": 0.5,
+    "test_subjects": 2,
+    "test_clips": 24,
+}
+
+
+def test_the_file_has_the_columns_of_the_issue_in_their_order(folder, record, make_result):
+    file = write(folder, record, [make_result(0)])
+
+    assert list(pd.read_parquet(file).columns) == COLUMNS.split()
+
+
+def test_several_studies_are_read_as_one_board(folder, record, make_result, tmp_path):
+    for study in ("one", "two"):
+        result = make_result(0) if study == "one" else make_result(0, state="failed", config=None)
+        write(folder, record_of(record, study), [result])
+
+    board = pd.read_parquet(tmp_path / "boards" / "synthetic")
+
+    assert sorted(board["study"]) == ["one", "two"]
+    assert str(board["started_at"].dt.tz) == "UTC"
+
+
+def record_of(record, study):
+    return type(record)(**vars(record) | {"study": study})
+
+
+def test_an_opened_trial_has_its_test_columns_and_the_others_have_none(folder, record, make_result):
+    write_atomically(folder.sealed_test(1), json.dumps(OPENED).encode())
+
+    file = write(folder, record, [make_result(0), make_result(1)])
+
+    closed, opened = pd.read_parquet(file)[list(OPENED)].to_dict("records")
+    assert opened == OPENED
+    assert pd.isna(list(closed.values())).all()
+
+
+def test_a_failed_trial_has_its_reason_and_no_score(folder, record, make_result):
+    result = make_result(0, state="failed", error="clip a is truncated.")
+
+    (row,) = pd.read_parquet(write(folder, record, [result])).to_dict("records")
+
+    assert (row["state"], row["error"], row["folds"]) == ("failed", "clip a is truncated.", 2)
+    assert pd.isna([row["val_uar"], row["val_war"], row["val_macro_f1"]]).all()
+
+
+def test_writing_again_replaces_the_file_and_leaves_nothing_beside_it(folder, record, make_result):
+    for count in (1, 2, 3):
+        file = write(folder, record, [make_result(n) for n in range(count)])
+
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert len(pd.read_parquet(file)) == 3
+
+
+def test_complete_trials_come_first_by_score_then_pruned_then_failed(folder, record, make_result):
+    parts = [
+        make_result(0, state="failed", uars=()),
+        make_result(1, state="pruned", uars=(0.9,)),
+        make_result(2, uars=(0.4, 0.4)),
+        make_result(3, uars=(0.8, 0.8)),
+        make_result(4, uars=(0.8, 0.8)),
+    ]
+    write(folder, record, parts)
+
+    ranked = search.read_leaderboard("synthetic", record.leaderboards)
+
+    assert list(ranked["trial"]) == [3, 4, 2, 1, 0]
+
+
+def test_the_printed_table_says_what_became_of_each_trial(folder, record, make_result):
+    parts = [make_result(0), make_result(1, state="failed", config=None)]
+    file = write(folder, record, parts)
+
+    shown = ranking.table(ranking.rank(pd.read_parquet(file)))
+
+    by_heading = {str(column.header): list(column.cells) for column in shown.columns}
+    assert by_heading["val_uar±std"] == ["0.600±0.141", ""]
+    assert by_heading["test_uar [95 %]"] == ["", "failed"]
+
+
+PRESET = replace(CONFIG, task="emotion", stands_for="t9-geometry")
+
+
+def written(folder, record, parts):
+    return ranking.rank(pd.read_parquet(write(folder, record, parts)))
+
+
+def test_a_row_that_repeats_a_printed_one_has_its_figure_and_why_they_do_not_compare(
+    folder, record, make_result
+):
+    board = written(folder, record, [make_result(0, config=PRESET), make_result(1)])
+
+    ours, other = (board[board["trial"] == n].iloc[0] for n in (0, 1))
+    assert (ours["task"], other["task"]) == ("emotion", "hidden")
+    assert ours["published_accuracy"] == 0.4411
+    assert ours["published"] == "Garcia Zapata 2018, table 9"
+    assert ours["comparable"] is False
+    assert "one split" in ours["note"]
+    assert pd.isna([other["published"], other["note"], other["comparable"]]).all()
+
+
+def test_printed_figures_have_rows_of_their_own_and_no_score_that_would_rank(
+    folder, record, make_result
+):
+    board = written(folder, record, [make_result(0, config=PRESET)])
+
+    (printed,) = board[board["source"] == "published"].to_dict("records")
+    assert (printed["dataset"], printed["protocol_id"]) == ("oulu_casia", "published")
+    assert (printed["published_accuracy"], printed["family"]) == (0.4411, PRESET.family)
+    assert pd.isna([printed[name] for name in ("val_uar", "val_war", "test_uar")]).all()
+    assert printed["trial"] < -9
+    assert list(board["source"]) == ["search", "published"]
+
+
+def test_the_last_table_of_the_study_stands_beside_every_study_of_its_dataset_and_task(
+    folder, record, make_result
+):
+    record = replace(record, dataset="sase_fe")
+
+    board = written(folder, record, [make_result(0)])
+
+    figures = board[board["source"] == "published"]["published_accuracy"]
+    assert sorted(figures) == [0.4298, 0.6275]
+
+
+def test_a_baseline_has_a_row_of_its_task_and_is_no_trial(folder, record, make_result):
+    number = next(n for n, pair in NUMBERS.items() if pair == ("emotion", "landmarks+svm"))
+    folder.write_result(make_result(number, config=None))
+
+    board = written(folder, record, [make_result(0)])
+
+    (baseline,) = board[board["source"] == "baseline"].to_dict("records")
+    assert (baseline["task"], baseline["family"]) == ("emotion", "landmarks+svm")
+    assert baseline["val_uar"] == 0.6
+    assert pd.isna(baseline["config_json"])
+    assert list(ranking.searched(board)["trial"]) == [0]
+
+
+def cells(shown):
+    return {str(column.header): list(column.cells) for column in shown.columns}
+
+
+def test_the_printed_table_puts_a_printed_figure_beside_our_row(folder, record, make_result):
+    folder.write_result(make_result(-1, config=None))
+    record = replace(record, dataset="oulu_casia")
+
+    shown = cells(ranking.table(written(folder, record, [make_result(0, config=PRESET)])))
+
+    assert shown["stands for"][:2] == ["majority", "t9-geometry"]
+    assert shown["trial"] == ["base", "0", "print", "print"]
+    assert shown["printed"] == ["", "0.441", "0.567", "0.589"]
+
+
+def test_eighty_columns_hold_the_printed_tables(folder, record, make_result):
+    for number in (n for n, (task, _) in NUMBERS.items() if task != "authenticity"):
+        folder.write_result(make_result(number, config=None))
+    write_atomically(folder.sealed_test(0), json.dumps(OPENED).encode())
+    preset = replace(PRESET, stands_for="t4-all-frozen-3fc-max")
+
+    for config in (CONFIG, preset):
+        board = written(folder, record, [make_result(0, config=config)])
+        console = Console(file=io.StringIO(), width=80)
+        console.print(ranking.table(board))
+
+        assert "…" not in console.file.getvalue()
+        assert "features" in console.file.getvalue()
+
+
+def test_several_streams_are_shown_with_their_views(folder, record, make_result):
+    (stream,) = CONFIG.streams
+    streams = (stream, replace(stream, view="frontal"), GeometryConfig())
+    config = Config(streams=streams, fusion=FusionConfig())
+
+    shown = cells(ranking.table(written(folder, record, [make_result(0, config=config)])))
+
+    assert shown["backbone"] == ["dlib_resnet+geometry aligned+frontal"]
+    assert shown["frozen"] == ["3/3"]
+
+
+def test_an_unknown_dataset_has_no_leaderboard_and_the_nearest_is_suggested(
+    folder, record, make_result
+):
+    write(folder, record, [make_result(0)])
+
+    with pytest.raises(FerError, match="did you mean 'synthetic'"):
+        search.read_leaderboard("synthetik", record.leaderboards)
+
+
+def test_before_the_first_study_there_is_no_leaderboard(tmp_path):
+    with pytest.raises(FerError, match="holds none yet"):
+        search.read_leaderboard("synthetic", tmp_path)

@@ -1,0 +1,149 @@
+import heapq
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from search.screen.cluster_state import ClusterState
+from search.screen.progress import Progress
+from search.screen.remaining import LEAST, predict
+
+
+def screen(progress):
+    console = Console(file=io.StringIO(), width=100)
+    console.print(progress)
+    return console.file.getvalue()
+
+
+def test_before_the_first_trial_a_terminal_shows_a_bar_of_what_is_prepared():
+    progress = Progress(console=Console(file=io.StringIO(), force_terminal=True))
+
+    empty = screen(progress)
+    progress.prepared(20, 51)
+
+    assert empty.strip() == ""
+    assert "prepared 20 of 51 shards" in screen(progress)
+    assert "━" in screen(progress)
+
+
+def test_where_there_is_no_terminal_about_ten_lines_tell_of_it():
+    console = Console(file=io.StringIO())
+
+    progress = Progress(console=console)
+    for done in range(1, 52):
+        progress.prepared(done, 51)
+
+    lines = console.file.getvalue().splitlines()
+    assert lines[-1] == "prepared 51 of 51 shards"
+    assert 8 <= len(lines) <= 12
+
+
+def test_a_stopped_trial_says_how_far_it_came_and_what_the_store_saved(make_result):
+    console = Console(file=io.StringIO(), width=300)
+    progress = Progress(console=console)
+    progress.begin(5, [])
+    work = {"stages_made": 2, "stages_read": 3, "stages_held": 4, "seconds_saved": 12.3}
+
+    progress.finished(make_result(0, work=work))
+    progress.finished(
+        make_result(1, state="pruned", uars=(0.2,), reached="0.25 of fold 1", work=work)
+    )
+
+    said = console.file.getvalue().splitlines()[-1]
+    assert "pruned at 0.25 of fold 1: val_uar 0.200" in said
+    assert "[2/5, best 0.600, stages 4 made, 6 read, 8 held, 25 s saved]" in said
+
+
+def test_the_time_to_the_end_is_said_once_enough_trials_tell_of_it(make_result):
+    console = Console(file=io.StringIO(), width=300)
+    progress = Progress(console=console)
+    progress.begin(10, [make_result(number, seconds=10.0) for number in range(LEAST - 1)])
+    progress.workers = 2
+
+    progress.finished(make_result(LEAST - 1, seconds=10.0))
+
+    assert f"{40} s left (P90 40 s)" in console.file.getvalue()
+
+
+def test_nothing_is_predicted_from_two_trials_or_for_none():
+    assert predict([1.0] * (LEAST - 1), 5, 1) is None
+    assert predict([1.0] * LEAST, 0, 1) is None
+
+
+@pytest.mark.parametrize(("seen", "left", "workers"), [(4, 20, 2), (12, 4, 2), (30, 100, 8)])
+def test_nine_of_ten_studies_end_within_the_p90(seen, left, workers):
+    generator = np.random.default_rng(1)
+    held, ratios = 0, []
+
+    for _ in range(400):
+        said = predict(generator.gamma(4, size=seen), left, workers)
+        free = [0.0] * workers
+        for seconds in generator.gamma(4, size=left):
+            heapq.heapreplace(free, free[0] + seconds)
+        held += max(free) <= said.p90
+        ratios.append(max(free) / said.seconds)
+
+    assert 0.8 <= held / 400 <= 0.96
+    assert 0.9 <= np.median(ratios) <= 1.1
+
+
+def message(*looks):
+    console = Console(file=io.StringIO(), width=300)
+    progress = Progress(console=console)
+    progress.begin(5, [])
+    for sample, pending, preempted in looks:
+        progress.on_nodes(sample, pending, preempted)
+    return progress, console.file.getvalue().splitlines()
+
+
+def test_a_node_that_is_lost_is_said_and_so_are_the_trials_it_took_along():
+    both = ClusterState(nodes=2, gpus=2, gpus_used=2, joined=("10.0.0.2", "10.0.0.3"))
+    one = ClusterState(nodes=1, gpus=1, gpus_used=1, lost=("10.0.0.3",))
+    back = ClusterState(nodes=2, gpus=2, gpus_used=1, joined=("10.0.0.3",))
+
+    progress, said = message((both, 0, 0), (one, 3, 2), (back, 2, 2))
+
+    assert said == [
+        "node 10.0.0.3 is lost (1 nodes, 1 of 1 GPUs in use, 3 pending, 2 preempted)",
+        "2 trials go on elsewhere (1 nodes, 1 of 1 GPUs in use, 3 pending, 2 preempted)",
+        "node 10.0.0.3 has joined (2 nodes, 1 of 2 GPUs in use, 2 pending, 2 preempted)",
+    ]
+    assert "2 nodes, 1 of 2 GPUs in use" in screen(progress)
+
+
+def elsewhere(said):
+    return [int(line.split()[0]) for line in said if "elsewhere" in line]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=8))
+def test_however_late_their_errors_come_each_trial_that_lost_its_node_is_said_once(steps):
+    preempted, looks = 0, [(ClusterState(nodes=9, gpus=0, gpus_used=0), 0, 0)]
+    for hit, lost in steps:
+        preempted += hit
+        gone = tuple(f"10.0.0.{place}" for place in range(lost))
+        looks.append((ClusterState(nodes=9, gpus=0, gpus_used=0, lost=gone), 0, preempted))
+
+    _, said = message(*looks)
+
+    assert sum(elsewhere(said)) == preempted
+    assert 0 not in elsewhere(said)
+    assert sum("is lost" in line for line in said) == sum(lost for _, lost in steps)
+
+
+def test_a_node_that_was_idle_has_left_and_is_not_lost():
+    both = ClusterState(nodes=2, gpus=2, gpus_used=0, joined=("10.0.0.2", "10.0.0.3"))
+    one = ClusterState(nodes=1, gpus=1, gpus_used=0, left=("10.0.0.3",))
+
+    _, said = message((both, 0, 0), (one, 0, 0))
+
+    assert said == ["node 10.0.0.3 has left (1 nodes, 0 of 1 GPUs in use, 0 pending, 0 preempted)"]
+
+
+def test_of_a_single_node_nothing_is_said(make_result):
+    progress, said = message((ClusterState(nodes=1, gpus=1, gpus_used=1, joined=("a",)), 3, 0))
+
+    assert said == []
+    assert "nodes" not in screen(progress)
