@@ -134,13 +134,13 @@ def test_imports_run_downward_only():
 
 
 def test_search_knows_fer_core_and_fer_core_knows_neither_ray_nor_optuna_nor_the_search():
-    barred = {"ray", "optuna", "search", "spaces"}
+    forbidden = {"ray", "optuna", "search", "spaces"}
 
     offenders = [
         named(path)
         for path in product()
         if path.is_relative_to(ROOT / "fer_core")
-        and barred & {m.split(".")[0] for m in imports(path)}
+        and forbidden & {m.split(".")[0] for m in imports(path)}
     ]
 
     assert offenders == []

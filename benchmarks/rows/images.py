@@ -135,7 +135,7 @@ def against_floor(size: Size = LARGE) -> list[Ratio]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Run:
+class _Measured:
     """Our search, and what a plain script takes for an image beside it."""
 
     ours: engine.Ran
@@ -145,7 +145,7 @@ class _Run:
 
 
 @cache
-def _measured(size: Size) -> _Run:
+def _measured(size: Size) -> _Measured:
     with tempfile.TemporaryDirectory() as folder, tuner.connected("local"):
         root = Path(folder)
         prepared = _prepared(size, root)
@@ -154,7 +154,7 @@ def _measured(size: Size) -> _Run:
         write_images(Config(streams=(size.stream,)), prepared, file)
         seconds = plain_script.image_seconds(file, MEASURED_BATCHES, stills.CORES)
         train = set(prepared.protocol.train)
-        return _Run(
+        return _Measured(
             ours=ours,
             extraction_seconds=_stage_seconds(root / "ours" / "store", "features"),
             image_seconds=seconds,

@@ -89,8 +89,8 @@ def assemble(dataset: str, root: Path, found: Iterable[Found]) -> Manifest:
 
 def walk(root: Path, judge: Judge) -> Iterator[tuple[Path, Verdict]]:
     """Judge all that lies below a folder, in order; what is barred is faulty."""
-    for path, barred in entries(root):
-        verdict = Faulty(barred) if barred else judge(path)
+    for path, unreadable in entries(root):
+        verdict = Faulty(unreadable) if unreadable else judge(path)
         if verdict is not None:
             yield path, verdict
 
@@ -106,9 +106,9 @@ def entries(
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        barred = _barred(path, around)
-        yield path, barred
-        if not barred and os.path.isdir(path):
+        unreadable = _barred(path, around)
+        yield path, unreadable
+        if not unreadable and os.path.isdir(path):
             yield from entries(path, around)
 
 

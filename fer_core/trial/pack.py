@@ -163,7 +163,8 @@ class _FoldTraining:
     def again(self, share: float) -> "list[_Training]":
         """Begin anew, and train alone as far."""
         member, train = self.member, self.member.splits[self.fold][0]
-        assert (trial_data := member.trial_data) is not None
+        trial_data = member.trial_data
+        assert trial_data is not None
         fold_fit = member.tried(lambda: trial_data.begin(train, f"fold {self.fold}"))
         if fold_fit is None:
             return []
@@ -237,7 +238,8 @@ class _Training:
 
     def _grouped(self) -> Group:
         first = self._runs[0]
-        assert (trial_data := first.member.trial_data) is not None
+        trial_data = first.member.trial_data
+        assert trial_data is not None
         if len(self._runs) == 1 and not first.stacks:
             first.alone = OneFit(first.fold_fit.fit, trial_data.checkpoint(first.fold_fit))
             first.seconds = first.alone.seconds

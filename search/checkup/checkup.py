@@ -190,7 +190,7 @@ def _findings(
     faults = _faults(headers)
     skipped = prepared.skipped if prepared else faults
     notes = [(clip, note) for clip, found in headers.items() for note in found.notes]
-    belied = [(clip, fault) for clip, fault in faults.items() if clip not in skipped]
+    contradicted = [(clip, fault) for clip, fault in faults.items() if clip not in skipped]
     lists = {
         LEFT_OUT: [
             *manifest.left_out,
@@ -199,7 +199,7 @@ def _findings(
         SKIPPED: [(clip, why) for clip, why in skipped.items() if clip not in faults],
         COPY: manifest.copies,
         IGNORED: manifest.ignored,
-        NOTE: [*notes, *belied, *(prepared.notes.items() if prepared else ())],
+        NOTE: [*notes, *contradicted, *(prepared.notes.items() if prepared else ())],
     }
     return tuple(
         Finding(path=path, kind=kind, reason=reason)

@@ -37,8 +37,8 @@ def draw(path: Path, manifest: Manifest, faces: Sequence[Faces], *, subjects: in
     """
     shards = {clip: shard for shard in faces for clip in shard.clips}
     unknown = all(clip.subject == clip.clip for clip in manifest.clips)
-    choose = _examples if unknown else _by_subject
-    places = choose(manifest.clips, shards.keys(), subjects)
+    choose_subjects = _examples if unknown else _by_subject
+    places = choose_subjects(manifest.clips, shards.keys(), subjects)
     rows = ascending({row for row, _ in places})
     columns = sorted({_column(clip) for clip in manifest.clips})
     chosen = {place: _face(shards[clip], clip) for place, clip in places.items() if clip in shards}

@@ -41,7 +41,7 @@ def score_winners(
     each: TrialResources,
     progress: Progress,
     *,
-    opening: "Open | None" = None,
+    scoring: "Open | None" = None,
 ) -> None:
     """Refit and score the best trial of each family that was not opened before.
 
@@ -51,7 +51,7 @@ def score_winners(
         return progress.print(_NONE_SEALED)
     shared = ray.put(study_data)
     # A worker that lives on would keep the memory of its GPU.
-    task: Any = ray.remote(max_calls=1)(opening or _open)
+    task: Any = ray.remote(max_calls=1)(scoring or _open)
 
     def begin(result: TrialResult, shape: str) -> Any:
         given = task.options(num_cpus=each.cpus, num_gpus=each.gpus_of(shape))

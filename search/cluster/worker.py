@@ -168,10 +168,10 @@ class PackWorker(tune.Trainable):
         drawn = list(map(configs.from_json, members.values()))
         self._first = next(iter(members))
         self._recent_stages.append(list(dict.fromkeys(map(packing.stage_key, drawn))))
-        begun = self._begin(drawn, self._study_data, self._threads, self._raced)
+        training = self._begin(drawn, self._study_data, self._threads, self._raced)
         rungs = rungs_of(len(self._study_data.protocol.folds), raced=self._raced)
         largest = _share() if new_config["shape"] == "larger" else None
-        self._run = ActivePack(self._folder, members, begun, rungs, largest=largest)
+        self._run = ActivePack(self._folder, members, training, rungs, largest=largest)
         self._placed = False
         return True
 

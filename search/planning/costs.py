@@ -26,7 +26,7 @@ from fer_core.storage.stages import Tally
 from fer_core.storage.store import Store
 from fer_core.trial import timing
 from search.planning import face_seconds as face_seconds_
-from search.planning.duration import Duration, outlook
+from search.planning.duration import Duration, predict_duration
 from search.request import find_faces
 
 Prefixes = Mapping[tuple[StreamConfig, ClipConfig], Sequence[Config]]  # and the configs that share
@@ -96,7 +96,7 @@ def study(
         return probed.fold_seconds
 
     workers = max(1, torch.cuda.device_count() or int((os.cpu_count() or 1) / cpus))
-    foreseen = outlook(
+    foreseen = predict_duration(
         configs,
         fold_seconds,
         folds=folds,

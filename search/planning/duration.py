@@ -64,7 +64,7 @@ def heads_of(gpu_gib: float, head_gib: float) -> int:
     return max(1, min(MOST_HEADS, int(gpu_gib / (SAFETY * head_gib + CONTEXT_GIB))))
 
 
-def outlook(
+def predict_duration(
     configs: Sequence[Config],
     fold_seconds: Callable[[Config], float],
     *,

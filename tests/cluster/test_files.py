@@ -227,13 +227,13 @@ INSTALLS = {  # as it may be at first boot: others hold the lock twice, and it a
 }
 
 
-def prepared(folder, held):
+def prepared(folder, locked_for):
     """What becomes of a machine on which the commands before the first `pip` run in a terminal."""
     commands = [c for c in read(AWS)["setup_commands"] if "cloud-init" in c or "apt-get" in c]
     (folder / "bin").mkdir(exist_ok=True)
     for name, body in {**ONLY_APT, **INSTALLS}.items():
         program = folder / "bin" / name
-        program.write_text(f"#!/bin/bash\n{body.replace('{held}', str(held))}\n")
+        program.write_text(f"#!/bin/bash\n{body.replace('{held}', str(locked_for))}\n")
         program.chmod(0o755)
     line = " && ".join(f"({command})" for command in commands)
     environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
@@ -248,7 +248,7 @@ def prepared(folder, held):
 
 
 def test_set_up_waits_for_a_machine_that_has_just_booted_and_asks_nothing(tmp_path):
-    done = prepared(tmp_path, held=2)
+    done = prepared(tmp_path, locked_for=2)
 
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "updates").read_text().count("tried") == 3
@@ -258,12 +258,12 @@ def test_set_up_waits_for_a_machine_that_has_just_booted_and_asks_nothing(tmp_pa
 def test_set_up_again_installs_nothing_again(tmp_path):
     (tmp_path / "installed").touch()
 
-    assert prepared(tmp_path, held=2).returncode == 0
+    assert prepared(tmp_path, locked_for=2).returncode == 0
     assert not (tmp_path / "updates").exists()
 
 
 def test_set_up_fails_where_apt_goes_on_failing(tmp_path):
-    assert prepared(tmp_path, held=1000).returncode != 0
+    assert prepared(tmp_path, locked_for=1000).returncode != 0
     assert not (tmp_path / "installed").exists()
 
 

@@ -119,7 +119,7 @@ def _read(path: Path) -> tuple[Array, Array]:
     """Vertices (N, 3) and landmarks (68, 3) as they lie in the file."""
     try:
         if path.suffix == ".npz":
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            with path.open("rb") as archive, np.load(archive, allow_pickle=False) as file:
                 vertices, landmarks = (
                     file[next((name for name in names if name in file), names[0])]
                     for names in (VERTICES, LANDMARKS)

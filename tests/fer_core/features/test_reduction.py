@@ -27,10 +27,10 @@ WIDE = RNG.normal(size=(20, 50)).astype(np.float32)
 
 @pytest.fixture
 def fold_of(tmp_path):
-    def opened(lineage="fold 0", tally=None):
+    def make_fold(lineage="fold 0", tally=None):
         return reduction_.Fold(Store(tmp_path), {"of": lineage}, tally or Tally())
 
-    return opened
+    return make_fold
 
 
 @pytest.fixture

@@ -154,9 +154,9 @@ def test_what_the_store_has_is_read_whatever_the_rule_says(study_data, tmp_path)
     fresh, shallow = replace(study_data, store=tmp_path), config_of(replace(SMALL, freeze_depth=1))
     made = next(cross_validate(shallow, replace(fresh, keep="always"))).work
 
-    held = next(cross_validate(shallow, fresh)).work
+    cached = next(cross_validate(shallow, fresh)).work
 
-    assert held.stages_held == made.stages_made
+    assert cached.stages_held == made.stages_made
 
 
 def test_room_is_that_of_the_disk_where_a_store_will_lie(tmp_path):

@@ -26,11 +26,11 @@ def test_the_majority_class_is_chance(study_data):
 
 @pytest.mark.parametrize("name", ["landmarks+svm", "features+logistic"])
 def test_a_linear_model_tells_rendered_emotions_and_is_opened_on_sealed_subjects(name, study_data):
-    opened = score_sealed(name, study_data)
+    sealed = score_sealed(name, study_data)
 
     assert uar(name, study_data) > 0.8
-    assert opened.uar > 0.8
-    assert opened.subjects == len(study_data.protocol.sealed)
+    assert sealed.uar > 0.8
+    assert sealed.subjects == len(study_data.protocol.sealed)
 
 
 def test_a_fold_is_scored_as_a_trials_is_on_its_own_subjects_only(study_data):

@@ -16,15 +16,15 @@ MOVES = st.lists(
 
 @given(MOVES)
 def test_nobody_is_given_what_another_holds(moves):
-    office, held = LeaseServer(), {}
+    office, holders = LeaseServer(), {}
     for move, name, holder in moves:
         if move == "take":
-            assert office.take(name, holder) == (held.get(name, holder) == holder)
-            held.setdefault(name, holder)
+            assert office.take(name, holder) == (holders.get(name, holder) == holder)
+            holders.setdefault(name, holder)
         else:
             office.free(name, holder)
-            if held.get(name) == holder:
-                del held[name]
+            if holders.get(name) == holder:
+                del holders[name]
 
 
 def test_a_lease_of_who_fell_silent_is_given_to_the_next(monkeypatch):

@@ -164,10 +164,10 @@ def test_a_node_whose_workers_keep_dying_gets_no_more_packs(two_nodes, run_study
 
     searcher = run_study(space, does, 14, tuner.share(1, None))
 
-    begun = log.read_text().split()
+    started = log.read_text().split()
     assert states(journal) == ["complete"] * 14
-    assert watched.FAILING <= begun.count(bad) <= watched.FAILING + 1
-    assert bad not in begun[-8:]
+    assert watched.FAILING <= started.count(bad) <= watched.FAILING + 1
+    assert bad not in started[-8:]
     assert searcher.preempted == 0
 
 
@@ -189,9 +189,9 @@ def test_a_node_whose_disk_is_full_gets_no_more_packs_and_is_named(
     run_study(space, does, 6, tuner.share(1, None), Progress(console=console))
 
     assert states(journal) == ["complete"] * 6
-    begun = log.read_text().split()
-    assert full in begun[:2]  # both packs that began at first may have come there
-    assert full not in begun[2:]
+    started = log.read_text().split()
+    assert full in started[:2]  # both packs that began at first may have come there
+    assert full not in started[2:]
     said = f"no more packs go there: node {socket.gethostname()}: the disk is full: cache/x.npy"
     assert console.file.getvalue().count(said) == 1
 

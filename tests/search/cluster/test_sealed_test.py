@@ -60,7 +60,7 @@ def test_a_winner_that_runs_out_of_memory_is_opened_once_more_on_a_whole_gpu(
     gru = replace(cnn, recurrent=RecurrentConfig(cell="gru", hidden=8))
     shares = folder.path / "shares"
 
-    def opening(study_data, folder, number, config_json, threads):
+    def scoring(study_data, folder, number, config_json, threads):
         share = ray.get_runtime_context().get_assigned_resources()["GPU"]
         with shares.open("a") as file:
             file.write(f"{number}:{share} ")
@@ -75,7 +75,7 @@ def test_a_winner_that_runs_out_of_memory_is_opened_once_more_on_a_whole_gpu(
         folder,
         tuner.share(1, None),
         Progress(console=console),
-        opening=opening,
+        scoring=scoring,
     )
 
     assert sorted(shares.read_text().split()) == ["0:0.25", "0:1.0", "1:0.25", "1:1.0"]

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from fer_core.config import Config, GeometryConfig, OptimizerConfig
 from fer_core.errors import ConfigError
-from search.planning import duration as outlooks
-from search.planning.duration import heads_of, outlook
+from search.planning import duration
+from search.planning.duration import heads_of, predict_duration
 
 
 def drawn(count):
@@ -20,13 +20,13 @@ def drawn(count):
 
 def of(configs, fold_seconds, **changes):
     common = {"folds": 5, "raced": False, "stage_seconds": 0.0, "workers": 1}
-    return outlook(configs, fold_seconds, **common | changes)
+    return predict_duration(configs, fold_seconds, **common | changes)
 
 
 def test_without_pruning_a_study_takes_what_its_folds_take():
     foreseen = of(drawn(10), lambda _: 2.0)
 
-    handling = 10 * outlooks.HANDLING_SECONDS + outlooks.START_SECONDS
+    handling = 10 * duration.HANDLING_SECONDS + duration.START_SECONDS
     assert foreseen.seconds == pytest.approx(10 * 5 * 2.0 + handling)
     assert foreseen.seconds_p90 == pytest.approx(foreseen.seconds)
 
@@ -48,13 +48,13 @@ def test_trials_that_differ_make_the_p90_later_than_the_median():
 def test_workers_share_stages_and_trials():
     one, two = (of(drawn(40), lambda _: 1.0, stage_seconds=60.0, workers=n) for n in (1, 2))
 
-    assert one.seconds - outlooks.START_SECONDS == pytest.approx(
-        2 * (two.seconds - outlooks.START_SECONDS), rel=0.1
+    assert one.seconds - duration.START_SECONDS == pytest.approx(
+        2 * (two.seconds - duration.START_SECONDS), rel=0.1
     )
 
 
 def test_a_probe_ends_when_its_time_is_up(monkeypatch):
-    monkeypatch.setattr(outlooks, "PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(duration, "PROBE_SECONDS", 0.0)
 
     assert of(drawn(30), lambda _: 1.0).probed == 1
 
@@ -63,12 +63,12 @@ def test_a_config_that_will_fail_costs_nothing():
     def impossible(_):
         raise ConfigError("impossible")
 
-    assert of(drawn(3), impossible).seconds < outlooks.START_SECONDS + 1
+    assert of(drawn(3), impossible).seconds < duration.START_SECONDS + 1
 
 
 def test_a_year_is_said_in_hours():
     assert "2.0 h at P90" in str(
-        outlooks.Duration(seconds=3600, seconds_p90=7200, stage_seconds=30, probed=1, workers=2)
+        duration.Duration(seconds=3600, seconds_p90=7200, stage_seconds=30, probed=1, workers=2)
     )
 
 
@@ -76,11 +76,11 @@ def test_a_year_is_said_in_hours():
 def test_as_many_heads_share_a_gpu_as_its_memory_holds(gpu, head):
     count = heads_of(gpu, head)
 
-    assert 1 <= count <= outlooks.MOST_HEADS
-    assert count == 1 or count * (outlooks.SAFETY * head + outlooks.CONTEXT_GIB) <= gpu
+    assert 1 <= count <= duration.MOST_HEADS
+    assert count == 1 or count * (duration.SAFETY * head + duration.CONTEXT_GIB) <= gpu
     assert (
-        count == outlooks.MOST_HEADS
-        or (count + 1) * (outlooks.SAFETY * head) > gpu - (count + 1) * outlooks.CONTEXT_GIB
+        count == duration.MOST_HEADS
+        or (count + 1) * (duration.SAFETY * head) > gpu - (count + 1) * duration.CONTEXT_GIB
     )
 
 

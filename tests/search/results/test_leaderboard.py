@@ -64,8 +64,8 @@ def test_an_opened_trial_has_its_test_columns_and_the_others_have_none(folder, r
 
     file = write(folder, record, [make_result(0), make_result(1)])
 
-    closed, opened = pd.read_parquet(file)[list(OPENED)].to_dict("records")
-    assert opened == OPENED
+    closed, tested = pd.read_parquet(file)[list(OPENED)].to_dict("records")
+    assert tested == OPENED
     assert pd.isna(list(closed.values())).all()
 
 

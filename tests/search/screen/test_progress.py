@@ -76,17 +76,17 @@ def test_nothing_is_predicted_from_two_trials_or_for_none():
 @pytest.mark.parametrize(("seen", "left", "workers"), [(4, 20, 2), (12, 4, 2), (30, 100, 8)])
 def test_nine_of_ten_studies_end_within_the_p90(seen, left, workers):
     generator = np.random.default_rng(1)
-    held, ratios = 0, []
+    kept, ratios = 0, []
 
     for _ in range(400):
         said = predict(generator.gamma(4, size=seen), left, workers)
         free = [0.0] * workers
         for seconds in generator.gamma(4, size=left):
             heapq.heapreplace(free, free[0] + seconds)
-        held += max(free) <= said.p90
+        kept += max(free) <= said.p90
         ratios.append(max(free) / said.seconds)
 
-    assert 0.8 <= held / 400 <= 0.96
+    assert 0.8 <= kept / 400 <= 0.96
     assert 0.9 <= np.median(ratios) <= 1.1
 
 

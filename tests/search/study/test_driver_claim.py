@@ -40,18 +40,18 @@ with driver_claim.claimed(paths.parse({str(file)!r}), "s"):
     print("held", flush=True)
     time.sleep(60)
 """
-    begun = []
+    started = []
 
     def begin():
         driver = subprocess.Popen(
             [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        begun.append(driver)
+        started.append(driver)
         assert driver.stdout.readline() == "held\n"
         return driver
 
     yield begin
-    for driver in begun:
+    for driver in started:
         driver.kill()
         driver.communicate()
 
@@ -195,18 +195,18 @@ def test_of_two_drivers_that_begin_at_once_one_is_refused(file, monkeypatch):
 def test_a_driver_whose_request_takes_long_takes_no_study_from_one_that_works(
     file, begin_driver, monkeypatch
 ):
-    begun = []
+    started = []
 
     def slowly(path, content):
         monkeypatch.setattr(driver_claim, "write_atomically", write_atomically)
-        begun.append(begin_driver())
+        started.append(begin_driver())
         write_atomically(path, content)
 
     monkeypatch.setattr(driver_claim, "write_atomically", slowly)
 
     with pytest.raises(FerError, match="study s is being run by another"), claimed(file, "s"):
         pass
-    assert begun[0].poll() is None
+    assert started[0].poll() is None
     assert file.exists()
 
 

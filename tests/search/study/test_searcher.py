@@ -85,10 +85,10 @@ def complete(searcher, journal, make_result, trial_id, *members, **values):
 
 def test_it_waits_while_trials_run_and_ends_when_they_are_done(make_searcher, journal, make_result):
     searcher = make_searcher(trials=2)
-    begun = {name: only(searcher.suggest(name)) for name in ("a", "b")}
+    started = {name: only(searcher.suggest(name)) for name in ("a", "b")}
 
     assert searcher.suggest("c") is None
-    for name, number in begun.items():
+    for name, number in started.items():
         complete(searcher, journal, make_result, name, number)
     assert searcher.suggest("c") == Searcher.FINISHED
     assert len(journal.finished()) == 2
@@ -337,7 +337,7 @@ class Nodes:
     """Two nodes; `gone` ones are lost."""
 
     def __init__(self, *gone):
-        self.gone, self.deaths, self.barred = set(gone), [], set()
+        self.gone, self.deaths, self.avoided = set(gone), [], set()
 
     def lost(self, node):
         return node in self.gone
@@ -346,11 +346,11 @@ class Nodes:
         self.deaths.append((node, len(config_jsons)))
 
     def bar(self, node):
-        self.barred.add(node)
-        return len(self.barred) < 2
+        self.avoided.add(node)
+        return len(self.avoided) < 2
 
     def avoided(self, config_jsons):
-        return [*self.barred, *(node for node, _ in self.deaths)]
+        return [*self.avoided, *(node for node, _ in self.deaths)]
 
 
 def test_however_often_a_trial_loses_its_node_it_is_repeated_and_not_counted(

@@ -23,8 +23,8 @@ class Faces:
     at: np.ndarray  # share of the clip
 
     def __getitem__(self, rows):
-        held = (self.pixels, self.emotions, self.subjects, self.at)
-        return Faces(*(values[rows] for values in held))
+        columns = (self.pixels, self.emotions, self.subjects, self.at)
+        return Faces(*(values[rows] for values in columns))
 
     def of(self, *subjects):
         return self[np.flatnonzero(np.isin(self.subjects, [str(s) for s in subjects]))]
