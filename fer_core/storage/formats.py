@@ -1,7 +1,8 @@
 """Refuse data that a newer version of fer-search has written, by name and in one line.
 
-A study, a board and a store each carry a format number. Whoever reads one of them calls `check_format` with the number that it
-found and the newest number that it can read, before it reads anything else.
+A study, a board and a store each carry a format number. Whoever reads one of them calls
+`check_format` with the number that it found and the newest number that it can read, before it
+reads anything else.
 """
 
 from fer_core.errors import FerError
@@ -16,8 +17,9 @@ def check_format(what: str, found: object, newest: int) -> None:
         FerError: `found` is above `newest`, or it is no positive integer.
     """
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        raise FerError(f"{what} has a damaged format number: {found!r} is not a positive integer")
+        raise FerError(f"{what} has a damaged format number: {found!r} is not a positive integer.")
     if found > newest:
         raise FerError(
-            f"{what} has format {found}; this version of fer-search reads formats up to {newest}. Update fer-search to read it."
+            f"{what} has format {found}; this version of fer-search reads formats up to {newest}."
+            " Update fer-search to read it."
         )

@@ -1,4 +1,4 @@
-"""Tests of the check of format numbers: older and equal ones pass; newer and damaged ones are refused in one line."""
+"""Test the check of format numbers: known ones pass; newer and damaged ones are refused by name."""
 
 import pytest
 
@@ -15,7 +15,8 @@ def test_a_newer_format_is_refused_by_name() -> None:
     with pytest.raises(FerError) as refused:
         check_format("The file x.json", 3, 2)
     assert str(refused.value) == (
-        "The file x.json has format 3; this version of fer-search reads formats up to 2. Update fer-search to read it."
+        "The file x.json has format 3; this version of fer-search reads formats up to 2."
+        " Update fer-search to read it."
     )
 
 
