@@ -8,26 +8,29 @@ from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fer_core.config import Config
 from fer_core.data.study_data import StudyData
 from fer_core.errors import DataError, NoTrialSucceededError
 from fer_core.storage.files import file_sha256
-from fer_core.storage.paths import OUTAGES, AnyPath
+from fer_core.storage.paths import AnyPath
+from fer_core.storage.s3_requests import OUTAGES
 from fer_core.storage.shared_store import SharedPlace
 from fer_core.trial import packing, rungs
 from search.cluster import baseline_tasks, nodes, reachability, tuner
 from search.cluster.sealed_test import score_winners
 from search.planning import first_draws
 from search.request import data, find_faces, presets
-from search.request.settings import Machines, Settings, trials_of, weights_named
+from search.request.settings import Machines, Settings, check_weights_named, trials_of
 from search.results.board import Board
 from search.screen.progress import Progress
 from search.study import folder as folders
 from search.study import parts
 from search.study import space as spaces
 from search.study.folder import Folder, Record
-from search.study.journal import Journal, file_storage
+from search.study.journal import Journal
+from search.study.journal_backends import file_storage
 from search.study.parts import TrialResult
 from search.study.searcher import StudySearcher
 from search.study.space import Space
@@ -88,11 +91,9 @@ def run(
     began, OUTAGES.print = time.monotonic(), progress.print
     machines = replace(machines, address=tuner.resolved(machines.address))
     past = folder.record() if folder else None
-    space = presets.runnable(
-        spaces.load(settings.space), dataset=settings.dataset, weights=settings.weights
-    )
-    drawn = spaces.check(space, seed=settings.seed)
-    weights_named(drawn, settings)
+    space = presets.runnable(spaces.load(settings.space), settings.options)
+    drawn = spaces.check(space, seed=settings.options.seed)
+    check_weights_named(drawn, settings)
     trials = trials_of(settings, len(space.points))
     cluster = machines.address != "local"
     with tuner.connected(machines.address) if cluster else nullcontext():
@@ -100,13 +101,13 @@ def run(
         study_data = _study_data(settings, store, space, drawn, trials, progress, past)
         record, folder = _begun(settings, trials, study_data, past, folder)
         study_data = replace(study_data, checkpoints=folder.checkpoints)
-        if said := presets.said(drawn):
+        if said := presets.narrowing(drawn):
             progress.print(f"presets are {said}")
         study = _Study(folder, record, space, {config.task or study_data.task for config in drawn})
         with folder.locked():
             folder.write_record(record)
             try:
-                deadline = None if machines.seconds is None else began + machines.seconds
+                deadline = None if machines.time_budget is None else began + machines.time_budget
                 return _run(study, study_data, machines, progress, deadline)
             except KeyboardInterrupt as interrupt:
                 with suppress(KeyboardInterrupt):  # the next start settles what is left
@@ -126,11 +127,11 @@ def _study_data(
     """Load the data, and make what all trials will need."""
     study_data = replace(data.prepare(settings, progress, past), store=store)
     first_draws.check_models(drawn, study_data)
-    draws = spaces.draws(space, seed=settings.seed, count=min(trials, _KNOWN))
+    draws = spaces.draws(space, seed=settings.options.seed, count=min(trials, _KNOWN))
     known = [config for _, config in draws]
     study_data = replace(study_data, streams=first_draws.stored(known))
     first_draws.say_what_is_computed_again(known, study_data, progress)
-    _prepare_faces(study_data, settings.max_missing, progress)
+    _prepare_faces(study_data, settings.options.max_missing, progress)
     return study_data
 
 
@@ -150,9 +151,9 @@ def _run(
     board = Board(folder, record)
     with tuner.connected(machines.address) as where:
         each = tuner.share(
-            machines.cpus,
-            machines.gpus,
-            machines.head_gpus,
+            machines.cpus_per_trial,
+            machines.gpus_per_trial,
+            machines.gpus_per_head,
             growing=machines.address != "local",
         )
         progress.print(f"on {where}, {each.concurrent} trials at a time")
@@ -216,30 +217,25 @@ def _begun(
                 f"{past.surface} has changed since {past.study} began; start a new one."
             )
         return replace(past, trials=trials), folder
-    folder = folders.create(settings.studies, space=settings.space, dataset=settings.dataset)
+    folder = folders.create(
+        settings.studies, space=settings.space, dataset=settings.options.dataset
+    )
     return _record(settings, trials, study_data, folder), folder
 
 
 def _record(settings: Settings, trials: int, study_data: StudyData, folder: Folder) -> Record:
+    options: dict[str, Any] = asdict(settings.options)
+    resolved: dict[str, Any] = {
+        "data_root": str(settings.data_root),
+        "task": study_data.task,
+        "trials": trials,
+        "landmarks": study_data.landmarks,
+    }
     return Record(
+        **options | resolved,
         study=folder.name,
-        space=str(settings.space),
-        dataset=settings.dataset,
-        data_root=str(settings.data_root),
-        task=study_data.task,
-        trials=trials,
-        seed=settings.seed,
-        store=str(settings.store),
-        leaderboards=str(settings.leaderboards),
-        weights=settings.weights,
-        landmarks=study_data.landmarks,
-        surface=study_data.surface,
         surface_sha256=_surface_sha256(study_data),
         clip=asdict(study_data.clip) if study_data.clip else None,
-        max_missing=settings.max_missing,
-        smoke=settings.smoke,
-        pruning=settings.pruning,
-        protocol_name=settings.protocol,
         protocol=study_data.protocol.to_json(),
         protocol_id=study_data.protocol.protocol_id,
         data_sha256=study_data.manifest.sha256,

@@ -1,4 +1,8 @@
-"""Work spread over processes of this machine, each on one core, that end with their parent."""
+"""Spread work over processes of this machine, each of which uses one core.
+
+Finding faces and rendering clips use it, since both are bound by the CPU. The processes end when
+their parent ends, however it ends.
+"""
 
 import os
 import signal
@@ -15,9 +19,11 @@ Item = TypeVar("Item")
 
 
 def spread(work: Callable[[Item], object], items: Sequence[Item], workers: int) -> Iterator[int]:
-    """Do the work on each item, and yield how many are done; both must pickle.
+    """Do the work on each item in `workers` processes, and yield how many items are done so far.
 
-    Raises: FerError where a process was killed; what is done by then is done.
+    Both `work` and the items must pickle. With one worker or one item it is done in this process.
+
+    Raises: FerError if a process was killed; the items that were done by then stay done.
     """
     if min(workers, len(items)) <= 1:
         for done, item in enumerate(items, start=1):
@@ -25,40 +31,41 @@ def spread(work: Callable[[Item], object], items: Sequence[Item], workers: int) 
             yield done
         return
     pool = ProcessPoolExecutor(
-        min(workers, len(items)), mp_context=get_context("spawn"), initializer=_one_thread
+        min(workers, len(items)), mp_context=get_context("spawn"), initializer=_use_one_core
     )
     try:
-        jobs = [pool.submit(work, item) for item in items]
-        for done, job in enumerate(as_completed(jobs), start=1):
-            job.result()
+        futures = [pool.submit(work, item) for item in items]
+        for done, future in enumerate(as_completed(futures), start=1):
+            future.result()
             yield done
     except BrokenProcessPool as error:
         raise FerError(
-            "a working process was killed, for want of memory as a rule; make room and run the "
-            "command again: it goes on where it stopped."
+            "a worker process was killed, most often because memory ran out; free some memory and "
+            "run the command again: it continues where it stopped."
         ) from error
     finally:
         processes = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:  # all are idle, or nobody waits for what they do
+        for process in processes:  # they are idle, or nobody waits for their results any more
             process.terminate()
 
 
-def _one_thread() -> None:
-    """Keep to one core, and leave Ctrl-C to the parent, which ends its workers.
+def _use_one_core() -> None:
+    """Prepare a worker process: one core, no Ctrl-C of its own, an end with its parent.
 
-    The variables count where numpy and torch are not yet loaded.
+    Ctrl-C is left to the parent, which then ends its workers. The environment variables work
+    only because neither numpy nor torch is loaded yet.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
-    import cv2  # here and not above: not every parent needs it
+    import cv2  # not at the top: a parent may not need it
 
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Leave no orphan waiting for work where the parent was killed."""
+    """End this process when its parent has ended, so that no worker is left behind."""
     parent = parent_process()
     assert parent is not None
     parent.join()

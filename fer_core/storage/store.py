@@ -1,7 +1,10 @@
-"""Content-addressed arrays on disk: written aside, synced, renamed, checked, made by one maker.
+"""Keep the results of stages as files in one folder, addressed by what they depend on.
 
-An entry is `<stage>/<key>.npy`, read by memory map, and a JSON sidecar of the same name that is
-written last: without it, or where size or hash differ, the entry is not there and is made again.
+An entry is an array, `<stage>/<key>.npy`, which is read by memory map, and a sidecar of the same
+name with the suffix .json, which is written last. If the sidecar is absent, or a hash in it
+differs, the entry does not exist and is computed again: a half-written or damaged file is never
+trusted.
+Several processes use one store at the same time; `shared_store` adds several machines.
 """
 
 import fcntl
@@ -18,27 +21,34 @@ import numpy as np
 from fer_core.arrays import Array
 from fer_core.errors import FerError
 from fer_core.storage import files
+from fer_core.storage.formats import check_format
+from fer_core.storage.paths import AnyPath
 
+FORMAT = 2  # of the sidecar. 1: as 2, but without the field "format".
 _HEADER_BYTES = 128  # of an .npy file; an array without items cannot be mapped
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
-    """Hash everything that can change a stage's result; `parts` must be JSON."""
+    """Hash everything that can change a stage's result to its key; `parts` must be JSON."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the store holds under a key: a read-only array, and what its maker said of it."""
+    """What the store has under a key: a read-only array, and what its maker wrote about it."""
 
-    path: Path
+    path: Path  # of the array
     meta: dict[str, Any]
-    fetch: Callable[[], object] | None = field(default=None, compare=False)  # where it was evicted
+    # Downloads the entry again if it was deleted from a machine's cache; None gives up.
+    fetch: Callable[[], object] | None = field(default=None, compare=False)
 
     @property
     def array(self) -> Array:
-        """Map the array anew: thousands of entries must not keep as many files open."""
+        """The array, mapped anew each time, since thousands of entries would keep files open.
+
+        Raises: FerError if it was deleted and the shared store no longer has it undamaged.
+        """
         try:
             return _open(self.path)
         except FileNotFoundError:
@@ -50,56 +60,66 @@ class Entry:
 
     @property
     def seconds(self) -> float:
-        """Say how long making it alone takes; 0 where that was not written down."""
+        """How long it took to compute this entry alone; 0 if that was not written down."""
         return float(self.meta.get("seconds", 0.0))
 
 
 class Store:
-    """A folder of stage outputs that several processes read and write at once."""
+    """A folder of stage results that several processes read and write at once."""
 
-    poll_seconds = 0.05  # after which who waits for a maker looks again
+    poll_seconds = 0.05  # how often to look whether another process has finished an entry
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._trusted: set[Path] = set()  # hashed once in this process
+        self._trusted: set[Path] = set()  # arrays whose hash this process has checked
 
-    def get(self, stage: str, key: str, *, again: bool = False) -> Entry | None:
-        """Open an entry, or give None where it is absent, half-written or corrupt.
+    def get(self, stage: str, key: str, *, can_remake: bool = False) -> Entry | None:
+        """Open an entry, or return None if it is absent, half-written or damaged.
 
-        `again`, whether it may be made again, matters to a store that fetches.
+        `can_remake` matters to `CachedStore` only.
+
+        Raises: FerError if a newer version of this project wrote the entry.
         """
         path = self.path(stage, key)
+        sidecar_path = path.with_suffix(".json")
         try:
-            sidecar = json.loads(path.with_suffix(".json").read_text())
+            sidecar = json.loads(sidecar_path.read_text())
+            refuse_newer(sidecar_path, sidecar)
             meta = sidecar["meta"]
             if sidecar["meta_sha256"] != _meta_sha256(meta):
                 return None
             if path not in self._trusted and files.file_sha256(path) != sidecar["sha256"]:
                 return None
             _open(path)
-        except (OSError, ValueError, KeyError, TypeError):  # absent, unreadable, or no such JSON
+        except (OSError, ValueError, KeyError, TypeError):  # absent, unreadable, or not a sidecar
             return None
         self._trusted.add(path)
         return Entry(path, meta)
 
     def has(self, stage: str, key: str) -> bool:
-        """Whether there is an entry."""
+        """Return whether there is an entry that `get` would open."""
         return self.get(stage, key) is not None
 
     def distrust(self, stage: str, key: str) -> None:
-        """Check an entry when it is opened next: its file was replaced."""
+        """Check an entry's hash again when it is opened next, because its file was replaced."""
         self._trusted.discard(self.path(stage, key))
 
     def prefetch(self, wanted: Sequence[tuple[str, str, bool]]) -> None:
-        """Do nothing: all that there is is here."""
+        """Do nothing: all entries of this store are on this machine."""
 
     def put(self, stage: str, key: str, array: Array, meta: Mapping[str, Any]) -> Entry:
-        """Write an entry so that a kill at any moment leaves the old state or the new."""
+        """Write an entry; a process killed at any moment leaves the old entry or the new one.
+
+        `meta` is JSON that the entry's readers need.
+
+        Raises: OSError if the disk is full.
+        """
         path = self.path(stage, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._trusted.discard(path)
         digest = files.write_aside(path, lambda file: np.save(file, array, allow_pickle=False))
         sidecar = {
+            "format": FORMAT,
             "key": key,
             "shape": list(array.shape),
             "dtype": str(array.dtype),
@@ -114,9 +134,10 @@ class Store:
 
     @contextmanager
     def lease(self, stage: str, key: str, covers: Sequence[str] = ()) -> Iterator[bool]:
-        """Try to become the only maker of an entry; the system frees it when a maker dies.
+        """Try to become the only process that computes an entry; yield whether that succeeded.
 
-        Who makes several entries at once holds one lease that covers their keys.
+        The system frees the lease when its process dies. A process that computes several entries
+        at once holds one lease, `key`, that `covers` their keys.
         """
         path = self.path(stage, key).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,14 +147,30 @@ class Store:
             except BlockingIOError:
                 yield False
             else:
-                for made in covers or (key,):
-                    for left in path.parent.glob(f".{made}.*.tmp"):  # by a maker that was killed
-                        left.unlink(missing_ok=True)
+                for covered in covers or (key,):
+                    for temporary in path.parent.glob(f".{covered}.*.tmp"):
+                        temporary.unlink(missing_ok=True)  # its writer was killed
                 yield True
 
     def path(self, stage: str, key: str) -> Path:
-        """Say where an entry's array lies; its sidecar has the suffix .json."""
+        """Return where an entry's array is stored; its sidecar has the suffix .json."""
         return self.root / stage / f"{key}.npy"
+
+
+def refuse_newer(path: AnyPath, sidecar: Any) -> None:
+    """Refuse a sidecar that a newer version of this project wrote; `path` is where it lies.
+
+    Without this, a reader would take a format that it does not know for damage, and compute the
+    entry again in place of the newer one.
+
+    Raises:
+        FerError: the format is newer.
+        ValueError: the sidecar is damaged, so that it has no format.
+    """
+    found = sidecar.get("format", 1) if isinstance(sidecar, dict) else None
+    if type(found) is not int or found < 1:
+        raise ValueError(f"{path} is no sidecar")
+    check_format(f"store entry {path}", found, FORMAT)
 
 
 def _open(path: Path) -> Array:

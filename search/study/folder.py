@@ -7,7 +7,7 @@ import secrets
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,40 +16,36 @@ from fer_core import config as configs
 from fer_core.errors import FerError, unknown
 from fer_core.storage import paths
 from fer_core.storage.files import write_atomically
+from fer_core.storage.formats import check_format
 from fer_core.storage.paths import AnyPath, S3Path
+from fer_core.storage.s3_requests import at_once
 from search.study import driver_claim, parts
+from search.study.options import Options
 from search.study.parts import TrialResult
+
+FORMAT = 2  # of study.json; a file without a format number is of format 1
+_BEFORE = {"pruning": False}  # what studies did before the option existed, if not its default
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """What holds for all trials of a study: the file study.json."""
+class Record(Options):
+    """What holds for all trials of a study: its options, and what was resolved when it began.
 
-    study: str
-    space: str  # the file that was named; its copy lies beside study.json
-    dataset: str
-    data_root: str
-    task: str
-    trials: int
-    seed: int
-    store: str
-    leaderboards: str
-    weights: dict[str, str]
-    landmarks: str
-    surface: str | None
-    surface_sha256: str | None
-    clip: dict[str, Any] | None  # the frames that are read whatever the space draws
-    max_missing: float
-    smoke: bool
-    pruning: bool
-    protocol_name: str  # as it was asked for
-    protocol: dict[str, Any]
+    The file study.json holds these fields as its keys, and beside them its format number.
+    """
+
+    study: str  # name of the study, and of its folder
+    task: str = field()  # in a record it is known
+    trials: int = field()  # in a record it is known
+    surface_sha256: str | None = None
+    clip: dict[str, Any] | None = None  # the frames that are read, if no space may choose them
+    protocol: dict[str, Any]  # who trains, who chooses, and who is sealed
     protocol_id: str
     data_sha256: str
     split_sha256: str
-    commit: str
-    versions: dict[str, str]
-    arguments: list[str]  # of the command that began it
+    commit: str = "unknown"
+    versions: dict[str, str] = field(default_factory=dict)  # package: version
+    arguments: list[str] = field(default_factory=list)  # of the command that began the study
     started_at: str
 
 
@@ -94,7 +90,7 @@ class Folder:
 
     def results(self, numbers: Sequence[int]) -> dict[int, TrialResult]:
         """Read the parts that there are of these trials, many at once."""
-        found = zip(numbers, paths.at_once(self.result, numbers), strict=True)
+        found = zip(numbers, at_once(self.result, numbers), strict=True)
         return {number: result for number, result in found if result is not None}
 
     def write_result(self, result: TrialResult) -> None:
@@ -132,14 +128,29 @@ class Folder:
             each.unlink(missing_ok=True)
 
     def record(self) -> Record:
+        """Read study.json. What an older version did not write yet gets its default.
+
+        Raises: FerError if the file is damaged, or if a newer version wrote it.
+        """
         file = self.path / "study.json"
         try:
-            return Record(**json.loads(file.read_text()))
-        except (ValueError, TypeError) as error:
-            raise FerError(f"{file} is damaged, or of another version: {error}.") from error
+            values = json.loads(file.read_text())
+        except ValueError as error:
+            raise FerError(f"{file} is damaged: {error}.") from error
+        if not isinstance(values, dict):
+            raise FerError(f"{file} is damaged: it must hold one JSON object.")
+        check_format(str(file), values.get("format", 1), FORMAT)
+        values = _BEFORE | values
+        keys = {key.name: key for key in fields(Record)}
+        for name, key in keys.items():
+            required = key.default is MISSING and key.default_factory is MISSING
+            if required and name not in values:
+                raise FerError(f"{file} is damaged: it has no '{name}'.")
+        return Record(**{name: value for name, value in values.items() if name in keys})
 
     def write_record(self, record: Record) -> None:
-        text = json.dumps(asdict(record), indent=1)
+        """Write study.json, in the newest format."""
+        text = json.dumps({"format": FORMAT} | asdict(record), indent=1)
         write_atomically(self.path / "study.json", text.encode())
 
     @contextmanager

@@ -1,10 +1,14 @@
-"""The file of Optuna's journal, which one driver at a time reads once and then only appends to.
+"""Keep Optuna's journal in one file, or in S3 as a sequence of objects.
 
-Optuna's own backend locks, reads again and syncs at every value that is noted, some 15 times a
-trial. Here a line is with the system at once, so that no kill of the driver loses it; it is synced
-to the disk before a worker is given what was drawn, so that no power cut does that matters: how
-a trial ended stands in its part. In S3, where nothing can be appended to, a sync puts the lines
-since the last one as an object of their own.
+One driver at a time opens a journal, reads it once, and from then on only appends to it.
+`search/study/journal.py` uses `file_storage`, which gives Optuna a storage on top of it. Optuna's
+own backend instead takes a lock, reads the file again and syncs it at every value that is noted,
+some 15 times a trial.
+
+In a file, each line is given to the operating system at once, so a killed driver loses none. The
+file is synced to the disk before a worker gets a new trial, so a power cut loses nothing that
+matters: how a trial ended is also in its part. S3 cannot append to an object. There a sync writes
+the lines since the last sync as an object of their own.
 """
 
 import json
@@ -16,28 +20,31 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from fer_core.errors import FerError
 from fer_core.storage.files import write_atomically
-from fer_core.storage.paths import AnyPath, S3Path, at_once
+from fer_core.storage.paths import AnyPath, S3Path
+from fer_core.storage.s3_requests import at_once
+from search.study.folder import Folder
 
-Log = dict[str, Any]
+Log = dict[str, Any]  # one entry of the journal, as Optuna writes and reads it
 _MANY = 100  # objects of a journal in S3 that are joined into one
-_DIGITS = 6  # of the number with which the name of a term begins
+_DIGITS = 6  # length of the number at the start of a term
 _NAME = re.compile(r"\d{6}[0-9a-f]{8}(-\d{9})?")
-_SEPARATOR = "-"  # of the term and the first line, in the name of an object
+_SEPARATOR = "-"  # between the term and the first line, in the name of an object
 
 
 class LogFile(BaseJournalBackend):
-    """One JSON a line, in Optuna's own format."""
+    """A journal in a file: one JSON object a line, in Optuna's own format."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.touch()
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:  # a power cut tore the last line, of which nobody was told
+        if whole != content:  # a power cut tore the last line; no sync had confirmed it
             os.truncate(path, len(whole))
         self._unread = _Unread(_parsed(whole, path))
 
@@ -45,7 +52,7 @@ class LogFile(BaseJournalBackend):
         return self._unread.since(log_number_from)
 
     def append_logs(self, logs: list[Log]) -> None:
-        """Append whole lines or nothing.
+        """Append all of these lines, or none of them.
 
         Raises: OSError where the disk is full.
         """
@@ -61,35 +68,36 @@ class LogFile(BaseJournalBackend):
         self._unread.add(whole)
 
     def sync(self) -> None:
-        """Put on the disk what the system holds of the file."""
+        """Make the operating system write to the disk what it buffers of the file."""
         with self._path.open("rb") as file:
             os.fsync(file.fileno())
 
 
 class LogObjects(BaseJournalBackend):
-    """Objects of lines, each named by the term of its driver and the number of its first line.
+    """A journal in S3: objects of lines, each named by its driver's term and its first line.
 
-    Who opens the journal begins a term: it says so, then puts all lines that it finds as the first
-    object of its own. What is put in an earlier term from then on, by a driver that was cut off, is
-    read by nobody, and that driver's sync fails.
+    A *term* is one driver's time with the journal, and later terms have greater names. The driver
+    that opens the journal first writes an empty object that announces its term, then copies all
+    earlier lines into the first object of that term. From then on nobody reads what a driver of an
+    earlier term writes, and that driver's next sync fails.
     """
 
     def __init__(self, path: S3Path) -> None:
         self._path = path
-        there = list(path.glob("*.log"))
-        if odd := [each for each in there if not _NAME.fullmatch(each.stem)]:
-            raise FerError(f"{odd[0]} is of another version of this search.")
-        number = max((int(_term(each)[:_DIGITS]) for each in there), default=0) + 1
+        existing = list(path.glob("*.log"))
+        if unknown := [each for each in existing if not _NAME.fullmatch(each.stem)]:
+            raise FerError(f"{unknown[0]} is of another version of this search.")
+        number = max((int(_term(each)[:_DIGITS]) for each in existing), default=0) + 1
         self._term = f"{number:0{_DIGITS}d}{secrets.token_hex(4)}"
         write_atomically(path / f"{self._term}.log", b"")
         earlier = [each for each in self._current() if _term(each) != self._term]
-        put = [each for each in earlier if _SEPARATOR in each.stem]
-        last = max(map(_term, put), default="")
-        content = self._joined([each for each in put if _term(each) == last])
+        with_lines = [each for each in earlier if _SEPARATOR in each.stem]
+        last = max(map(_term, with_lines), default="")
+        content = self._joined([each for each in with_lines if _term(each) == last])
         self._unread = _Unread(_parsed(content, path))
         self._count = content.count(b"\n")
         self._unsynced: list[bytes] = []
-        self._small: list[tuple[int, bytes]] = []  # what was put and is not joined, by first line
+        self._small: list[tuple[int, bytes]] = []  # written and not joined: first line, content
         write_atomically(self._object(0), content)
         at_once(partial(S3Path.unlink, missing_ok=True), earlier)
 
@@ -102,14 +110,16 @@ class LogObjects(BaseJournalBackend):
         self._unread.add(whole)
 
     def sync(self) -> None:
-        """Put what was appended since the last time.
+        """Write the lines that were appended since the last sync.
 
-        Raises: FerError where another driver has begun a term.
+        Raises: FerError where another driver has begun a later term.
         """
         content = b"".join(self._unsynced)
         if content:
             write_atomically(self._object(self._count), content)
-        self._current()  # after it was put: who begins a term first says so, and then reads
+        # Checked after the write: a driver that begins a term announces it before it reads, so it
+        # has either read these lines, or is seen here.
+        self._current()
         if not content:
             return
         self._small.append((self._count, content))
@@ -119,29 +129,35 @@ class LogObjects(BaseJournalBackend):
             self._join()
 
     def _join(self) -> None:
-        """Put many objects as one; those that a kill leaves beside it are passed over."""
+        """Join many objects into one; a reader skips those that a kill leaves beside it."""
         objects = [self._object(first) for first, _ in self._small]
         write_atomically(objects[0], b"".join(content for _, content in self._small))
         at_once(partial(S3Path.unlink, missing_ok=True), objects[1:])
         self._small = []
 
     def _current(self) -> list[S3Path]:
-        """List all objects while this driver's term is the last."""
+        """List all objects.
+
+        Raises: FerError where another driver has begun a later term.
+        """
         objects = list(self._path.glob("*.log"))
         if any(_term(each) > self._term for each in objects):
             raise FerError(f"another process goes on with study {self._path.parent.name}.")
         return objects
 
     def _joined(self, objects: Sequence[S3Path]) -> bytes:
-        """Leave out what was joined before a kill, and refuse a journal with a gap."""
+        """Read the lines of these objects, without those that a kill left in two objects.
+
+        Raises: FerError where lines are missing, or another driver has begun a later term.
+        """
         try:
             contents = at_once(S3Path.read_bytes, objects)
-        except FileNotFoundError as error:  # joined, or taken up, since it was listed
-            said = f"another process goes on with study {self._path.parent.name}."
-            raise FerError(said) from error
+        except FileNotFoundError as error:  # since we listed it, another driver took it over
+            message = f"another process goes on with study {self._path.parent.name}."
+            raise FerError(message) from error
         whole, lines = [], 0
-        for each, content in zip(objects, contents, strict=True):
-            first = int(each.stem.partition(_SEPARATOR)[2])
+        for path, content in zip(objects, contents, strict=True):
+            first = int(path.stem.partition(_SEPARATOR)[2])
             if first > lines:
                 raise FerError(f"{self._path} has lost lines {lines} to {first}; it cannot go on.")
             if first == lines:
@@ -158,12 +174,25 @@ def _term(path: S3Path) -> str:
 
 
 def open_log(path: AnyPath) -> LogFile | LogObjects:
-    """Open a journal where it lies."""
+    """Open a journal, in a file or in S3, and begin it if it does not exist."""
     return LogObjects(path) if isinstance(path, S3Path) else LogFile(path)
 
 
+class DurableStorage(JournalStorage):
+    """Optuna's storage on a journal, with a `sync` that makes durable what was written so far."""
+
+    def __init__(self, log: LogFile | LogObjects) -> None:
+        super().__init__(log)
+        self.sync = log.sync
+
+
+def file_storage(folder: Folder) -> DurableStorage:
+    """Open a study's journal as Optuna's storage; `Folder.locked` keeps other drivers away."""
+    return DurableStorage(open_log(folder.journal))
+
+
 class _Unread:
-    """Logs that Optuna has not asked for; it never asks twice."""
+    """Entries that Optuna has not read yet; it never reads one twice, so they are then dropped."""
 
     def __init__(self, logs: list[Log]) -> None:
         self._logs, self._read = logs, 0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_core.errors import FerError
-from fer_core.storage import paths
+from fer_core.storage import paths, s3_requests
 from fer_core.storage.files import write_atomically
 from fer_core.storage.paths import S3Path
 
@@ -172,7 +172,7 @@ def test_an_interrupt_ends_many_requests_that_wait():
     try:
         signal.setitimer(signal.ITIMER_REAL, 10)
         with pytest.raises(KeyboardInterrupt):
-            paths.at_once(S3Path.read_bytes, [nowhere / str(n) for n in range(100)])
+            s3_requests.at_once(S3Path.read_bytes, [nowhere / str(n) for n in range(100)])
     finally:
         signal.signal(signal.SIGALRM, signal_before)
 
@@ -184,7 +184,7 @@ def test_an_interrupt_ends_many_requests_that_wait():
 
 def test_an_s3_that_is_gone_is_waited_for_and_said(bucket, s3_server, monkeypatch):
     heard = []
-    monkeypatch.setattr(paths.OUTAGES, "print", heard.append)
+    monkeypatch.setattr(s3_requests.OUTAGES, "print", heard.append)
     (bucket / "before").write_bytes(b"kept")
     s3_server.stop()
     threading.Timer(10.0, s3_server.start).start()  # pyarrow itself tries for 6 s

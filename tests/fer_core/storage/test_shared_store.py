@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -218,7 +219,7 @@ def test_a_sidecar_that_says_too_little_counts_as_none(on, place, sidecar):
     on("one").put("views", "k", ARRAY, {})
     write_atomically(place / "views" / "k.json", sidecar)
 
-    assert on("two").get("views", "k", again=True) is None
+    assert on("two").get("views", "k", can_remake=True) is None
 
 
 def test_an_entry_without_its_array_is_given_anew_by_who_has_it(on, place):
@@ -326,3 +327,45 @@ def test_a_sidecar_says_what_all_need_to_know(on, place):
     sidecar = json.loads((place / "views" / "k.json").read_bytes())
 
     assert (sidecar["shape"], sidecar["meta"]["seconds"]) == ([10, 100], 2.0)
+
+
+def as_format(path, number):
+    """Give a sidecar another format number; None removes it, as entries of format 1 have none."""
+    sidecar = json.loads(path.read_bytes())
+    del sidecar["format"]
+    known = sidecar if number is None else sidecar | {"format": number}
+    write_atomically(path, json.dumps(known).encode())
+
+
+def test_an_entry_without_a_format_is_read_by_all_machines(on, place):
+    on("one").put("views", "k", ARRAY, {})
+    as_format(place / "views" / "k.json", None)
+
+    np.testing.assert_array_equal(on("two").get("views", "k").array, ARRAY)
+    assert on("three").has("views", "k")
+
+
+def test_an_entry_of_a_newer_format_is_refused_by_all_machines(on, place):
+    made = []
+    read_or_make(on("one"), [shard(made)], Tally())
+    (key,) = [path.stem for path in (place / "views").glob("*.json")]
+    path = place / "views" / f"{key}.json"
+    as_format(path, 99)
+
+    with pytest.raises(FerError, match=re.escape(f"{path} has format 99")) as refusal:
+        read_or_make(on("two"), [shard(made)], Tally())
+    with pytest.raises(FerError, match="has format 99"):
+        on("two").has("views", key)
+
+    assert "\n" not in str(refusal.value)
+    assert made == ["a"]
+    assert json.loads(path.read_bytes())["format"] == 99
+
+
+def test_a_cached_entry_of_a_newer_format_is_refused(on):
+    store = on("one")
+    store.put("views", "k", ARRAY, {})
+    as_format(store.root / "views" / "k.json", 99)
+
+    with pytest.raises(FerError, match=re.escape(f"{store.root}/views/k.json has format 99")):
+        on("one").get("views", "k")

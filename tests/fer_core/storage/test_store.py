@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fer_core.errors import FerError
 from fer_core.storage.stages import Shard, SharedWork, Tally, read_or_make
-from fer_core.storage.store import Store, key_of
+from fer_core.storage.store import FORMAT, Store, key_of
 
 ARRAY = np.arange(12, dtype=np.float16).reshape(3, 4)
 
@@ -331,3 +332,52 @@ def test_every_entry_says_how_long_it_took_to_make(tmp_path):
 
     assert 0.02 <= Store(tmp_path).get("slow", key_of({"stage": "slow"})).seconds < 2
     assert entry.meta["n"] == 1
+
+
+def as_format(path, number):
+    """Give a sidecar another format number; None removes it, as entries of format 1 have none."""
+    sidecar = json.loads(path.read_text())
+    del sidecar["format"]
+    path.write_text(json.dumps(sidecar if number is None else sidecar | {"format": number}))
+
+
+def test_an_entry_of_today_has_the_newest_format(store):
+    store.put("views", "k", ARRAY, {})
+
+    assert json.loads((store.root / "views" / "k.json").read_text())["format"] == FORMAT
+
+
+def test_an_entry_without_a_format_is_read_and_left_as_it_is(store):
+    store.put("views", "k", ARRAY, {"clips": ["a"]})
+    path = store.root / "views" / "k.json"
+    as_format(path, None)
+    before = path.read_bytes()
+
+    entry = Store(store.root).get("views", "k")
+
+    np.testing.assert_array_equal(entry.array, ARRAY)
+    assert entry.meta == {"clips": ["a"]}
+    assert path.read_bytes() == before
+
+
+def test_an_entry_of_a_newer_format_is_refused_and_not_made_again(tmp_path):
+    log, store = tmp_path / "log", Store(tmp_path / "store")
+    read_or_make(store, shards(log), Tally())
+    path = store.root / "squares" / f"{shards(log)[2].key}.json"
+    as_format(path, 99)
+    before = log.read_text()
+
+    with pytest.raises(FerError, match=f"{path} has format 99") as refusal:
+        read_or_make(Store(store.root), shards(log), Tally())
+
+    assert "\n" not in str(refusal.value)
+    assert log.read_text() == before
+    assert json.loads(path.read_text())["format"] == 99
+
+
+@pytest.mark.parametrize("number", [0, -1, "2", 2.0, True, []])
+def test_an_entry_with_a_damaged_format_is_absent(number, store):
+    store.put("views", "k", ARRAY, {})
+    as_format(store.root / "views" / "k.json", number)
+
+    assert Store(store.root).get("views", "k") is None
