@@ -1,4 +1,8 @@
-"""What the command lines share: errors in one line, exit codes, interrupts, plain tables."""
+"""What the command lines share: errors in one line, exit codes, interrupts, plain tables.
+
+`search.run`, `search.doctor` and `search.replay` wrap their work in `errors_in_one_line` and start
+with `run`. Everything heavy is imported inside functions, so that `--help` is answered at once.
+"""
 
 import signal
 import sys
@@ -10,18 +14,24 @@ import typer
 from typer.exceptions import TyperException
 
 from fer_core.errors import FerError
+from fer_core.storage import paths
 from search.study import disk
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-INTERRUPTED = 130
-_PIPED_COLUMNS = 100  # where no terminal says its width
+    from search.study.folder import Folder
+
+INTERRUPTED = 130  # the exit code, as shells give it to a command ended by Ctrl-C
+_PIPED_COLUMNS = 100  # width of a table that is printed to no terminal
 
 
 @contextmanager
-def errors_said(interrupted: str) -> Iterator[None]:
-    """Turn what the user caused into one line and an exit code; all else keeps its traceback."""
+def errors_in_one_line(interrupted: str) -> Iterator[None]:
+    """Turn an error that the user can mend into one line and an exit code.
+
+    Ctrl-C prints `interrupted`. Any other error is ours, and keeps its traceback.
+    """
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupt)
     try:
@@ -31,7 +41,7 @@ def errors_said(interrupted: str) -> Iterator[None]:
         raise typer.Exit(error.exit_code) from error
     except OSError as error:
         if disk.is_full(error):
-            print(f"error: {disk.said(error)}", file=sys.stderr)
+            print(f"error: {disk.full_disk_message(error)}", file=sys.stderr)
             raise typer.Exit(FerError.exit_code) from error
         print(f"error: {error.strerror or error}: {error.filename or 'no file'}", file=sys.stderr)
         raise typer.Exit(FerError.exit_code) from error
@@ -41,17 +51,39 @@ def errors_said(interrupted: str) -> Iterator[None]:
 
 
 def run(app: typer.Typer) -> int:
-    """Run a command line: 0, or the exit code of what was wrong, said in one line."""
+    """Run a command line, and return its exit code. A wrong argument is answered in one line."""
     try:
         return int(app(standalone_mode=False) or 0)
     except TyperException as error:
-        print(f"error: {error.format_message()}", file=sys.stderr)
+        message = error.format_message().replace("Value error, ", "")  # Typer's words add nothing
+        print(f"error: {message}", file=sys.stderr)
         return FerError.exit_code
 
 
+def studies_folder(text: str) -> paths.AnyPath:
+    """Read where studies are.
+
+    Raises: FerError if S3 does not answer.
+    """
+    place = paths.parse(text).absolute()
+    if isinstance(place, paths.S3Path):
+        place.reach()
+    return place
+
+
+def study_folder(study: str, studies: str) -> "Folder":
+    """Find the folder of a study by its name or its path.
+
+    Raises: FerError if there is none.
+    """
+    from search.study import folder  # imports NumPy, which takes 0.1 s: too long for --help
+
+    return folder.find(study, studies_folder(studies))
+
+
 def show(table: "Table") -> None:
-    """Print a table, as wide as the terminal or, where there is none, as a page."""
-    from rich.console import Console  # takes time, which --help has not
+    """Print a table as wide as the terminal, or 100 columns wide into a pipe or a file."""
+    from rich.console import Console  # takes 0.1 s: too long for a wrong argument
 
     Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_COLUMNS).print(table)
 

@@ -1,4 +1,9 @@
-"""`python -m search.doctor`: look at a dataset before a study does, and prepare its faces."""
+"""Check a dataset before a study uses it: `python -m search.doctor`, the command line.
+
+It examines every file, finds every face, and prints what is missing, odd or unusable, and whether
+a study may start. The faces stay in the store, so a study does not look for them again. The work
+is done by `search/checkup/`; this module reads the arguments and prints the report.
+"""
 
 import json
 import os
@@ -16,7 +21,9 @@ from fer_core.config import VIEWS
 from fer_core.errors import DataError, FerError, unknown
 from fer_core.storage.paths import S3Path
 from search import command
+from search.request import arguments as args
 from search.request import settings as settings_
+from search.study.options import Options
 
 if TYPE_CHECKING:
     from fer_core.storage.shared_store import SharedPlace
@@ -25,41 +32,88 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-_INTERRUPTED = "interrupted; what is prepared is kept, and the same command goes on."
-_MISSING = "Share of its clips that a study can do without."
-_GATHERED = ("ignored", "note")  # kinds of findings
-_LINES = 40  # of findings; --json has all
+_INTERRUPTED = "Interrupted. What was prepared is kept: the same command continues there."
+_GROUPED = ("ignored", "note")  # kinds of findings of which equal ones share a line
+_MOST_LINES = 40  # of findings on the screen; --json prints all
+
+Workers = Annotated[
+    int | None,
+    Option(
+        metavar="N",
+        min=1,
+        rich_help_panel=args.MACHINES,
+        help="How many processes look for faces. Default: one for each CPU core.",
+    ),
+]
+View = Annotated[
+    list[str] | None,
+    Option(
+        metavar="VIEW",
+        rich_help_panel=args.DATA,
+        help=f"Also make and store this view of every face: {', '.join(VIEWS)}. May be given "
+        "several times.",
+    ),
+]
+Quick = Annotated[
+    bool,
+    Option(
+        "--quick",
+        rich_help_panel=args.DATA,
+        help="Examine the files only: no face is looked for, and nothing is stored.",
+    ),
+]
+Sheet = Annotated[
+    Path | None,
+    Option(
+        metavar="FILE.png",
+        rich_help_panel=args.OUTPUT,
+        help="Draw faces of some subjects into a picture, to see whether they were found well.",
+    ),
+]
+SheetSubjects = Annotated[
+    int,
+    Option(
+        metavar="N",
+        min=1,
+        rich_help_panel=args.OUTPUT,
+        help="How many subjects the picture of --sheet shows.",
+    ),
+]
 
 
 @app.command()
 def main(
-    dataset: Annotated[str, Option(help="A dataset's name.")],
-    data_root: Annotated[Path, Option(help="Where the dataset lies.")],
-    store: Annotated[str, Option(metavar="DIR|s3://..", help="Of what studies share.")] = "store",
-    landmarks: Annotated[str, Option(help="auto, data, dlib or face_alignment.")] = "auto",
-    task: Annotated[str | None, Option(help="emotion, authenticity or hidden.")] = None,
-    max_missing: Annotated[float, Option(min=0, max=1, help=_MISSING)] = settings_.MAX_MISSING,
-    workers: Annotated[int | None, Option(min=1, help="Processes; else one a core.")] = None,
-    sheet: Annotated[Path | None, Option(help="Draw faces to look at: a .png file.")] = None,
-    sheet_subjects: Annotated[int, Option(min=1, help="Subjects on the sheet.")] = 8,
-    view: Annotated[list[str] | None, Option(help="Prepare this view too; repeatable.")] = None,
-    quick: Annotated[bool, Option("--quick", help="Examine files, find no faces.")] = False,
-    as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
-    quiet: Annotated[bool, Option("-q", help="Say nothing but the report.")] = False,
+    dataset: args.Dataset,
+    data_root: args.DataRoot,
+    task: args.Task = None,
+    landmarks: args.Landmarks = "auto",
+    max_missing: args.MaxMissing = Options.max_missing,
+    view: View = None,
+    quick: Quick = False,
+    workers: Workers = None,
+    store: args.Store = Options.store,
+    sheet: Sheet = None,
+    sheet_subjects: SheetSubjects = 8,
+    as_json: args.AsJson = False,
+    quiet: args.Quiet = False,
 ) -> None:
-    """Say what of a dataset is missing, odd or unfit, and prepare its faces for every study."""
-    with command.errors_said(_INTERRUPTED):
-        settings_.check_names(dataset, task, landmarks)
-        _check_asked(view or (), sheet, quick)
-        kept = _kept(store)
-        from search.checkup import checkup  # OpenCV and torch take seconds, which --help has not
+    """Check a dataset: what is missing, odd or unusable, and whether a study may start.
+
+    Every face is found and stored, so that no study has to look for it again.
+    """
+    with command.errors_in_one_line(_INTERRUPTED):
+        settings_.check_names(dataset)
+        _check_requested(view or (), sheet, quick)
+        place = _checked_store(store)
+        # These import OpenCV, which takes seconds: too long for --help.
+        from search.checkup import checkup
         from search.screen.progress import Progress
 
         with Progress(verbosity=0 if quiet else 1) as progress:
             checked = checkup.check(
                 dataset,
                 data_root.absolute(),
-                store=kept,
+                store=place,
                 landmarks=landmarks,
                 task=task,
                 max_missing=max_missing,
@@ -67,24 +121,24 @@ def main(
                 quick=quick,
                 progress=progress,
             )
-            _prepare(checked, view or (), kept, progress)
+            _prepare(checked, view or (), place, progress)
             _draw(checked, sheet, sheet_subjects)
         _print(checked.report, as_json)
         if not checked.report.may_start:
             raise typer.Exit(DataError.exit_code)
 
 
-def _kept(store: str) -> "Path | SharedPlace":
-    """Read where stages go, and see that S3 answers before an hour's work."""
-    kept = settings_.store_at(store)
-    place = getattr(kept, "place", None)
+def _checked_store(text: str) -> "Path | SharedPlace":
+    """Read where the store is. If it is in S3, check now that it can be written."""
+    store = settings_.store_at(text)
+    place = getattr(store, "place", None)
     if isinstance(place, S3Path):
         place.check()
-    return kept
+    return store
 
 
-def _check_asked(views: Sequence[str], sheet: Path | None, quick: bool) -> None:
-    """Refuse what could not be made, before an hour's work and not after."""
+def _check_requested(views: Sequence[str], sheet: Path | None, quick: bool) -> None:
+    """Refuse a view or a picture that cannot be made, before the long work and not after it."""
     for view in views:
         if view not in VIEWS:
             raise FerError(unknown("view", view, VIEWS))
@@ -101,11 +155,11 @@ def _check_asked(views: Sequence[str], sheet: Path | None, quick: bool) -> None:
 
 
 def _prepare(
-    checked: "Checked", named: Sequence[str], store: "Path | SharedPlace", progress: "Progress"
+    checked: "Checked", names: Sequence[str], store: "Path | SharedPlace", progress: "Progress"
 ) -> None:
     from search.checkup import checkup
 
-    for view in named:
+    for view in names:
         progress.print(f"preparing the view {view}")
         checkup.prepare_view(checked, view, store=store, progress=progress)
 
@@ -124,51 +178,48 @@ def _print(report: "Report", as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    facts, listed = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
+    facts, findings = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
     for name, fact in _facts(report):
         facts.add_row(name, Text(fact))
     lines = list(_lines(report))
-    for line in lines[:_LINES]:
-        listed.add_row(*map(Text, line))
+    for line in lines[:_MOST_LINES]:
+        findings.add_row(*map(Text, line))
     command.show(facts)
-    command.show(listed)
-    if len(lines) > _LINES:
-        print(f"and {len(lines) - _LINES} more, see --json")
+    command.show(findings)
+    if len(lines) > _MOST_LINES:
+        print(f"and {len(lines) - _MOST_LINES} more, see --json")
     verdict = "a study may start" if report.may_start else "a study must not start"
     print(f"{verdict}: {report.because}")
 
 
 def _facts(report: "Report") -> Iterator[tuple[str, str]]:
-    """Say in a few lines what a copy of a dataset is."""
-    from fer_core.data.datasets import DATASETS  # NumPy takes 0.1 s, which --help has not
+    """Give the name and the text of each line of the report's upper table."""
+    from fer_core.data.datasets import DATASETS  # imports NumPy: too long for --help
 
     kinds = Counter(finding.kind for finding in report.findings)
     yield "dataset", f"{report.dataset}, {report.root}"
     yield "clips", f"{report.clips} of {report.subjects} subjects, {report.frames} frames"
     yield "classes", ", ".join(f"{name} {count}" for name, count in report.classes.items())
-    known = "as published" if DATASETS[report.dataset].totals else "none are known"
-    for said in report.totals or [known]:
-        yield "totals", said
+    as_known = "as published" if DATASETS[report.dataset].totals else "none are known"
+    for total in report.totals or [as_known]:
+        yield "totals", total
     for split in report.protocols:
-        said = f"cannot be followed: {split.unfit}" if split.unfit else split.about
-        yield "protocol", f"{split.name}: {said}"
+        about = f"cannot be followed: {split.unfit}" if split.unfit else split.about
+        yield "protocol", f"{split.name}: {about}"
     yield "findings", ", ".join(f"{kind} {count}" for kind, count in kinds.items()) or "none"
     if report.faces:
-        found = asdict(report.faces)
-        yield (
-            "faces",
-            ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found.items()),
-        )
+        counts = asdict(report.faces).items()
+        yield "faces", ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts)
     if report.forecast:
         yield "preparing", str(report.forecast)
 
 
 def _lines(report: "Report") -> Iterator[tuple[str, str, str]]:
-    """Give kind, path and reason; a note on many files is one line, a lost one has its own."""
+    """Give kind, path and reason of each finding; notes with one reason share a line."""
     paths = defaultdict(list)
     for finding in report.findings:
-        alone = "" if finding.kind in _GATHERED else finding.path
-        paths[finding.kind, finding.reason, alone].append(finding.path)
+        own_line = "" if finding.kind in _GROUPED else finding.path
+        paths[finding.kind, finding.reason, own_line].append(finding.path)
     for (kind, reason, _), (first, *others) in paths.items():
         yield kind, f"{first} and {len(others)} more" if others else first, reason
 

@@ -1,4 +1,9 @@
-"""`python -m search.replay ROW`: rebuild one row, say whether it came out the same, export it."""
+"""Train one row of a leaderboard again: `python -m search.replay ROW`, the command line.
+
+It runs the trial's config on the study's data, compares the scores with those that the study wrote,
+and says whether they are the same. With `--export` it also trains the model on all subjects that
+are not sealed, and writes it to a folder that `fer_core.predict` reads.
+"""
 
 import hashlib
 import io
@@ -14,9 +19,9 @@ from typer import Argument, Option
 
 from fer_core import config as configs
 from fer_core.errors import FerError
-from fer_core.storage import paths
 from fer_core.storage.paths import AnyPath
 from search import command
+from search.request import arguments as args
 
 if TYPE_CHECKING:
     from fer_core.config import Config
@@ -26,14 +31,29 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-CLOSE = 1e-5  # of a probability: what another machine's arithmetic may change
-_ROW = "STUDY/TRIAL, or a config_id of the leaderboard."
-_EXPORT = "Refit on all development subjects, and write the model to this new folder."
+CLOSE = 1e-5  # difference of a probability that another machine's arithmetic may cause
+
+RowName = Annotated[
+    str,
+    Argument(
+        metavar="ROW",
+        help="The row: STUDY/TRIAL, such as temporal-synthetic-cd90a9/3, or a config_id.",
+    ),
+]
+Export = Annotated[
+    Path | None,
+    Option(
+        metavar="DIR",
+        rich_help_panel=args.OUTPUT,
+        help="Also train the model on all subjects that are not sealed, and write it to this new "
+        "folder. 'python -m fer_core.predict DIR VIDEO' then applies it to a video.",
+    ),
+]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a leaderboard, found again."""
+    """A row of a leaderboard: where its study is, what the trial reached, and its config."""
 
     folder: "Folder"
     result: "TrialResult"
@@ -41,19 +61,12 @@ class Row:
 
 
 @app.command()
-def main(
-    row: Annotated[str, Argument(metavar="ROW", help=_ROW)],
-    export: Annotated[Path | None, Option(metavar="DIR", help=_EXPORT)] = None,
-    studies: Annotated[str, Option(metavar="DIR|s3://..", help="Of the studies.")] = "studies",
-) -> None:
-    """Run a row of the leaderboard again, and say whether it came out the same."""
-    with command.errors_said("interrupted; nothing was written."):
+def main(row: RowName, export: Export = None, studies: args.Studies = "studies") -> None:
+    """Train a row of the leaderboard again, and say whether its scores come out the same."""
+    with command.errors_in_one_line("Interrupted. Nothing was written."):
         if export is not None:
             _check_new(export)
-        place = paths.parse(studies).absolute()
-        if isinstance(place, paths.S3Path):
-            place.reach()
-        found = find(row, place)
+        found = find(row, command.studies_folder(studies))
         record = found.folder.record()
         study_data = _study_data(found.folder, record)
         print(f"{found.config.family}, trial {found.result.number} of {record.study}")
@@ -70,11 +83,11 @@ def _check_new(target: Path) -> None:
 
 
 def find(row: str, studies: AnyPath) -> Row:
-    """Find a row by its study and trial, or by its config.
+    """Find a row by its study and trial, or by its config_id.
 
-    Raises: FerError where there is none, or it has no config.
+    Raises: FerError if there is none, or if it has no config.
     """
-    from search.study import folder as folders  # NumPy takes 0.1 s, which --help has not
+    from search.study import folder as folders  # imports NumPy: too long for --help
 
     study, _, number = row.replace(":", "/").rpartition("/")
     if study and number.removeprefix("-").isdigit():
@@ -83,26 +96,29 @@ def find(row: str, studies: AnyPath) -> Row:
         if result is None:
             raise FerError(f"study {folder.name} has no finished trial {number}.")
         return _row(folder, result)
-    found = [folders.Folder(file.parents[1]) for file in _all(studies, "*/parts/*.json")]
+    all_folders = [folders.Folder(file.parents[1]) for file in _all(studies, "*/parts/*.json")]
     named = {
         f"{folder.name}/{result.number}": (folder, result)
-        for folder in dict.fromkeys(found)
-        for result in _parts(folder)
+        for folder in dict.fromkeys(all_folders)
+        for result in _results(folder)
         if result.config_json
         and hashlib.sha256(result.config_json.encode()).hexdigest()[:16] == row
     }
     if not named:
-        raise FerError(f"no row '{row}' below {studies}; name it STUDY/TRIAL, or by its config_id.")
+        raise FerError(
+            f"no row '{row}' in the studies of {studies}; name it STUDY/TRIAL, or by its config_id."
+        )
     if len(named) > 1:
         raise FerError(f"'{row}' is the config of several rows; name one: {', '.join(named)}.")
     return _row(*next(iter(named.values())))
 
 
-def _all(place: AnyPath, pattern: str) -> list[AnyPath]:
-    return sorted(place.glob(pattern), key=str)
+def _all(folder: AnyPath, pattern: str) -> list[AnyPath]:
+    return sorted(folder.glob(pattern), key=str)
 
 
-def _parts(folder: "Folder") -> "Iterator[TrialResult]":
+def _results(folder: "Folder") -> "Iterator[TrialResult]":
+    """Read the result of every finished trial of a study."""
     numbers = [file.stem for file in _all(folder.path, "parts/*.json")]
     for number in filter(lambda each: each.removeprefix("-").isdigit(), numbers):
         result = folder.result(int(number))
@@ -118,25 +134,24 @@ def _row(folder: "Folder", result: "TrialResult") -> Row:
 
 
 def _study_data(folder: "Folder", record: "Record") -> "StudyData":
-    from search.request import data, settings  # these import what --help can do without
+    from search.request import data, settings  # these import NumPy: too long for --help
     from search.screen.progress import Progress
 
-    chosen = settings.resumed(record, folder=folder, trials=None)
     with Progress() as progress:
-        return data.prepare(chosen, progress, record)
+        return data.prepare(settings.resumed(record, folder, trials=None), progress, record)
 
 
 def _verified(row: Row, study_data: "StudyData") -> str:
-    """Run the folds again and compare their scores with those that were kept."""
+    """Train the folds again, and compare their scores with those that the study wrote."""
     import numpy as np
 
     from fer_core.machine import make_deterministic  # these import torch
     from fer_core.trial.evaluate import cross_validate
 
-    make_deterministic(threads=1)  # as a trial is given by default
+    make_deterministic(threads=1)  # what a trial has by default
     if row.result.state == "pruned":
         return _verified_so_far(row, study_data)
-    raced = len(row.result.rung_uars) > 1  # then folds trained in other company
+    raced = len(row.result.rung_uars) > 1  # a study with rungs trains folds in other groups
     results = list(cross_validate(row.config, study_data, raced=raced))
     now = sum(result.uar for result in results) / len(results)
     kept = row.folder.predictions(row.result.number)
@@ -157,7 +172,7 @@ def _verified(row: Row, study_data: "StudyData") -> str:
 
 
 def _verified_so_far(row: Row, study_data: "StudyData") -> str:
-    """Train a pruned trial again as far as it came, and compare its scores at each rung."""
+    """Train a pruned trial again to where it stopped, and compare its scores at each rung."""
     from fer_core.trial import pack  # imports torch
 
     at_rungs = pack.run([row.config], study_data, raced=True)

@@ -20,8 +20,8 @@ from search.planning import face_seconds
 from search.planning.face_seconds import Forecast
 from search.request import data, find_faces
 from search.request.find_faces import Prepared
-from search.request.settings import SEALED
 from search.screen.progress import Progress
+from search.study.options import SEALED
 
 # Its file cannot be a clip; it shows no usable face; it equals another; it is not of the set.
 KINDS = LEFT_OUT, SKIPPED, COPY, IGNORED, NOTE = "left out", "skipped", "copy", "ignored", "note"
@@ -216,7 +216,7 @@ def _splits(manifest: Manifest, task: str | None) -> tuple[Split, ...]:
     """Try the search's own split, and those that were published."""
 
     def sealed(manifest: Manifest) -> Protocol:
-        return data.split(manifest, task or data.default_task(manifest), seed=0)
+        return data.split_subjects(manifest, task or data.default_task(manifest), seed=0)
 
     published = datasets.DATASETS[manifest.dataset].protocols.items()
     return (

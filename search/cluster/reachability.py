@@ -47,7 +47,8 @@ def shared_store(settings: Settings, *, grows: bool) -> Path | SharedPlace:
     if not others and not grows:
         return settings.store
     folders = {name: place for name, place in places.items() if isinstance(place, Path)}
-    files = [Path(file) for file in (*settings.weights.values(), settings.surface) if file]
+    options = settings.options
+    files = [Path(file) for file in (*options.weights.values(), options.surface) if file]
     with _marked(folders) as marks:
         for node in others:
             _check_node(node, folders, marks, files, places)

@@ -12,8 +12,9 @@ from fer_core.data.protocol import FOLDS
 from fer_core.trial.baselines import BASELINES
 from search.planning.duration import Duration
 from search.request import data, presets
-from search.request.settings import SYNTHETIC, Settings, trials_of, weights_named
+from search.request.settings import Settings, check_weights_named, trials_of
 from search.study import space as spaces
+from search.study.options import SYNTHETIC
 from search.study.space import Space
 
 if TYPE_CHECKING:  # torch takes seconds, which who only wants a type has not
@@ -63,16 +64,17 @@ def make(space: Space, settings: Settings, *, cpus: float = 1.0) -> Plan:
     From the eleventh trial on a study draws by its results, so that these counts are a forecast;
     unless its space enumerates its points, which are all there is.
     """
-    space = presets.runnable(space, dataset=settings.dataset, weights=settings.weights)
-    weights_named(spaces.check(space, seed=settings.seed), settings)
+    options = settings.options
+    space = presets.runnable(space, options)
+    check_weights_named(spaces.check(space, seed=options.seed), settings)
     points = len(space.points)
     trials = trials_of(settings, points)
-    configs = [config for _, config in spaces.draws(space, seed=settings.seed, count=trials)]
+    configs = [config for _, config in spaces.draws(space, seed=options.seed, count=trials)]
     data_ = _data(settings)
     if data_.clip:
         configs = [replace(config, clip=data_.clip) for config in configs]
     views = _views(configs)
-    raced = settings.pruning and not points
+    raced = options.pruning and not points
     features, foreseen = _foreseen(configs, data_, settings, raced=raced, cpus=cpus)
     return Plan(
         trials=len(configs),
@@ -133,7 +135,7 @@ def _foreseen(
     )
     seconds = costs.feature_seconds(chosen, machine, clips=data_.clips)
     if data_.manifest is not None:
-        engine = data.landmarks_of(data_.manifest, settings.landmarks)
+        engine = data.landmarks_of(data_.manifest, settings.options.landmarks)
         seconds += costs.face_seconds(data_.manifest, engine, settings.store)
     foreseen = costs.study(
         configs,
@@ -190,26 +192,27 @@ class _Data:
 
 
 def _data(settings: Settings) -> _Data:
-    if settings.dataset == SYNTHETIC and not settings.data_root.is_dir():
+    options = settings.options
+    if options.dataset == SYNTHETIC and not settings.data_root.is_dir():
         pairs = [(emotion, kind) for emotion in EMOTIONS for kind in AUTHENTICITIES]
         return _Data(
             manifest=None,
             clips=settings.subjects * _CLIPS_PER_SUBJECT,
             folds=FOLDS,
-            classes=class_names([label(settings.task or "hidden", *pair) for pair in pairs]),
+            classes=class_names([label(options.task or "hidden", *pair) for pair in pairs]),
             clip=None,
         )
     from fer_core.data import datasets  # only where there is something to count
 
-    manifest = datasets.load(settings.dataset, settings.data_root)
-    split = data.checked_split(manifest, settings)
-    task = settings.task or data.default_task(manifest)
+    manifest = datasets.load(options.dataset, settings.data_root)
+    split = data.checked_split(manifest, options)
+    task = options.task or data.default_task(manifest)
     return _Data(
         manifest=manifest,
         clips=len(manifest.clips),
         folds=len(split.folds),
         classes=class_names([label(task, c.emotion, c.authenticity) for c in manifest.clips]),
-        clip=data.fixed_clip(manifest, settings),
+        clip=data.fixed_clip(manifest, options),
     )
 
 

@@ -1,16 +1,23 @@
-"""From a dataset's name to what all trials share: the clips, their labels, and the split."""
+"""Load the data of a study: the dataset's clips, their labels, and the split of their subjects.
+
+A new study splits its subjects here; a resumed one checks that the clips are those that it began
+with. `search.session` and `search.replay` call `prepare`; `--dry-run` and the checkup use the
+single steps.
+"""
 
 from typing import TYPE_CHECKING
 
 from fer_core.config import ONE_FRAME, ClipConfig
 from fer_core.data import datasets, protocol
+from fer_core.data.dataset import Published
 from fer_core.data.labels import label
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
 from fer_core.data.study_data import StudyData
 from fer_core.errors import DataError
 from fer_core.faces.landmarks import best_engine
-from search.request.settings import SEALED, SYNTHETIC, Settings
+from search.request.settings import Settings
+from search.study.options import SYNTHETIC, Options
 
 if TYPE_CHECKING:
     from search.screen.progress import Progress
@@ -18,65 +25,72 @@ if TYPE_CHECKING:
 
 
 def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> StudyData:
-    """Load the data and split them, or check that they still are what the study began with.
+    """Load the data and split them; check them against `past`, the record of a resumed study.
 
-    Raises: DataError where they cannot be used, have changed, or the split leaks.
+    Raises: DataError if they cannot be used or have changed, or if the split leaks.
     """
     manifest = _manifest(settings, progress)
     for path, reason in manifest.left_out:
         progress.print(f"left out {path}: {reason}")
     if manifest.left_out:
-        progress.print(f"{len(manifest.left_out)} left out, {len(manifest.clips)} clips are in")
+        progress.print(f"{len(manifest.left_out)} files left out, {len(manifest.clips)} clips used")
     if past is not None and manifest.sha256 != past.data_sha256:
         raise DataError(
             f"the clips below {settings.data_root} have changed since study {past.study} began; "
             "start a new study."
         )
-    task = settings.task or default_task(manifest)
-    split = protocol.from_json(past.protocol) if past else _split(manifest, task, settings)
+    options = settings.options
+    task = options.task or default_task(manifest)
+    split = protocol.from_json(past.protocol) if past else _split(manifest, task, options)
     protocol.check(split, manifest)
     return StudyData(
         manifest=manifest,
         protocol=split,
         task=task,
-        seed=settings.seed,
+        seed=options.seed,
         store=settings.store,
-        weights=settings.weights,
-        landmarks=landmarks_of(manifest, settings.landmarks),
-        surface=str(settings.surface) if settings.surface else None,
-        clip=fixed_clip(manifest, settings),
-        max_missing=settings.max_missing,
+        weights=options.weights,
+        landmarks=landmarks_of(manifest, options.landmarks),
+        surface=options.surface,
+        clip=fixed_clip(manifest, options),
+        max_missing=options.max_missing,
     )
 
 
-def checked_split(manifest: Manifest, settings: Settings) -> Protocol:
+def checked_split(manifest: Manifest, options: Options) -> Protocol:
     """Split the data as a new study would.
 
-    Raises: DataError, of which ProtocolError is one, where they cannot be split.
+    Raises: DataError, or its kind ProtocolError, if they cannot be split.
     """
-    made = _split(manifest, settings.task or default_task(manifest), settings)
-    protocol.check(made, manifest)
-    return made
+    split = _split(manifest, options.task or default_task(manifest), options)
+    protocol.check(split, manifest)
+    return split
 
 
 def default_task(manifest: Manifest) -> str:
-    """Choose the hidden task where every clip says whether it is genuine, else emotion."""
+    """Choose the task "hidden" if it is known of every clip whether it is genuine, else "emotion".
+
+    In the task "hidden" a class is an emotion and whether it is felt or acted.
+    """
     known = all(clip.authenticity is not None for clip in manifest.clips)
     return "hidden" if known else "emotion"
 
 
-def fixed_clip(manifest: Manifest, settings: Settings) -> ClipConfig | None:
-    """Give the frames that are read whatever a space draws; None where it is free to draw."""
+def fixed_clip(manifest: Manifest, options: Options) -> ClipConfig | None:
+    """Return the frames that every trial reads; None if the space chooses them.
+
+    A photograph has one frame, and a published protocol may prescribe the frames.
+    """
     if manifest.stills:
         return ONE_FRAME
-    published = datasets.DATASETS[settings.dataset].protocols.get(settings.protocol)
+    published = _published(options)
     return published.clip if published else None
 
 
 def landmarks_of(manifest: Manifest, chosen: str) -> str:
-    """Choose where the 68 points come from.
+    """Choose where the 68 landmarks come from: "data", or an engine that finds them.
 
-    Raises: DataError where the data's are asked for and a clip has none.
+    Raises: DataError if the dataset's own are asked for and a clip has none.
     """
     without = next((clip.clip for clip in manifest.clips if clip.landmarks is None), None)
     if chosen == "data" and without is not None:
@@ -86,25 +100,32 @@ def landmarks_of(manifest: Manifest, chosen: str) -> str:
     return chosen
 
 
-def _manifest(settings: Settings, progress: "Progress") -> Manifest:
-    if settings.dataset == SYNTHETIC and settings.renders:
-        from fer_core.synthetic import dataset  # the renderer, which no other dataset needs
-
-        dataset.ensure(settings.data_root, subjects=settings.subjects, progress=progress.rendered)
-    return datasets.load(settings.dataset, settings.data_root)
-
-
-def split(manifest: Manifest, task: str, seed: int) -> Protocol:
+def split_subjects(manifest: Manifest, task: str, seed: int) -> Protocol:
     """Seal a share of the subjects, and make folds of the others.
 
-    Raises: ProtocolError where there are too few.
+    Raises: ProtocolError if there are too few subjects.
     """
     labels = [label(task, clip.emotion, clip.authenticity) for clip in manifest.clips]
     subjects = [clip.subject for clip in manifest.clips]
     return protocol.sealed_and_folds(subjects, labels, seed=seed)
 
 
-def _split(manifest: Manifest, task: str, settings: Settings) -> Protocol:
-    if settings.protocol == SEALED:
-        return split(manifest, task, settings.seed)
-    return datasets.DATASETS[settings.dataset].protocols[settings.protocol].split(manifest)
+def _manifest(settings: Settings, progress: "Progress") -> Manifest:
+    dataset = settings.options.dataset
+    if dataset == SYNTHETIC and settings.renders:
+        from fer_core.synthetic import dataset as renderer  # no other dataset needs it
+
+        renderer.ensure(settings.data_root, subjects=settings.subjects, progress=progress.rendered)
+    return datasets.load(dataset, settings.data_root)
+
+
+def _split(manifest: Manifest, task: str, options: Options) -> Protocol:
+    published = _published(options)
+    if published is None:
+        return split_subjects(manifest, task, options.seed)
+    return published.split(manifest)
+
+
+def _published(options: Options) -> Published | None:
+    """Return the published protocol that the user chose; None for the project's own."""
+    return datasets.DATASETS[options.dataset].protocols.get(options.protocol_name)

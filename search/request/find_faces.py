@@ -1,4 +1,8 @@
-"""Every face of a dataset, found and kept before the first trial asks for one."""
+"""Find every face of a dataset and store it, before the first trial needs one.
+
+Faces are found once per dataset: the stage `faces` keeps them in the store. `search.session` does
+this before the first trial of a study, and `search.doctor` does it ahead of any study.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -16,13 +20,13 @@ from fer_core.storage.stages import Tally, make, read_or_make
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """The stage `faces` of a whole dataset."""
+    """The faces of a whole dataset, as the stage `faces` stores them."""
 
-    faces: tuple[Faces, ...]
+    faces: tuple[Faces, ...]  # one entry per shard, which holds the faces of several clips
     skipped: Mapping[str, str]  # clip: why it cannot be used
     notes: Mapping[str, str]  # clip: what is odd about it
     seconds: float
-    made: int  # shards that the store did not hold
+    made: int  # shards that were not in the store yet
 
 
 def faces(
@@ -33,16 +37,17 @@ def faces(
     workers: int,
     progress: Callable[[int, int], None],
 ) -> Prepared:
-    """Make the stage in several processes; killed, it goes on where it was.
+    """Find the faces of all clips, in several processes, and store them.
 
-    `progress` is told after each shard how many of how many missing ones are made.
+    What the store already has is not made again, so after a kill the same call continues.
+    `progress` is called after each shard with the shards made so far and those that were missing.
     """
     started = time.monotonic()
     shared = open_store(store)
     shards = faces_stage.shards(manifest, engine, device_of(engine), Tally())
     made = 0
     if device_of(engine) != "cpu":
-        workers = 1  # processes that share a GPU wait for each other, and each loads the network
+        workers = 1  # several would wait for the one GPU, and each would load the network
     for made, missing in make(shared, shards, workers):
         progress(made, missing)
     read = tuple(Faces(entry) for entry in read_or_make(shared, shards, Tally()))
@@ -65,7 +70,10 @@ def views(
     workers: int,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Make the stage `views` of a dataset for one view and window, in several processes."""
+    """Make and store one view of all faces, for the frames that `clip` reads.
+
+    `progress` is called as by `faces`.
+    """
     shared = open_store(store)
     device = "cuda" if view.startswith("frontal") and _has_gpu() else "cpu"
     found = faces_stage.shards(manifest, engine, device_of(engine), Tally())
@@ -76,9 +84,9 @@ def views(
 
 
 def check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -> None:
-    """Refuse data of which too much is missing.
+    """Refuse a dataset if more than the share `most` of its clips cannot be used.
 
-    Raises: DataError that says how much, and one reason.
+    Raises: DataError that says how much is missing, and gives the first reason.
     """
     if len(skipped) == len(manifest.clips):
         reason = next(iter(skipped.values()))
@@ -93,13 +101,13 @@ def check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -
 
 
 def device_of(engine: str) -> str:
-    """Choose where the engine runs: dlib has the CPU only."""
+    """Choose where a landmark engine runs: only face_alignment can use a GPU."""
     if engine != "face_alignment":
         return "cpu"
     return "cuda" if _has_gpu() else "cpu"
 
 
 def _has_gpu() -> bool:
-    import torch  # here and not above: it takes half a gigabyte of memory
+    import torch  # only here, since it takes half a gigabyte of memory in each process
 
     return torch.cuda.is_available()

@@ -1,7 +1,9 @@
-"""What a study of a dataset can run of the presets, which repeat the rows that the study printed.
+"""Fit the presets of a space to the dataset and the weights that the user has.
 
-Published networks are for VGG-Face and a GPU. Where no `--weights vgg16=FILE` is given there is no
-VGG-Face, and each preset runs narrow: it shows that the model works, and its row says so.
+A preset is a config that repeats one row of a published table (`search/results/published.py`). The
+published networks need VGG-Face and a GPU. Without `--weights vgg16=FILE` each preset runs narrow:
+small enough for a CPU core, which shows that the model works, and its row on the board says so.
+`search.session` and `--dry-run` pass each space through `runnable`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,17 +15,19 @@ from optuna.trial import BaseTrial, FixedTrial
 from fer_core.config import Config, Stream, StreamConfig
 from fer_core.errors import ConfigError, unknown
 from search.results import published
+from search.study.options import Options
 from search.study.space import Space
 
-WIDTH, PIXELS, EPOCHS, LR = 1 / 8, 64, 5, 1e-3  # of a narrow preset
+# How a narrow preset differs: share of the channels, side of the face, most epochs, learning rate.
+WIDTH, PIXELS, EPOCHS, LR = 1 / 8, 64, 5, 1e-3
 
 
-def runnable(space: Space, *, dataset: str, weights: Mapping[str, str]) -> Space:
-    """Give a space whose presets fit the dataset and the weights that were named.
+def runnable(space: Space, options: Options) -> Space:
+    """Return the space with presets that fit the dataset and the weights that the user named.
 
-    Points that stand for a row of another of the study's two datasets are left out.
+    A point that repeats a row of a dataset other than the user's is left out.
 
-    Raises: ConfigError where a config stands for no printed row.
+    Raises: ConfigError if a config says that it stands for a row that was never published.
     """
 
     def function(trial: BaseTrial) -> object:
@@ -32,11 +36,11 @@ def runnable(space: Space, *, dataset: str, weights: Mapping[str, str]) -> Space
             return config
         if config.stands_for not in published.ROWS:
             raise ConfigError(unknown("published row", config.stands_for, published.ROWS))
-        return config if "vgg16" in weights else narrowed(config)
+        return config if "vgg16" in options.weights else narrowed(config)
 
-    whole = replace(space, function=function)
+    whole, dataset = replace(space, function=function), options.dataset
     datasets = {row.dataset for row in published.ROWS.values()}
-    if not any(dataset.startswith(name) for name in datasets):  # of any camera and light
+    if not any(dataset.startswith(name) for name in datasets):  # oulu_casia_ni_dark is one too
         return whole
     return replace(whole, points=tuple(p for p in space.points if _is_of(dataset, whole, p)))
 
@@ -47,7 +51,7 @@ def _is_of(dataset: str, space: Space, point: Mapping[str, Any]) -> bool:
 
 
 def narrowed(config: Config) -> Config:
-    """Make a preset small enough for a CPU core; what it is made of stays."""
+    """Make a preset small enough for a CPU core; its streams, layers and head stay."""
     cell = config.recurrent
     return replace(
         config,
@@ -58,8 +62,8 @@ def narrowed(config: Config) -> Config:
     )
 
 
-def said(drawn: Iterable[Config]) -> str | None:
-    """Say once for all presets what was made narrow."""
+def narrowing(drawn: Iterable[Config]) -> str | None:
+    """Describe how the presets among the configs were made narrow; None if none was."""
     notes = {published.narrow(config) for config in drawn} - {None}
     return next(iter(notes), None)
 

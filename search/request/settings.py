@@ -1,131 +1,145 @@
-"""What a command asks for, resolved and checked before anything heavy is imported."""
+"""What one call of the command asks for, checked before anything heavy is imported.
+
+`search.run` turns its arguments into `Settings` (what to search, and where files lie) and
+`Machines` (where trials run). The rooms above read these. Importing this module loads neither
+NumPy nor torch nor Ray, so that `--help` and a mistyped option are answered at once.
+"""
 
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fer_core.config import TASKS, Config, blocks_of
+from fer_core.config import Config, blocks_of
 from fer_core.errors import ConfigError, FerError, unknown
 from fer_core.storage import paths
 from fer_core.storage.paths import AnyPath, S3Path
+from search.study.options import SEALED, SYNTHETIC, Options
 
-if TYPE_CHECKING:
-    from fer_core.storage.shared_store import SharedPlace  # NumPy takes 0.1 s, which --help has not
+if TYPE_CHECKING:  # these import NumPy, which takes 0.1 s: too long for --help
+    from fer_core.storage.shared_store import SharedPlace
     from search.study.folder import Folder, Record
 
-SYNTHETIC = "synthetic"  # the dataset that the project renders itself
-SEALED = "sealed"  # the project's own protocol: a sealed share of the subjects, folds of the rest
-TRIALS, SMOKE_TRIALS = 24, 4
+TRIALS, SMOKE_TRIALS = 24, 4  # of a space that draws, if the user names no number
 SUBJECTS, SMOKE_SUBJECTS = 24, 10  # of the synthetic dataset; the protocol needs 10
-LANDMARKS = (
-    "auto",
-    "data",
-    "dlib",
-    "face_alignment",
-)  # auto: the data's, else the best that is here
-MAX_MISSING = 0.05  # share of the clips that a study can do without
+MAY_GROW = "trials"  # the one option that a resumed study may change
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a study is of; all paths are absolute but that of the space, which messages name."""
+    """What one call of the command searches: the options of its study, and where its files lie.
 
-    space: AnyPath
-    dataset: str
-    data_root: Path
-    task: str | None  # None: hidden where the dataset knows authenticity, else emotion
-    trials: int | None  # None: as many as there are points, else TRIALS or SMOKE_TRIALS
-    seed: int
-    store: "Path | SharedPlace"
-    studies: AnyPath
-    leaderboards: AnyPath
-    weights: dict[str, str]  # backbone: file
-    landmarks: str  # one of LANDMARKS
-    protocol: str  # "sealed", or one that the dataset has published
-    surface: Path | None  # of the frontal views; None: our own
-    max_missing: float  # share of the clips that the study can do without
-    smoke: bool
-    cache: str | None = None  # DIR or DIR:GB, of each machine where the store is shared
-    pruning: bool = True  # whether trials are compared at rungs, and the worse half stopped
+    The options are those that the user named, or those of study.json if a study is resumed.
+    """
+
+    options: Options
+    space: AnyPath  # the file to load: the named one, or the copy in a resumed study's folder
+    studies: AnyPath  # absolute
+    cache: str | None = None  # DIR or DIR:GB, on each machine in front of a shared store
+
+    @property
+    def store(self) -> "Path | SharedPlace":
+        """Where the results that trials share are stored."""
+        return store_at(self.options.store, self.cache)
+
+    @property
+    def leaderboards(self) -> AnyPath:
+        """Where the leaderboards of all datasets are."""
+        return paths.parse(self.options.leaderboards)
+
+    @property
+    def data_root(self) -> Path:
+        """The folder of the dataset: the named one, or where the synthetic dataset is rendered."""
+        root = self.options.data_root
+        return Path(root) if root is not None else self._rendered_root
 
     @property
     def renders(self) -> bool:
-        """Whether the data are the search's own to render: a folder in its store, or none yet."""
-        return self.data_root == _own_root(self.store, self.smoke) or not self.data_root.exists()
+        """Whether the synthetic dataset may be rendered into its folder.
+
+        It may if the folder is the project's own, in the store, or does not exist yet.
+        """
+        return self.data_root == self._rendered_root or not self.data_root.exists()
 
     @property
     def subjects(self) -> int:
         """How many subjects the synthetic dataset has."""
-        return SMOKE_SUBJECTS if self.smoke else SUBJECTS
+        return SMOKE_SUBJECTS if self.options.smoke else SUBJECTS
+
+    @property
+    def _rendered_root(self) -> Path:
+        from fer_core.storage.shared_store import folder  # imports NumPy
+
+        return folder(self.store).absolute() / "datasets" / f"{SYNTHETIC}-s{self.subjects}-seed0"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machines:
-    """Where trials run, and what each takes."""
+    """Where trials run, and what each trial takes. A resumed study may run elsewhere."""
 
-    address: str
-    cpus: float
-    gpus: float | None  # None: one where there are any
-    head_gpus: float | None = None  # of a trial that trains on stored features; None: a share
-    seconds: float | None  # after which no trial starts
+    address: str = "auto"  # "auto", "local", or HOST[:PORT] of a Ray cluster
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float | None = None  # None: one if the cluster has any
+    gpus_per_head: float | None = None  # of a trial that trains on stored features; None: a quarter
+    time_budget: float | None = None  # seconds after which no trial starts
 
 
-def resolve(
-    *,
-    space: Path,
-    dataset: str,
-    data_root: Path | None,
-    task: str | None,
-    trials: int | None,
-    seed: int,
-    store: "Path | SharedPlace",
-    studies: AnyPath,
-    leaderboards: AnyPath,
-    weights: Sequence[str],
-    landmarks: str,
-    protocol: str,
-    surface: Path | None,
-    max_missing: float,
-    smoke: bool,
-) -> Settings:
-    """Check the arguments of a new study and fill in what follows from others.
+def options_of(arguments: Mapping[str, Any]) -> Options:
+    """Take the options of a new study from the arguments of the command, which have their names.
+
+    Raises: FerError if no space is named, or if --weights are not NAME=FILE.
+    """
+    values: dict[str, Any] = {option.name: arguments[option.name] for option in fields(Options)}
+    if values["space"] is None:
+        raise FerError("--space names no file; give one, such as --space spaces/temporal.py.")
+    values["weights"] = _weights(values["weights"] or [])
+    paths_as_text = {name: str(value) for name, value in values.items() if isinstance(value, Path)}
+    return Options(**values | paths_as_text)
+
+
+def machines_of(arguments: Mapping[str, Any]) -> Machines:
+    """Take what concerns the machines from the arguments of the command.
+
+    Raises: FerError if the time budget is not a time.
+    """
+    values = {option.name: arguments[option.name] for option in fields(Machines)}
+    if values["time_budget"] is not None:
+        values["time_budget"] = seconds(values["time_budget"])
+    return Machines(**values)
+
+
+def resolve(options: Options, *, studies: str, cache: str | None = None) -> Settings:
+    """Check the options of a new study, and make their paths absolute, so that it can be resumed.
+
+    The path of the space stays as it is: it is the space's name in messages and on the leaderboard.
 
     Raises: FerError that names the option.
     """
-    check_names(dataset, task, landmarks, protocol)
-    return Settings(
-        space=space,
-        dataset=dataset,
-        data_root=_data_root(dataset, data_root, store, smoke),
-        task=task,
-        trials=trials,
-        seed=seed,
-        store=store,
-        studies=studies,
-        leaderboards=leaderboards,
-        weights=_weights(weights),
-        landmarks=landmarks,
-        protocol=protocol,
-        surface=_existing(surface) if surface else None,
-        max_missing=max_missing,
-        smoke=smoke,
+    check_names(options.dataset, options.protocol_name)
+    if options.data_root is None and options.dataset != SYNTHETIC:
+        raise FerError(
+            f"dataset '{options.dataset}' needs its folder; say where it is with --data-root DIR."
+        )
+    whole = replace(
+        options,
+        data_root=os.path.abspath(options.data_root) if options.data_root else None,
+        store=str(store_at(options.store, cache)),
+        leaderboards=str(paths.parse(options.leaderboards).absolute()),
+        surface=_existing(options.surface) if options.surface else None,
     )
+    place = paths.parse(studies).absolute()
+    return Settings(options=whole, space=Path(options.space), studies=place, cache=cache)
 
 
 def resumed(
-    record: "Record",
-    *,
-    folder: "Folder",
-    trials: int | None,
-    cache: str | None = None,
+    record: "Record", folder: "Folder", *, trials: int | None, cache: str | None = None
 ) -> Settings:
-    """Give the settings that a study began with, its copy of the space; only trials may grow.
+    """Give the settings of a study that goes on: its record, its copy of the space, more trials.
 
-    Raises: FerError where `trials` is below what the study was to have.
+    Raises: FerError if `trials` is below what the study was to have.
     """
     if trials is not None and trials < record.trials:
         raise FerError(
@@ -133,59 +147,46 @@ def resumed(
             "a resumed study can only grow."
         )
     return Settings(
+        options=replace(record, trials=trials or record.trials),
         space=folder.space,
-        dataset=record.dataset,
-        data_root=Path(record.data_root),
-        task=record.task,
-        trials=trials or record.trials,
-        seed=record.seed,
-        store=store_at(record.store, cache),
         studies=folder.path.parent.absolute(),
-        leaderboards=paths.parse(record.leaderboards),
-        weights=record.weights,
-        landmarks=record.landmarks,
-        protocol=record.protocol_name,
-        surface=Path(record.surface) if record.surface else None,
-        max_missing=record.max_missing,
-        smoke=record.smoke,
         cache=cache,
-        pruning=record.pruning,
     )
 
 
 def trials_of(settings: Settings, points: int) -> int:
-    """Say how many trials a study has whose space enumerates so many points; 0: it draws.
+    """Return how many trials a study has; `points` is how many its space enumerates, 0 if none.
 
-    Raises: FerError where more are asked for than there are points.
+    Raises: FerError if more are asked for than there are points.
     """
-    asked = settings.trials
+    asked = settings.options.trials
     if not points:
-        return asked or (SMOKE_TRIALS if settings.smoke else TRIALS)
+        return asked or (SMOKE_TRIALS if settings.options.smoke else TRIALS)
     if asked is not None and asked > points:
         raise FerError(
-            f"--trials {asked} is more than {settings.space} enumerates, {points}; "
+            f"--trials {asked} is more than the {points} points that {settings.space} enumerates; "
             "leave --trials out to run them all."
         )
     return asked or points
 
 
-def weights_named(drawn: Iterable[Config], settings: Settings) -> None:
-    """Refuse a space that draws weights from a file where the user named none.
+def check_weights_named(drawn: Iterable[Config], settings: Settings) -> None:
+    """Refuse a space that draws weights from a file if the user named no file for them.
 
     Raises: FerError that names the option.
     """
     for stream in (stream for config in drawn for stream in config.images):
-        if stream.weights == "file" and stream.backbone not in settings.weights:
+        if stream.weights == "file" and stream.backbone not in settings.options.weights:
             raise FerError(
-                f"{settings.space} draws {stream.backbone} with weights from a file, and none is "
-                f"named; give --weights {stream.backbone}=FILE."
+                f"{settings.space} draws {stream.backbone} with weights from a file, and no file "
+                f"is named; give --weights {stream.backbone}=FILE."
             )
 
 
 def seconds(text: str) -> float:
     """Read a time such as 30s, 10m or 2h.
 
-    Raises: FerError where it is none.
+    Raises: FerError if it is not such a time.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text, re.ASCII)
     if match is None or not float(match[1]):
@@ -193,74 +194,52 @@ def seconds(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def check_names(dataset: str, task: str | None, landmarks: str, protocol: str = SEALED) -> None:
-    """Refuse a name that nothing has.
+def check_names(dataset: str, protocol: str = SEALED) -> None:
+    """Refuse the name of a dataset or of a protocol that does not exist.
 
-    Raises: FerError that names those there are.
+    Raises: FerError that lists the names that do.
     """
-    from fer_core.data.datasets import DATASETS  # NumPy takes 0.1 s, which --help has not
+    from fer_core.data.datasets import DATASETS  # imports NumPy
 
     if dataset not in DATASETS:
         raise FerError(unknown("dataset", dataset, DATASETS))
-    if task is not None and task not in TASKS:
-        raise FerError(unknown("task", task, TASKS))
-    if landmarks not in LANDMARKS:
-        raise FerError(unknown("landmark engine", landmarks, LANDMARKS))
     known = (SEALED, *DATASETS[dataset].protocols)
     if protocol not in known:
         raise FerError(unknown(f"protocol of {dataset}", protocol, known))
 
 
 def store_at(text: str, cache: str | None = None) -> "Path | SharedPlace":
-    """Read where stages go: a folder, or S3 with a cache on each machine."""
+    """Read where the store is: a folder, or S3 with a cache on each machine."""
     place = paths.parse(text).absolute()
     return shared(place, cache) if isinstance(place, S3Path) else place
 
 
 def shared(place: AnyPath, cache: str | None) -> "SharedPlace":
-    """Put a cache, DIR or DIR:GB, in front of a place that several machines use.
+    """Put a cache, DIR or DIR:GB, in front of a store that several machines use.
 
     Raises: FerError that names the option.
     """
-    from fer_core.storage.shared_store import (  # NumPy takes 0.1 s, which --help has not
-        CACHE,
-        SharedPlace,
-    )
+    from fer_core.storage.shared_store import CACHE, SharedPlace  # imports NumPy
 
     folder, colon, most = (cache or CACHE).partition(":")
     unsized = colon and not re.fullmatch(r"\d{1,9}(\.\d+)?", most, re.ASCII)
     if not folder or unsized or (folder.startswith("~") and not folder.startswith("~/")):
         raise FerError(f"--cache is '{cache}'; it must be DIR or DIR:GB, as in /scratch/fer:200.")
-    if not folder.startswith("~"):  # each machine's own home
+    if not folder.startswith("~"):  # which stands for each machine's own home
         folder = os.path.abspath(folder)
     return SharedPlace(place, cache=folder, cache_bytes=int(float(most) * 1e9) if colon else None)
 
 
-def _data_root(dataset: str, given: Path | None, store: "Path | SharedPlace", smoke: bool) -> Path:
-    if given is not None:
-        return given.absolute()
-    if dataset != SYNTHETIC:
-        raise FerError(f"dataset '{dataset}' is not rendered here: say where it is, --data-root.")
-    return _own_root(store, smoke)
-
-
-def _own_root(store: "Path | SharedPlace", smoke: bool) -> Path:
-    from fer_core.storage.shared_store import folder  # NumPy takes 0.1 s, which --help has not
-
-    subjects = SMOKE_SUBJECTS if smoke else SUBJECTS
-    return folder(store).absolute() / "datasets" / f"{SYNTHETIC}-s{subjects}-seed0"
-
-
-def _existing(surface: Path) -> Path:
-    if not surface.is_file():
+def _existing(surface: str) -> str:
+    if not os.path.isfile(surface):
         raise FerError(f"--surface: file {surface} does not exist.")
-    return surface.absolute()
+    return os.path.abspath(surface)
 
 
-def _weights(named: Sequence[str]) -> dict[str, str]:
-    """Read NAME=FILE pairs."""
-    found = {}
-    for pair in named:
+def _weights(pairs: Sequence[str]) -> dict[str, str]:
+    """Read NAME=FILE pairs: the file of each backbone's weights."""
+    files = {}
+    for pair in pairs:
         name, equals, file = pair.partition("=")
         if not equals:
             raise FerError(
@@ -272,5 +251,5 @@ def _weights(named: Sequence[str]) -> dict[str, str]:
             raise FerError(f"--weights: {error}") from error
         if not os.path.isfile(file):
             raise FerError(f"--weights: file {file} does not exist.")
-        found[name] = os.path.abspath(file)
-    return found
+        files[name] = os.path.abspath(file)
+    return files

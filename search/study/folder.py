@@ -134,13 +134,13 @@ class Folder:
         """
         file = self.path / "study.json"
         try:
-            values = json.loads(file.read_text())
+            found = json.loads(file.read_text())
         except ValueError as error:
             raise FerError(f"{file} is damaged: {error}.") from error
-        if not isinstance(values, dict):
+        if not isinstance(found, dict):
             raise FerError(f"{file} is damaged: it must hold one JSON object.")
-        check_format(str(file), values.get("format", 1), FORMAT)
-        values = _BEFORE | values
+        check_format(str(file), found.get("format", 1), FORMAT)
+        values: dict[str, Any] = _BEFORE | found
         keys = {key.name: key for key in fields(Record)}
         for name, key in keys.items():
             required = key.default is MISSING and key.default_factory is MISSING

@@ -1,0 +1,263 @@
+"""The arguments of the command lines: the type, the bounds and the help text of each.
+
+The signature of `search.run` is made of these types; `search.doctor` and `search.replay` use those
+that they share with it, and add their own. Typer checks the values and prints the help.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Option
+
+# The groups of --help.
+STUDY, DATA, BUDGET, MACHINES = "Study", "Data", "Budget", "Machines"
+PLACES, OUTPUT = "Places", "Output"
+
+_LARGEST_SEED = 2**32 - 1  # NumPy's
+_MOST_TRIALS = 1_000_000
+_PLACE = "DIR|s3://..."
+
+Space = Annotated[
+    Path | None,
+    Option(
+        metavar="FILE",
+        rich_help_panel=STUDY,
+        help="The space to search: a Python file with a function 'space', such as "
+        "spaces/temporal.py. A new study needs no other option: without --dataset it renders a "
+        "small synthetic dataset, and without a Ray cluster it runs on this machine.",
+    ),
+]
+Resume = Annotated[
+    str | None,
+    Option(
+        metavar="STUDY",
+        rich_help_panel=STUDY,
+        help="Continue a study instead of starting one: its name, or its folder. It keeps the "
+        "options that it began with; a larger --trials extends it.",
+    ),
+]
+Seed = Annotated[
+    int,
+    Option(
+        metavar="N",
+        min=0,
+        max=_LARGEST_SEED,
+        rich_help_panel=STUDY,
+        help="Fixes the random choices: the split of the subjects, the configs drawn from the "
+        "space, and every training.",
+    ),
+]
+Dataset = Annotated[
+    str,
+    Option(
+        metavar="NAME",
+        rich_help_panel=DATA,
+        help="The name of the dataset, such as 'oulu_casia', or 'folder' for your own files. "
+        "A wrong name is answered with the list of all names.",
+    ),
+]
+DataRoot = Annotated[
+    Path,
+    Option(
+        metavar="DIR",
+        rich_help_panel=DATA,
+        help="The folder of the dataset, or a folder above it.",
+    ),
+]
+OptionalDataRoot = Annotated[
+    Path | None,
+    Option(
+        metavar="DIR",
+        rich_help_panel=DATA,
+        help="The folder of the dataset, or a folder above it. Only the synthetic dataset can do "
+        "without: it is then rendered into the store.",
+    ),
+]
+Task = Annotated[
+    Literal["emotion", "authenticity", "hidden"] | None,
+    Option(
+        metavar="TASK",
+        rich_help_panel=DATA,
+        help="What to recognise. 'emotion': which emotion is shown. 'authenticity': whether it is "
+        "felt or acted. 'hidden': both at once. Default: hidden if the dataset knows what is "
+        "acted, else emotion.",
+    ),
+]
+Protocol = Annotated[
+    str,
+    Option(
+        "--protocol",
+        metavar="NAME",
+        rich_help_panel=DATA,
+        help="How subjects are split. 'sealed': a fifth is kept for the final test, five folds of "
+        "the others choose. Or the name of a protocol that was published with the dataset.",
+    ),
+]
+Landmarks = Annotated[
+    Literal["auto", "data", "dlib", "face_alignment"],
+    Option(
+        metavar="ENGINE",
+        rich_help_panel=DATA,
+        help="Where the 68 face points come from. 'data': the dataset brings them. 'dlib' or "
+        "'face_alignment': this engine finds them. 'auto': the dataset's if it has them, else "
+        "the best engine that is installed.",
+    ),
+]
+MaxMissing = Annotated[
+    float,
+    Option(
+        metavar="SHARE",
+        min=0,
+        max=1,
+        rich_help_panel=DATA,
+        help="The largest share of the clips that may be unusable (damaged, or without a face). "
+        "If more are, no study starts.",
+    ),
+]
+Weights = Annotated[
+    list[str] | None,
+    Option(
+        metavar="NAME=FILE",
+        rich_help_panel=DATA,
+        help="The file with the trained weights of a backbone, as in vgg16=vgg_face.pth. May be "
+        "given several times.",
+    ),
+]
+Surface = Annotated[
+    Path | None,
+    Option(
+        metavar="FILE",
+        rich_help_panel=DATA,
+        help="The 3D face surface (.npz or .obj) by which frontal views are made. Default: the "
+        "project's own.",
+    ),
+]
+Trials = Annotated[
+    int | None,
+    Option(
+        metavar="N",
+        min=1,
+        max=_MOST_TRIALS,
+        rich_help_panel=BUDGET,
+        help="How many configs to try. Default: 24; with --smoke 4; and all points of a space "
+        "that lists its points.",
+    ),
+]
+TimeBudget = Annotated[
+    str | None,
+    Option(
+        metavar="TIME",
+        rich_help_panel=BUDGET,
+        help="Start no trial after this time, such as 30s, 10m or 2h. Trials that run then are "
+        "finished.",
+    ),
+]
+Smoke = Annotated[
+    bool,
+    Option(
+        "--smoke",
+        rich_help_panel=BUDGET,
+        help="Try the command quickly: a smaller synthetic dataset and few trials.",
+    ),
+]
+Pruning = Annotated[
+    bool,
+    Option(
+        " /--no-pruning",
+        rich_help_panel=BUDGET,
+        show_default=False,
+        help="Train every trial on all folds and epochs. By default the worse trials are stopped "
+        "early.",
+    ),
+]
+Address = Annotated[
+    str,
+    Option(
+        metavar="ADDRESS",
+        rich_help_panel=MACHINES,
+        help="The Ray cluster to run on: HOST or HOST:PORT. 'local': this machine alone. 'auto': "
+        "the cluster that this machine belongs to, else this machine alone.",
+    ),
+]
+CpusPerTrial = Annotated[
+    float,
+    Option(
+        metavar="CPUS",
+        min=0.01,
+        rich_help_panel=MACHINES,
+        help="How many CPU cores each trial gets.",
+    ),
+]
+GpusPerTrial = Annotated[
+    float | None,
+    Option(
+        metavar="GPUS",
+        min=0,
+        rich_help_panel=MACHINES,
+        help="How many GPUs each trial gets; may be a fraction. Default: 1 if the cluster has "
+        "GPUs, else 0.",
+    ),
+]
+GpusPerHead = Annotated[
+    float | None,
+    Option(
+        metavar="GPUS",
+        min=0,
+        max=1,
+        rich_help_panel=MACHINES,
+        help="The share of a GPU for a trial that trains on stored features, which needs less. "
+        "Default: 0.25, or less if --gpus-per-trial is. --dry-run suggests a value.",
+    ),
+]
+Leaderboards = Annotated[
+    str,
+    Option(
+        metavar=_PLACE, rich_help_panel=PLACES, help="Where the leaderboards of all studies are."
+    ),
+]
+Studies = Annotated[
+    str,
+    Option(
+        metavar=_PLACE,
+        rich_help_panel=PLACES,
+        help="Where studies are: each has a folder there, by which it is resumed and replayed.",
+    ),
+]
+Store = Annotated[
+    str,
+    Option(
+        metavar=_PLACE,
+        rich_help_panel=PLACES,
+        help="Where faces, views and features are kept, so that no trial or study computes them "
+        "again.",
+    ),
+]
+Cache = Annotated[
+    str | None,
+    Option(
+        metavar="DIR[:GB]",
+        rich_help_panel=PLACES,
+        help="A folder on each machine that holds copies of a shared store, and its largest size. "
+        "Default: ~/.cache/fer-search, at most half of the free disk.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    Option(
+        "--dry-run",
+        rich_help_panel=OUTPUT,
+        help="Print what the search would compute and how long it would take, and do nothing.",
+    ),
+]
+AsJson = Annotated[
+    bool,
+    Option("--json", rich_help_panel=OUTPUT, help="Print the result as JSON, for programs."),
+]
+Verbose = Annotated[
+    bool,
+    Option("-v", rich_help_panel=OUTPUT, help="Print more about the progress."),
+]
+Quiet = Annotated[
+    bool,
+    Option("-q", rich_help_panel=OUTPUT, help="Print no progress: only the result, and errors."),
+]

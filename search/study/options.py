@@ -1,0 +1,34 @@
+"""The options of a study: what the command line asks for, and what study.json keeps of it.
+
+`search.run` fills an `Options` from its arguments, `search.request` checks it, and the `Record` in
+study.json is an `Options` with what was resolved when the study began; `--resume` reads it back.
+A new option is one field here and one parameter of `search.run.main`, under the same name:
+everything between them carries all fields, without a list of names.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SYNTHETIC = "synthetic"  # the dataset that the project renders itself
+SEALED = "sealed"  # the project's own protocol: a sealed share of the subjects, folds of the rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a study is of. Each field is a key of study.json, and holds what JSON can hold."""
+
+    space: str  # the space file, as the user named it
+    dataset: str = SYNTHETIC
+    data_root: str | None = None  # folder of the dataset; None: where the synthetic one is rendered
+    task: str | None = None  # None: "hidden" if every clip has an authenticity, else "emotion"
+    trials: int | None = None  # None: all points of the space, or a default number of draws
+    seed: int = 0
+    store: str = "store"  # folder or s3://.. of what trials share
+    leaderboards: str = "leaderboards"  # folder or s3://..
+    weights: Mapping[str, str] = field(default_factory=dict)  # backbone: file
+    landmarks: str = "auto"  # "data", "dlib", "face_alignment"; "auto": the best available
+    protocol_name: str = SEALED  # "sealed", or a protocol that the dataset has published
+    surface: str | None = None  # file of the frontal views' surface; None: the project's own
+    max_missing: float = 0.05  # largest share of the clips that the study can do without
+    smoke: bool = False  # small data and few trials
+    pruning: bool = True  # whether trials are compared at rungs, and the worse ones stopped
