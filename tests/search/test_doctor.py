@@ -325,8 +325,7 @@ def test_quiet_says_nothing_but_the_report(doctor, photographs):
     [
         (["--dataset", "foldr"], 2, "did you mean 'folder'?"),
         (["--data-root", "nowhere"], 4, "nowhere is not a folder"),
-        (["--landmarks", "dlibb"], 2, "did you mean 'dlib'?"),
-        (["--task", "emotions"], 2, "did you mean 'emotion'?"),
+        (["--view", "croped"], 2, "did you mean 'crop'?"),
         (["--sheet", "sheet.jpg"], 2, "must be the name of a .png file"),
         (["--sheet", "nowhere/sheet.png"], 2, "nowhere must be a folder"),
         (["--sheet", "a.png", "--quick"], 2, "leave one of them out"),
@@ -345,7 +344,16 @@ def test_what_a_user_gets_wrong_is_one_line_and_an_exit_code(
 
 
 @pytest.mark.parametrize(
-    "arguments", ["", "--max-missing 1.5", "--max-missing -0.1", "--workers 0", "--shet x"]
+    "arguments",
+    [
+        "",
+        "--max-missing 1.5",
+        "--max-missing -0.1",
+        "--workers 0",
+        "--shet x",
+        "--task emotions",
+        "--landmarks dlibb",
+    ],
 )
 def test_a_usage_error_is_one_line_too(arguments):
     given = f"--dataset folder {arguments}" + " --data-root ." * bool(arguments)

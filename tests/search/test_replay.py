@@ -1,7 +1,7 @@
 """A row of the leaderboard, run again and taken out of the search; no Ray."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from search.request.settings import resolve
 from search.screen.progress import Progress
 from search.study import folder as folders
 from search.study.folder import Folder
+from search.study.options import Options
 
 CONFIG = Config(
     streams=(
@@ -49,23 +50,16 @@ GRU = Config(
 def finished(rendered, tmp_path_factory):
     """A study of one finished trial, as a worker leaves it."""
     root = tmp_path_factory.mktemp("replayed")
-    settings = resolve(
-        space=Path(__file__).parents[2] / "spaces" / "smoke.py",
-        dataset="synthetic",
-        data_root=rendered,
+    options = Options(
+        space=str(Path(__file__).parents[2] / "spaces" / "smoke.py"),
+        data_root=str(rendered),
         task="emotion",
         trials=1,
-        seed=0,
-        store=root / "store",
-        studies=root / "studies",
-        leaderboards=root / "boards",
-        weights=[],
-        landmarks="auto",
-        protocol="sealed",
-        surface=None,
-        max_missing=0.05,
+        store=str(root / "store"),
+        leaderboards=str(root / "boards"),
         smoke=True,
     )
+    settings = resolve(options, studies=str(root / "studies"))
     study_data = data.prepare(settings, Progress(verbosity=0), None)
     folder = folders.create(settings.studies, space=settings.space, dataset="synthetic")
     folder.write_record(record_of(folder, settings, study_data))
@@ -84,31 +78,12 @@ def finished(rendered, tmp_path_factory):
 
 def record_of(folder, settings, study_data):
     return folders.Record(
+        **asdict(settings.options) | {"landmarks": study_data.landmarks},
         study=folder.name,
-        space=str(settings.space),
-        dataset="synthetic",
-        data_root=str(settings.data_root),
-        task="emotion",
-        trials=1,
-        seed=0,
-        store=str(settings.store),
-        leaderboards=str(settings.leaderboards),
-        weights={},
-        landmarks=study_data.landmarks,
-        surface=None,
-        surface_sha256=None,
-        clip=None,
-        max_missing=0.05,
-        smoke=True,
-        pruning=True,
-        protocol_name="sealed",
         protocol=study_data.protocol.to_json(),
         protocol_id=study_data.protocol.protocol_id,
         data_sha256=study_data.manifest.sha256,
         split_sha256=study_data.protocol.split_sha256,
-        commit="unknown",
-        versions={"python": "3.11"},
-        arguments=[],
         started_at="2026-01-15T10:00:00.000+00:00",
     )
 

@@ -1,3 +1,5 @@
+"""The command line: what it refuses, before any trial starts, and what its help says."""
+
 import json
 import re
 import shutil
@@ -8,9 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.core import TyperOption
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from fer_core.data import datasets, protocol
+from search import doctor, replay, run
 from search.request.settings import seconds
 from search.run import app
 
@@ -31,7 +36,7 @@ def refused(monkeypatch, tmp_path):
     (tmp_path / "spaces" / "smoke.py").symlink_to(ROOT / "spaces" / "smoke.py")
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments):
+    def invoke(*arguments):
         before = set(tmp_path.rglob("*"))
         done = CliRunner().invoke(app, list(arguments))
         assert done.stdout == ""
@@ -41,18 +46,16 @@ def refused(monkeypatch, tmp_path):
         assert not made & {"study.json", "parts", "leaderboards"}
         return done.exit_code, line
 
-    return run
+    return invoke
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         ([], 2, "--space names no file"),
         (["--space", "spaces/smok.py"], 3, "did you mean 'spaces/smoke.py'?"),
-        ([*SMOKE, "--dataset", "folder"], 2, "say where it is, --data-root"),
+        ([*SMOKE, "--dataset", "folder"], 2, "say where it is with --data-root"),
         ([*SMOKE, "--dataset", "foldr", "--data-root", "."], 2, "did you mean 'folder'?"),
-        ([*SMOKE, "--task", "emotions"], 2, "did you mean 'emotion'?"),
-        ([*SMOKE, "--landmarks", "dlibb"], 2, "did you mean 'dlib'?"),
         ([*SMOKE, "--protocol", "10fold"], 2, "no protocol of synthetic '10fold'"),
         ([*SMOKE, "--surface", "face.obj"], 2, "file face.obj does not exist"),
         ([*SMOKE, "--time-budget", "soon"], 2, "30s, 10m or 2h"),
@@ -66,12 +69,12 @@ def refused(monkeypatch, tmp_path):
         ([*SMOKE, "--address", "127.0.0.1:9"], 6, "no Ray cluster answers at 127.0.0.1:9"),
     ],
 )
-def test_what_a_user_gets_wrong_is_one_line_and_an_exit_code(refused, arguments, code, said):
+def test_what_a_user_gets_wrong_is_one_line_and_an_exit_code(refused, arguments, code, message):
     Path("empty").mkdir()
 
     exit_code, line = refused(*arguments)
 
-    assert said in line
+    assert message in line
     assert exit_code == code
 
 
@@ -215,17 +218,23 @@ def test_a_folder_that_cannot_be_made_is_named(refused, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
-    [("--spce x", "--space"), ("--trials 0", "'--trials'"), ("--seed -1", "'--seed'")],
+    ("arguments", "message"),
+    [
+        ("--spce x", "--space"),
+        ("--trials 0", "'--trials'"),
+        ("--seed -1", "'--seed'"),
+        ("--task emotions", "'emotions' is not one of 'emotion', 'authenticity', 'hidden'"),
+        ("--landmarks dlibb", "not one of 'auto', 'data', 'dlib', 'face_alignment'"),
+    ],
 )
-def test_a_usage_error_is_one_line_too(arguments, said):
+def test_a_usage_error_is_one_line_too(arguments, message):
     command = [sys.executable, "-m", "search.run", *arguments.split()]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
-    assert said in line
+    assert message in line
     assert done.returncode == 2
 
 
@@ -238,6 +247,46 @@ def test_help_names_every_option_of_the_issue():
     text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout
 
     assert set(OPTIONS.split()) <= set(re.findall(r"--([a-z-]+)", text))
+
+
+@pytest.mark.parametrize("command", [run, doctor, replay])
+def test_help_says_in_sentences_and_in_groups_what_each_argument_is(command):
+    arguments = [
+        argument
+        for argument in get_command(command.app).params
+        if argument.name not in ("help", "context")
+    ]
+
+    texts = {argument.name: argument.help for argument in arguments}
+    groups = {a.rich_help_panel for a in arguments if isinstance(a, TyperOption)}
+    assert {name: text for name, text in texts.items() if not text.endswith(".")} == {}
+    assert min(len(text.split()) for text in texts.values()) >= 5
+    assert groups <= {"Study", "Data", "Budget", "Machines", "Places", "Output"}
+
+
+@pytest.mark.parametrize("option", ["seed", "max-missing", "no-pruning", "data-root"])
+def test_a_resumed_study_keeps_the_options_that_it_began_with(refused, folder, record, option):
+    folder.write_record(record)
+    values = {"no-pruning": [], "data-root": ["."]}.get(option, ["0"])
+
+    exit_code, line = refused("--resume", str(folder.path), f"--{option}", *values)
+
+    assert f"--{option} cannot be given with --resume" in line
+    assert exit_code == 2
+
+
+def test_a_study_of_a_newer_version_is_refused_by_name(refused, folder, record):
+    folder.write_record(record)
+    file = folder.path / "study.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 3}))
+
+    exit_code, line = refused("--resume", str(folder.path))
+
+    assert line == (
+        f"error: {file} has format 3; this version of fer-search reads formats up to 2. "
+        "Update fer-search to read it."
+    )
+    assert exit_code == 2
 
 
 def test_importing_the_command_loads_neither_torch_nor_ray_nor_pandas():

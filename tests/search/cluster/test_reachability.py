@@ -1,5 +1,3 @@
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,31 +7,20 @@ from fer_core.data.protocol import Protocol
 from fer_core.data.study_data import StudyData
 from fer_core.errors import FerError
 from fer_core.storage.paths import S3Path
-from fer_core.storage.shared_store import SharedPlace
-from search.cluster.reachability import is_mounted, shared_store, unreached
-from search.request.settings import Settings
+from search.cluster.reachability import is_mounted, shared_store, missing_file_message
+from search.request.settings import resolve
+from search.study.options import Options
 
 
 @pytest.fixture
 def make_settings(tmp_path):
-    settings = Settings(
-        space=Path("spaces/smoke.py"),
-        dataset="synthetic",
-        data_root=tmp_path / "data",
-        task=None,
-        trials=4,
-        seed=0,
-        store=tmp_path / "store",
-        studies=tmp_path / "studies",
-        leaderboards=tmp_path / "boards",
-        weights={},
-        landmarks="auto",
-        protocol="sealed",
-        surface=None,
-        max_missing=0.05,
-        smoke=True,
-    )
-    return partial(replace, settings)
+    def make(**places):
+        named = {"store": tmp_path / "store", "leaderboards": tmp_path / "boards"} | places
+        studies = named.pop("studies", tmp_path / "studies")
+        options = {name: str(place) for name, place in named.items()}
+        return resolve(Options(space="spaces/smoke.py", **options), studies=str(studies))
+
+    return make
 
 
 def test_on_one_machine_a_folder_is_used_as_it_is(make_settings, tmp_path):
@@ -53,16 +40,16 @@ def test_where_machines_join_later_a_local_folder_is_refused_with_what_helps(mak
 
 @pytest.mark.parametrize("option", ["studies", "leaderboards"])
 def test_no_other_folder_may_stay_behind_either(make_settings, bucket, tmp_path, option):
-    there = {"studies": bucket, "leaderboards": bucket} | {option: tmp_path / option}
+    places = {"studies": bucket, "leaderboards": bucket} | {option: tmp_path / option}
 
     with pytest.raises(FerError, match=f"--{option} .* is a folder of this machine"):
-        shared_store(make_settings(store=SharedPlace(bucket), **there), grows=True)
+        shared_store(make_settings(store=bucket, **places), grows=True)
 
 
 def test_a_bucket_that_cannot_be_written_to_is_refused_before_anything_starts(
     make_settings, bucket
 ):
-    elsewhere = SharedPlace(S3Path("no-such-bucket", bucket.key))
+    elsewhere = S3Path("no-such-bucket", bucket.key)
 
     with pytest.raises(FerError, match="s3://no-such-bucket/search cannot be used"):
         shared_store(make_settings(store=elsewhere), grows=False)
@@ -95,14 +82,14 @@ def test_the_closest_mount_says_whether_others_may_see_a_folder(tmp_path, folder
 
 def test_a_machine_that_joins_late_says_what_it_does_not_see(make_study_data, folder):
     study_data = make_study_data(weights={"vgg16": str(folder.path / "vgg.pth")})
-    assert "does not see" in unreached(study_data, folder)
-    assert "space.py" in unreached(study_data, folder)
+    assert "does not see" in missing_file_message(study_data, folder)
+    assert "space.py" in missing_file_message(study_data, folder)
 
     folder.space.write_text("")
-    assert "vgg.pth; put it on a mount" in unreached(study_data, folder)
+    assert "vgg.pth; put it into a folder that all machines mount" in missing_file_message(study_data, folder)
 
     (folder.path / "vgg.pth").touch()
-    assert unreached(study_data, folder) is None
+    assert missing_file_message(study_data, folder) is None
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from fer_core.data import datasets
 from search.planning import plan
 from search.request import settings
+from search.study.options import Options
 
 ROOT = Path(__file__).parents[3]
 TWO_DEPTHS = """
@@ -29,23 +30,8 @@ TWO_DEPTHS = """
 
 
 def resolved(tmp_path, path, **changes):
-    chosen = {
-        "dataset": "synthetic",
-        "data_root": None,
-        "task": None,
-        "trials": 20,
-        "seed": 0,
-        "store": tmp_path / "store",
-        "studies": tmp_path / "studies",
-        "leaderboards": tmp_path / "boards",
-        "weights": [],
-        "landmarks": "auto",
-        "protocol": "sealed",
-        "surface": None,
-        "max_missing": 0.05,
-        "smoke": True,
-    }
-    return settings.resolve(space=path, **chosen | changes)
+    named = {"trials": 20, "smoke": True, "store": str(tmp_path / "store")} | changes
+    return settings.resolve(Options(space=str(path), **named), studies=str(tmp_path / "studies"))
 
 
 @pytest.fixture
@@ -176,7 +162,11 @@ def test_a_published_protocol_fixes_the_frames_whatever_the_space_draws(write_sp
             (folder / "000.jpeg").write_text(f"{subject} {emotion}")
     path = write_space(TWO_DEPTHS)
     chosen = resolved(
-        tmp_path, path, dataset="oulu_casia", data_root=tmp_path / "data", protocol="10fold"
+        tmp_path,
+        path,
+        dataset="oulu_casia",
+        data_root=str(tmp_path / "data"),
+        protocol_name="10fold",
     )
 
     planned = plan.make(space.load(path), chosen)
@@ -184,7 +174,7 @@ def test_a_published_protocol_fixes_the_frames_whatever_the_space_draws(write_sp
     fixed = ClipConfig(sampling="last", frames=3)
     assert {prefix.clip for prefix in planned.views} == {fixed}
     assert planned.view_images == 480 * 3
-    assert data.fixed_clip(datasets.load("oulu_casia", tmp_path / "data"), chosen) == fixed
+    assert data.fixed_clip(datasets.load("oulu_casia", tmp_path / "data"), chosen.options) == fixed
 
 
 def test_a_wider_head_takes_more_memory_and_a_whole_network_is_no_head(tmp_path):

@@ -8,13 +8,15 @@ from fer_core.errors import ConfigError
 from search.request import presets
 from search.results import published
 from search.study import space as spaces
+from search.study.options import Options
 
 STUDY = spaces.load(Path(__file__).parents[3] / "spaces" / "study.py")
 FACE = {"vgg16": "vgg_face.pth"}
 
 
 def configs(dataset="synthetic", weights=FACE, space=STUDY):
-    return spaces.check(presets.runnable(space, dataset=dataset, weights=weights))
+    options = Options(space="spaces/study.py", dataset=dataset, weights=weights)
+    return spaces.check(presets.runnable(space, options))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ def test_a_dataset_of_the_study_is_shown_its_own_rows_and_any_other_all(dataset,
 
 def test_with_vgg_face_the_published_networks_run():
     assert {s.width for c in configs() for s in c.images} == {1.0}
-    assert presets.said(configs()) is None
+    assert presets.narrowing(configs()) is None
 
 
 def test_without_vgg_face_every_preset_is_narrow_and_says_so():
@@ -42,11 +44,11 @@ def test_without_vgg_face_every_preset_is_narrow_and_says_so():
         assert small.family == whole.family
         assert small.head.fc_width == whole.head.fc_width // 8
         assert "1/8 of the published width, random weights, 64 px" in published.narrow(small)
-    assert "no --weights vgg16=FILE" in presets.said(drawn)
+    assert "no --weights vgg16=FILE" in presets.narrowing(drawn)
 
 
 def test_a_config_that_stands_for_nothing_keeps_its_size(space):
-    runnable = presets.runnable(space, dataset="sase_fe", weights={})
+    runnable = presets.runnable(space, Options(space="toy.py", dataset="sase_fe"))
 
     assert runnable.draw(FixedTrial({"lr": 0.01})) == space.draw(FixedTrial({"lr": 0.01}))
 
