@@ -1,4 +1,8 @@
-"""Errors that a user can cause: one line each, and the exit code that the command ends with."""
+"""Errors that a user can cause, each of which prints as one line and sets the command's exit code.
+
+Every room raises these; the commands in `search` print the message after `error:` and end with
+`exit_code`. Any other exception is a fault of the program and keeps its traceback.
+"""
 
 import traceback
 from collections.abc import Iterable
@@ -6,7 +10,7 @@ from difflib import get_close_matches
 
 
 class FerError(Exception):
-    """Something the user can put right; printed as one line, never as a traceback."""
+    """A problem that the user can solve; printed as one line, without a traceback."""
 
     exit_code = 2
 
@@ -18,17 +22,17 @@ class ConfigError(FerError):
 
 
 class WeightsError(ConfigError):
-    """Trained weights that are not there, or that do not fit the network."""
+    """Trained weights that are missing or do not fit the network."""
 
 
 class DataError(FerError):
-    """A dataset that cannot be used as it lies."""
+    """A dataset that cannot be read or used as it is on disk."""
 
     exit_code = 4
 
 
 class ProtocolError(DataError):
-    """A split that would let the sealed subjects leak into training."""
+    """A split that would let sealed subjects leak into training, or that the data cannot fill."""
 
 
 class NoTrialSucceededError(FerError):
@@ -44,20 +48,25 @@ class ClusterError(FerError):
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> str:
-    """Say that `name` is no `what`, suggest the nearest, and list what there is."""
+    """Write the message for a name that does not exist: `what` is its kind, `known` what exists."""
+    return f"there is no {what} '{name}'{suggestion(name, known)}"
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """Write the end of a message about a wrong name: the nearest right one, then all of them."""
     names = sorted(known)
     if not names:
-        return f"no {what} '{name}'; there are none here."
+        return "; there are none here."
     near = get_close_matches(str(name), names, n=1)
-    suggestion = f"; did you mean '{near[0]}'?" if near else ";"
-    return f"no {what} '{name}'{suggestion} there are: {', '.join(names)}."
+    question = f"did you mean '{near[0]}'? Available" if near else "available"
+    return f"; {question}: {', '.join(names)}."
 
 
 def keep_traceback_as_note(error: BaseException | None) -> None:
-    """Replace the traceback of an error, and of those that led to it, by its text.
+    """Replace the traceback of an error, and of the errors that caused it, by its text.
 
-    The frames of a traceback keep their local variables alive, and these may hold all the memory
-    of a trial.
+    A traceback keeps the local variables of its frames alive, which can be all the memory of a
+    trial. The text shows the same lines and frees that memory.
     """
     while error is not None:
         if error.__traceback__ is not None:

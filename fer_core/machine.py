@@ -1,4 +1,9 @@
-"""This machine: how much memory is used and there, and how computing on it is made repeatable."""
+"""What this machine can do and how it computes: memory, its peak use, and repeatable results.
+
+Trials measure their memory here, the memory cache and the feasibility check ask how much there is,
+and workers switch to deterministic algorithms before they train. torch is imported inside the
+functions only, because `--help` and the processes without torch must start quickly.
+"""
 
 import os
 import resource
@@ -7,13 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import torch  # takes seconds to import, which --help and processes without it save
+    import torch
 
-_CLEAR_PEAK = "5"  # Linux, proc(5), /proc/pid/clear_refs: reset the peak of the resident set
+_CLEAR_PEAK = "5"  # resets the peak of the resident set; Linux, proc(5), /proc/pid/clear_refs
+_WORKSPACE = ":4096:8"  # makes cuBLAS repeatable; NVIDIA, cuBLAS, "Results reproducibility"
 
 
 def reset_peak(device: "torch.device") -> None:
-    """Begin to measure; where the system cannot, `peak_gib` counts from the process's start."""
+    """Start a measurement of `peak_gib`.
+
+    On a system without /proc/self/clear_refs, the peak counts from the start of the process.
+    """
     import torch
 
     if device.type == "cuda":
@@ -23,7 +32,10 @@ def reset_peak(device: "torch.device") -> None:
 
 
 def peak_gib(device: "torch.device") -> float:
-    """Give the peak in GiB: of what torch holds on a GPU, or of the resident set."""
+    """Return the peak memory since `reset_peak`, in GiB.
+
+    On a GPU it is the memory that torch had allocated, on a CPU the process's resident set.
+    """
     import torch
 
     if device.type == "cuda":
@@ -31,36 +43,27 @@ def peak_gib(device: "torch.device") -> float:
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 2**20  # said in KiB
+                return int(line.split()[1]) / 2**20  # the file counts in KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def total_bytes() -> int:
-    """Say how much memory there is: of the GPU, or of this machine or container."""
+    """Return how much memory there is: that of the GPU, or of this machine or its container."""
     import torch
 
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[1])
-    total = [_kib("/proc/meminfo", "MemTotal:")]
-    with suppress(OSError, ValueError):  # a container's own limit, where it has one
-        total.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(total)
-
-
-def _kib(file: str, name: str) -> int:
-    for line in Path(file).read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 2**10
-    return 0
-
-
-_WORKSPACE = ":4096:8"  # cuBLAS repeats itself with it; NVIDIA, cuBLAS, Results reproducibility
+    limits = [_bytes_of("/proc/meminfo", "MemTotal:")]
+    with suppress(OSError, ValueError):  # a container's own limit, if it has one
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(limits)
 
 
 def make_deterministic(threads: int) -> None:
-    """Fix the threads of a CPU, and take the repeatable ways of a GPU where there are any.
+    """Make the computations of this process repeatable, on a CPU and on a GPU.
 
-    Of some operations a GPU has none (the gradient of a max pool over volumes is one): these warn.
+    The number of threads is fixed, because it changes the order of sums. On a GPU, a few operations
+    have no deterministic version (the gradient of a max pool over volumes is one): these warn.
     """
     import torch
 
@@ -69,3 +72,11 @@ def make_deterministic(threads: int) -> None:
     torch.backends.cudnn.deterministic = True
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def _bytes_of(file: str, name: str) -> int:
+    """Read a value that a file of /proc gives in KiB, and return it in bytes; 0 if absent."""
+    for line in Path(file).read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 2**10
+    return 0

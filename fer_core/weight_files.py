@@ -1,4 +1,8 @@
-"""Where trained weights lie on this machine; nothing here downloads."""
+"""Find files of trained weights on this machine; nothing here downloads.
+
+The backbones and the landmark engines ask here for weights that come with a package or that lie in
+torch's own folder. A file that the user names with `--weights` is only checked to exist.
+"""
 
 import importlib.util
 import os
@@ -8,11 +12,12 @@ from fer_core.errors import WeightsError
 
 
 def packaged(name: str) -> Path:
-    """Find a file of the package face-recognition-models, which is not imported for it.
+    """Return the path of a file of the package face-recognition-models.
 
-    Importing that package needs `pkg_resources`, which new Pythons lack.
+    The package is found without importing it, because it imports `pkg_resources`, which new Python
+    versions do not have.
 
-    Raises: WeightsError where the package or the file is not installed.
+    Raises: WeightsError if the package is not installed or has no such file.
     """
     spec = importlib.util.find_spec("face_recognition_models")
     if spec is None or spec.origin is None:
@@ -24,24 +29,24 @@ def packaged(name: str) -> Path:
 
 
 def hub_checkpoint(name: str) -> Path:
-    """Find a file of torch's own folder of weights, $TORCH_HOME/hub/checkpoints.
+    """Return the path of a file of torch's own folder of weights, $TORCH_HOME/hub/checkpoints.
 
-    Raises: WeightsError where it is absent: it is never fetched.
+    Raises: WeightsError if it is not there; this function never downloads it.
     """
-    # torch.hub.get_dir() says the same, and importing torch takes half a gigabyte of memory.
+    # torch.hub.get_dir() is the same folder, but importing torch takes half a gigabyte of memory.
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", f"{cache}/torch")
     return existing(Path(home).expanduser() / "hub" / "checkpoints" / name)
 
 
 def existing(path: Path) -> Path:
-    """Give the path back.
+    """Return the path unchanged if it is a file.
 
-    Raises: WeightsError where it is no file.
+    Raises: WeightsError if it is not.
     """
     if not path.is_file():
         raise WeightsError(
-            f"weights file {path.name} is not in {path.parent}; nothing is downloaded here, so "
-            "put it there yourself."
+            f"weights file {path.name} is not in {path.parent}; this program never downloads "
+            "weights, so put the file there yourself."
         )
     return path

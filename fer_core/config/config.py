@@ -1,9 +1,10 @@
-"""One trial's choices: frozen, JSON both ways, hashed to a `config_id`. Standard library only.
+"""`Config`: all choices of one trial, written to JSON and read back, and hashed to a `config_id`.
 
-A network has streams (a face view through a backbone, frozen to some depth, pooled, perhaps
-reduced by PCA; or the face's 68 points), which meet at a fusion point; a recurrent cell over the
-frames, or frames that vote; and a head of fully connected layers. `validate` names the field, the
-value, and what would be right.
+A space returns one `Config` per trial, and the whole trial is computed from it. It describes a
+network: streams (a view of the face through a backbone, or the 68 landmarks) that are joined at a
+fusion point, then a recurrent cell over the frames or frames that vote, then a head of fully
+connected layers. It also says which frames are read and how the network is trained. The module
+imports the standard library only.
 """
 
 import hashlib
@@ -25,22 +26,10 @@ from fer_core.config.checks import (
     require,
 )
 from fer_core.config.choices import (
-    BACKBONES,
-    CELLS,
-    ENCODINGS,
     FITTED,
-    JOININGS,
-    ONE_FRAME,
-    OPTIMIZERS,
-    POINTS,
-    POOLINGS,
-    SAMPLINGS,
-    SCHEDULES,
     TASKS,
-    VIEWS,
     VOLUMES,
     VOTINGS,
-    WEIGHTS,
     AugmentConfig,
     ClipConfig,
     FusionConfig,
@@ -54,38 +43,7 @@ from fer_core.config.choices import (
 )
 from fer_core.errors import ConfigError
 
-__all__ = [
-    "BACKBONES",
-    "CELLS",
-    "ENCODINGS",
-    "FITTED",
-    "JOININGS",
-    "ONE_FRAME",
-    "OPTIMIZERS",
-    "POINTS",
-    "POOLINGS",
-    "SAMPLINGS",
-    "SCHEDULES",
-    "VIEWS",
-    "VOLUMES",
-    "VOTINGS",
-    "WEIGHTS",
-    "AugmentConfig",
-    "ClipConfig",
-    "Config",
-    "FusionConfig",
-    "GeometryConfig",
-    "HeadConfig",
-    "OptimizerConfig",
-    "PretrainConfig",
-    "RecurrentConfig",
-    "Stream",
-    "StreamConfig",
-    "flat",
-    "from_json",
-    "validate",
-]
-
+# Part of a config: its class, and its check.
 _CHECKS: Mapping[str, tuple[Callable[..., Any], Callable[[Any], None]]] = {
     "clip": (ClipConfig, check_clip),
     "fusion": (FusionConfig, check_fusion),
@@ -98,18 +56,21 @@ _CHECKS: Mapping[str, tuple[Callable[..., Any], Callable[[Any], None]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that a trial may choose; what is inactive is None."""
+    """Everything that a trial may choose. A part that a network does not have is None.
+
+    Raises: ConfigError, when it is built, if the choices cannot work together.
+    """
 
     streams: tuple[Stream, ...]
     clip: ClipConfig = field(default_factory=ClipConfig)
-    fusion: FusionConfig | None = None  # None: one stream has nothing to fuse
-    recurrent: RecurrentConfig | None = None  # None: frames are scored alone and vote
-    voting: str = "mean_probability"  # from frames to a clip, where they are scored alone
+    fusion: FusionConfig | None = None  # None with one stream
+    recurrent: RecurrentConfig | None = None  # None: each frame is scored alone
+    voting: str = "mean_probability"  # from the scores of frames to that of a clip
     head: HeadConfig = field(default_factory=HeadConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     augment: AugmentConfig | None = None
-    task: str | None = None  # None: the study's
-    stands_for: str | None = None  # the published row that it repeats
+    task: str | None = None  # None: the task of the study
+    stands_for: str | None = None  # key of the published result that it repeats
 
     def __post_init__(self) -> None:
         validate(self)
@@ -125,28 +86,28 @@ class Config:
         return tuple(s for s in self.streams if isinstance(s, GeometryConfig))
 
     def is_live(self, stream: StreamConfig) -> bool:
-        """Whether images go through the whole backbone in training, and nothing is stored."""
+        """Whether training runs the whole backbone on images, so that no features are stored."""
         return stream.freeze_depth == 0 or self.augment is not None
 
     def stored_pooling(self, stream: StreamConfig) -> str:
-        """Say how stored features are pooled: a ConvLSTM reads maps, which are pooled after it."""
+        """Return how stored features are pooled; a ConvLSTM reads maps and pools later."""
         convlstm = self.recurrent is not None and self.recurrent.cell == "convlstm"
         return "none" if convlstm else stream.pooling
 
     @property
     def votes(self) -> bool:
-        """Whether each frame is scored, and the frames vote."""
+        """Whether each frame is scored alone, and the frames then vote."""
         framewise = not all(stream.is_volume for stream in self.streams)
         return framewise and self.recurrent is None and self.voting != "attention"
 
     @property
     def rule(self) -> str:
-        """How frames vote; where a clip is scored as one, there is one vote."""
+        """The rule by which frames vote; a clip that is scored as a whole has a single vote."""
         return "mean_probability" if self.voting == "attention" else self.voting
 
     @property
     def family(self) -> str:
-        """The kind of model, in the study's words: cnn, two_stream, cnn+geometry, c3d, cnn+gru."""
+        """The kind of model, for example cnn, two_stream, cnn+geometry, c3d or cnn+gru."""
         kinds = [_kind(stream) for stream in self.streams]
         same = len(kinds) == 2 and kinds[0] == kinds[1] == "cnn"
         name = "two_stream" if same else "+".join(kinds)
@@ -156,18 +117,19 @@ class Config:
 
     @property
     def config_id(self) -> str:
+        """A hash of all active choices; two configs with equal choices have the same."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """Write the canonical JSON: keys sorted, inactive choices absent, floats by repr."""
+        """Write the canonical JSON: keys sorted, inactive choices left out, floats by `repr`."""
         values = asdict(self) | {"clip": self.clip.active()}
         return json.dumps(_active(values), sort_keys=True, separators=(",", ":"))
 
 
 def from_json(text: str) -> Config:
-    """Read what `Config.to_json` wrote.
+    """Read a config that `Config.to_json` wrote.
 
-    Raises: ConfigError where a field is unknown, missing or out of range.
+    Raises: ConfigError if a field is unknown, missing or out of range.
     """
     values = json.loads(text)
     try:
@@ -179,7 +141,10 @@ def from_json(text: str) -> Config:
 
 
 def flat(config: Config) -> dict[str, str | int | float | None]:
-    """Give the columns `config.*` of the leaderboard; streams that differ are joined by +."""
+    """Return the columns `config.*` of the leaderboard, one value each.
+
+    Names that differ between streams are joined by `+`; a number that differs is left out (None).
+    """
     images, recurrent = config.images, config.recurrent
     depths, dims = {s.freeze_depth for s in images}, {s.pca_dim for s in images}
     names = [s.backbone if isinstance(s, StreamConfig) else "geometry" for s in config.streams]
@@ -199,7 +164,7 @@ def flat(config: Config) -> dict[str, str | int | float | None]:
 
 
 def validate(config: Config) -> None:
-    """Refuse a config that cannot work, whatever the data.
+    """Refuse a config that cannot work with any data.
 
     Raises: ConfigError that names the field, its value, and what would be right.
     """
@@ -217,10 +182,12 @@ def validate(config: Config) -> None:
     _check_temporal(config)
     if config.augment is not None:
         pca = next((s.pca_dim for s in config.images if s.pca_dim), None)
-        right = "None: augmented images are never stored, and PCA reads stored features"
+        right = (
+            "None with augment, since PCA reads stored features and augmented images are not stored"
+        )
         require(pca is None, "stream.pca_dim", pca, right)
         upright = not (config.geometry and config.augment.flip)
-        right = "False beside geometry, whose points are not mirrored"
+        right = "False with geometry, since its points are not mirrored"
         require(upright, "augment.flip", config.augment.flip, right)
 
 
@@ -229,7 +196,7 @@ def _check_fused(config: Config) -> None:
     right = f"{'a FusionConfig' if several else 'None'} with {len(config.streams)} streams"
     require(several == (fusion is not None), "fusion", fusion, right)
     needed = {"fc1": 1, "fc2": 2}.get(fusion.point, 0) if fusion else 0
-    right = f"at least {needed}: streams meet after that layer"
+    right = f"at least {needed}, since the streams are joined after that layer"
     require(config.head.fc_layers >= needed, "head.fc_layers", config.head.fc_layers, right)
 
 
@@ -238,19 +205,21 @@ def _check_temporal(config: Config) -> None:
     if cell is not None:
         volume = config.streams[0]
         name = volume.backbone if isinstance(volume, StreamConfig) else "geometry"
-        right = f"None: {name} reads the frames as one volume"
+        right = f"None, since {name} reads the frames as one volume"
         require(bool(framewise), "recurrent", cell, right)
     if cell is not None or not framewise:
-        right = "'mean_probability' where a clip is scored as one"
+        right = "'mean_probability' if a clip is scored as a whole"
         require(config.voting == "mean_probability", "voting", config.voting, right)
     if cell is not None and cell.cell == "convlstm":
-        alone = len(config.images) == len(config.streams) == 1 and not config.images[0].pca_dim
-        require(alone, "recurrent.cell", cell.cell, "another cell but for one stream of maps")
+        one_map = len(config.images) == len(config.streams) == 1 and not config.images[0].pca_dim
+        right = "rnn, lstm or gru, since a ConvLSTM reads one image stream without PCA"
+        require(one_map, "recurrent.cell", cell.cell, right)
         right = "False for convlstm"
         require(not cell.bidirectional, "recurrent.bidirectional", cell.bidirectional, right)
 
 
 def _kind(stream: Stream) -> str:
+    """Return what a stream adds to the name of the family."""
     if isinstance(stream, GeometryConfig):
         return "geometry"
     return stream.backbone if stream.backbone in (*VOLUMES, *FITTED) else "cnn"

@@ -1,9 +1,12 @@
+import ast
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fer_core import config as door
 from fer_core.config import (
     CELLS,
     AugmentConfig,
@@ -16,6 +19,8 @@ from fer_core.config import (
     PretrainConfig,
     RecurrentConfig,
     StreamConfig,
+    choices,
+    config,
     flat,
     from_json,
 )
@@ -136,14 +141,14 @@ def _stream(**changes):
                 "fusion": FusionConfig(),
                 "recurrent": RecurrentConfig(cell="convlstm", hidden=4),
             },
-            "another cell but for one stream of maps",
+            "recurrent.cell is 'convlstm'; it must be rnn, lstm or gru",
         ),
         (
             {"streams": POINTS_TOO, "fusion": FusionConfig(), "augment": AugmentConfig()},
-            "augment.flip is True; it must be False beside geometry",
+            "augment.flip is True; it must be False with geometry",
         ),
         ({**_stream(pca_dim=9), "augment": AugmentConfig()}, "stream.pca_dim is 9"),
-        ({"task": "age"}, "no task 'age'"),
+        ({"task": "age"}, "task is 'age'; available: authenticity, emotion, hidden."),
     ],
 )
 def test_what_cannot_work_is_named_with_its_value_and_what_would_be_right(change, said):
@@ -164,3 +169,57 @@ def test_every_flat_column_is_a_single_value():
     values = flat(Config(streams=streams, fusion=FusionConfig())).values()
 
     assert all(v is None or isinstance(v, str | int | float) for v in values)
+
+
+ROOT = Path(__file__).parents[3]
+BEFORE = {  # what spaces could import from fer_core.config when it was one file
+    *{"BACKBONES", "CELLS", "ENCODINGS", "FITTED", "JOININGS", "ONE_FRAME", "OPTIMIZERS", "POINTS"},
+    *{"POOLINGS", "SAMPLINGS", "SCHEDULES", "TASKS", "VIEWS", "VOLUMES", "VOTINGS", "WEIGHTS"},
+    *{"AugmentConfig", "ClipConfig", "Config", "ConfigError", "FusionConfig", "GeometryConfig"},
+    *{"HeadConfig", "OptimizerConfig", "PretrainConfig", "RecurrentConfig", "Stream"},
+    *{"StreamConfig", "flat", "from_json", "one_of", "require", "validate"},
+}
+
+
+def defined(module):
+    """Name what a module defines at its top and does not hide."""
+    found = set()
+    for node in ast.parse(Path(module.__file__).read_text()).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.AnnAssign):
+            found.add(node.target.id)
+        elif isinstance(node, ast.Assign):
+            found |= {target.id for target in node.targets}
+    return {name for name in found if not name.startswith("_")}
+
+
+def imported(source):
+    """Name all modules, and all names in modules, that a file imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_the_room_exports_all_that_a_space_may_use():
+    needed = BEFORE | defined(choices) | defined(config)
+
+    assert needed - set(door.__all__) == set()
+    assert all(hasattr(door, name) for name in door.__all__)
+
+
+def test_nobody_imports_from_inside_the_room():
+    inside = {path.stem for path in Path(door.__file__).parent.glob("[a-z]*.py")}
+    offenders = []
+    for folder in ("search", "fer_core", "spaces", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if path.parent == Path(door.__file__).parent:
+                continue
+            names = set(imported(path.read_text()))
+            if any(f"fer_core.config.{module}" in names for module in inside):
+                offenders.append(str(path.relative_to(ROOT)))
+
+    assert offenders == []

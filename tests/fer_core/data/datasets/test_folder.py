@@ -51,7 +51,7 @@ def test_what_a_table_names_in_vain_is_left_out_with_a_reason(tmp_path, write):
         ("path,subject,emotion\na.jpg,,joy\n", "line 2: the column 'subject' is empty"),
         (
             "path,subject,emotion,authenticity\na.jpg,ann,joy,fake\n",
-            "line 2: no authenticity 'fake'; there are: acted, genuine",
+            "line 2: there is no authenticity 'fake'; available: acted, genuine",
         ),
     ],
 )
