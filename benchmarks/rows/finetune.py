@@ -87,4 +87,7 @@ def _epochs(config: Config, study_data: StudyData) -> Iterator[float]:
     trial_data = prepare_trial(config, study_data)
     train, _ = next(trial_data.splits())
     fit = trial_data.begin(train, "fold 0").fit
-    return loop.fit(fit.network, fit.batches, fit.labels, fit.rows, fit.config, order=fit.order)
+    training = loop.Training(
+        fit.network, fit.batches, fit.labels, fit.rows, fit.config, order=fit.order
+    )
+    return iter(training.epoch, None)

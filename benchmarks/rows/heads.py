@@ -107,7 +107,7 @@ def _plain(shape: Shape, lr: float, decay: float) -> heads.Trainer:
 def _text(group: Group) -> str:
     if not isinstance(group, Stack):
         return "calibrated to one after the other"
-    return f"calibrated to {group.settled_width()} at a time"
+    return f"calibrated to {group.measured_width()} at a time"
 
 
 def _fits(shape: Shape, frames: Tensor, labels: Array, members: int) -> list[Fit]:

@@ -1,41 +1,43 @@
-"""Dropout that a network draws for itself, the same whoever trains beside it.
+"""Dropout whose random numbers belong to one network, not to the whole process.
 
-Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html, scaled in training. Torch's
-own draws from one generator for all; here each network has one, whose numbers come in 16 bits,
-four at a time, so that a rate is met to 1/65536.
+Networks that train in one process do not disturb each other: each draws from a generator of its
+own, so a network trains the same alone and in company. Torch's own dropout draws for all networks
+from one generator. The method is that of Srivastava et al. 2014,
+https://jmlr.org/papers/v15/srivastava14a.html, with the kept values scaled up in training. The
+heads, readers and recurrent cells use it, and `fer_core.training.stacking` draws the same numbers.
 """
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-_STEPS = 2**16
+_STEPS = 2**16  # random numbers have 16 bits: a rate is met to 1/65536
 
 
 class Dropout(nn.Module):
-    """Zero each number with probability `p`, in training."""
+    """Set each value to zero with probability `p` in training, and do nothing in evaluation."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self.draws = np.random.SFC64(0)  # `seed` sets it for a whole network
+        self.generator = np.random.SFC64(0)  # `seed` replaces it in all layers of a network
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.p:
             return x
-        return x * kept(self.draws, x.shape, self.p).to(x.device)
+        return x * multipliers(self.generator, x.shape, self.p).to(x.device)
 
 
 def seed(network: nn.Module, number: int) -> None:
-    """Let all dropout of a network draw from one generator."""
-    draws = np.random.SFC64(number)
+    """Make all dropout layers of a network draw from one new generator with this seed."""
+    generator = np.random.SFC64(number)
     for module in network.modules():
         if isinstance(module, Dropout):
-            module.draws = draws
+            module.generator = generator
 
 
-def kept(draws: np.random.SFC64, shape: torch.Size, rate: float) -> Tensor:
-    """Draw what numbers are multiplied by: 0 or 1 / (1 - rate)."""
+def multipliers(generator: np.random.SFC64, shape: torch.Size, rate: float) -> Tensor:
+    """Draw what values are multiplied by: 0 for a dropped one, 1 / (1 - rate) for a kept one."""
     count = shape.numel()
-    raw = draws.random_raw(-(-count // 4)).view(np.uint16)[:count]
+    raw = generator.random_raw(-(-count // 4)).view(np.uint16)[:count]  # four numbers a draw
     return torch.from_numpy(raw >= round(rate * _STEPS)).view(shape).float().div_(1 - rate)

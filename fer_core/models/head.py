@@ -1,4 +1,8 @@
-"""Fully connected layers, and the last ones, which give logits."""
+"""The head of a network: fully connected (FC) layers, then the classifier that gives the logits.
+
+`fer_core.models.network` builds both parts from a `HeadConfig`. There is one classifier for all
+classes, or one for the emotion and one for whether it is genuine or acted (`TwoHeads`).
+"""
 
 from collections.abc import Sequence
 
@@ -11,7 +15,10 @@ from fer_core.models.dropout import Dropout
 
 
 def fc_layers(feature_dim: int, count: int, width: int, dropout: float) -> nn.Sequential:
-    """Give the hidden layers, features (..., D) to (..., width); dropout stands before each."""
+    """Build `count` hidden layers, features (..., D) to (..., width), with dropout before each.
+
+    With a `count` of 0 the features pass unchanged.
+    """
     layers: list[nn.Module] = []
     for _ in range(count):
         layers += [Dropout(dropout), nn.Linear(feature_dim, width), nn.ReLU()]
@@ -22,20 +29,21 @@ def fc_layers(feature_dim: int, count: int, width: int, dropout: float) -> nn.Se
 def classifier(
     feature_dim: int, classes: Sequence[str], *, dropout: float, two_heads: bool
 ) -> nn.Sequential:
-    """Give the last layer, features (..., D) to logits (..., K).
+    """Build the last layer, with dropout before it: features (..., D) to logits (..., K).
 
-    Raises: ConfigError where the classes are not emotions that are genuine or acted, and two
-        heads were asked for.
+    Raises: ConfigError where two heads are asked for and the classes are not pairs of an emotion
+        and whether it is genuine or acted, such as "anger_acted".
     """
     last = TwoHeads(feature_dim, classes) if two_heads else nn.Linear(feature_dim, len(classes))
     return nn.Sequential(Dropout(dropout), last)
 
 
 class TwoHeads(nn.Module):
-    """Emotion and authenticity by a layer each, to the logits of both together (..., K).
+    """Classify the emotion and the authenticity by a layer each, and join them to logits (..., K).
 
-    A class's logit is the sum of two log-probabilities, so that cross-entropy over the classes
-    is the sum of the two tasks' own where every emotion is there genuine and acted.
+    A class is a pair, such as "anger_acted". Its logit is the sum of the log-probabilities of its
+    emotion and of its authenticity. Where every emotion occurs both genuine and acted, the
+    cross-entropy over the classes is therefore the sum of the cross-entropies of the two tasks.
     """
 
     def __init__(self, feature_dim: int, classes: Sequence[str]) -> None:
@@ -44,7 +52,7 @@ class TwoHeads(nn.Module):
         if any(kind not in AUTHENTICITIES or emotion not in EMOTIONS for emotion, kind in pairs):
             raise ConfigError(
                 "head.two_heads is True; it must be False but for task 'hidden', whose classes "
-                "are emotions that are genuine or acted."
+                f"are pairs such as 'anger_acted': here they are {', '.join(classes)}."
             )
         emotions = sorted({emotion for emotion, _ in pairs})
         self.emotion = nn.Linear(feature_dim, len(emotions))

@@ -1,4 +1,8 @@
-"""Pooling of a map over its positions, to one vector."""
+"""Pooling: reduce a feature map to one vector, over all its positions.
+
+Backbones end in maps; the stream readers and the feature extraction pool these, in the way that
+`StreamConfig.pooling` names.
+"""
 
 from torch import Tensor
 
@@ -6,13 +10,14 @@ from fer_core.config import POOLINGS
 from fer_core.errors import ConfigError, unknown
 
 GEM_POWER = 3.0  # Radenovic et al. 2018, https://arxiv.org/abs/1711.02512, section 3.2
-GEM_LEAST = 1e-6  # ibid., released code: a root has no slope at zero
+GEM_LEAST = 1e-6  # as in the paper's released code: the gradient of a root is infinite at zero
 
 
 def pool(maps: Tensor, kind: str) -> Tensor:
-    """Pool maps (B, C, *positions) to (B, D): D is C, or for "none" C times the positions.
+    """Pool maps (B, C, *positions) to (B, D).
 
-    "gem" is the generalised mean with a fixed power; the paper may train it.
+    D is C; only for "none", which flattens the maps, it is C times the number of positions. "gem"
+    is the generalised mean with a fixed power, which the paper may also train.
 
     Raises: ConfigError for an unknown kind.
     """

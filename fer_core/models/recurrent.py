@@ -1,9 +1,10 @@
-"""What reads the frames of a clip as one: recurrent cells, and attention over frames.
+"""Layers that read the frames of a clip as a sequence: recurrent cells, and attention over frames.
 
-Elman 1990 (rnn); Hochreiter and Schmidhuber 1997 (lstm), https://doi.org/10.1162/neco.1997.9.8.1735;
+`fer_core.models.network` puts one of them between the features of the frames and the FC layers.
+Sources: Elman 1990 (rnn); Hochreiter and Schmidhuber 1997 (lstm), https://doi.org/10.1162/neco.1997.9.8.1735;
 Cho et al. 2014 (gru), https://arxiv.org/abs/1406.1078; Shi et al. 2015 (convlstm),
-https://arxiv.org/abs/1506.04214, without its peephole connections; Meng et al. 2019 (attention),
-https://arxiv.org/abs/1907.00193, its self-attention.
+https://arxiv.org/abs/1506.04214, here without peephole connections; Meng et al. 2019 (attention),
+https://arxiv.org/abs/1907.00193, of which this is the self-attention.
 """
 
 from collections.abc import Mapping
@@ -20,13 +21,14 @@ CELLS: Mapping[str, type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]] = {
     "lstm": nn.LSTM,
     "rnn": nn.RNN,
 }
-KERNEL = 3  # of the ConvLSTM; Shi et al. 2015, section 4.1
+KERNEL = 3  # side of the ConvLSTM's convolutions; Shi et al. 2015, section 4.1
 
 
 class Recurrent(nn.Module):
-    """Frame features (B, T, D) and clip lengths (B,) to the last state of each clip, (B, H).
+    """Read frame features (B, T, D) and clip lengths (B,), and give each clip's last state (B, H).
 
-    With two directions, H is both of them: each has seen the whole clip.
+    A bidirectional cell gives the last states of both directions side by side, so H is twice
+    `hidden`; each direction has then read the whole clip.
 
     Raises: ConfigError for an unknown cell.
     """
@@ -55,10 +57,10 @@ class Recurrent(nn.Module):
         self.feature_dim = hidden * (1 + bidirectional)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        whole = int(lengths.min()) == frames.shape[1]
-        read = frames if whole else _packed(frames, lengths)  # packing takes time
-        ends = self.cell(read)[1]  # (layers x directions, B, hidden), and for lstm the cell's
-        last: Tensor = ends[0] if isinstance(ends, tuple) else ends
+        unpadded = int(lengths.min()) == frames.shape[1]
+        sequence = frames if unpadded else _packed(frames, lengths)  # packing takes time
+        ends = self.cell(sequence)[1]  # (layers x directions, B, hidden)
+        last: Tensor = ends[0] if isinstance(ends, tuple) else ends  # an LSTM adds its cells' state
         directions = 1 + self.cell.bidirectional
         return last[-directions:].transpose(0, 1).flatten(1)
 
@@ -68,7 +70,10 @@ def _packed(frames: Tensor, lengths: Tensor) -> PackedSequence:
 
 
 class ConvLSTM(nn.Module):
-    """Maps (B, T, C, H, W) and clip lengths (B,) to the last state of each clip, (B, C', H, W)."""
+    """Read maps (B, T, C, H, W) and clip lengths (B,), and give the last states (B, C', H, W).
+
+    It is an LSTM whose products are convolutions, so that its states are maps too. C' is `hidden`.
+    """
 
     def __init__(
         self, channels: int, *, hidden: int, layers: int = 1, dropout: float = 0.0
@@ -87,7 +92,10 @@ class ConvLSTM(nn.Module):
 
 
 class Attention(nn.Module):
-    """Frame features (B, T, D) and clip lengths (B,) to their weighted mean, (B, D)."""
+    """Weigh the frames of a clip and average them: (B, T, D) and clip lengths (B,) to (B, D).
+
+    The weight of a frame is learned from its features.
+    """
 
     def __init__(self, feature_dim: int) -> None:
         super().__init__()
@@ -100,21 +108,21 @@ class Attention(nn.Module):
 
 
 def within(lengths: Tensor, frames: Tensor) -> Tensor:
-    """Say which of the frames (B, T, ...) lie in their clip, (B, T)."""
+    """Return which of the frames (B, T, ...) belong to their clip and are not padding, (B, T)."""
     steps = torch.arange(frames.shape[1], device=frames.device)
     return steps[None] < lengths.to(frames.device)[:, None]
 
 
 def _unrolled(gates: nn.Module, maps: Tensor) -> Tensor:
-    """Run one layer over all frames (B, T, C, H, W): its state after each, (B, T, C', H, W)."""
+    """Run one ConvLSTM layer over the maps (B, T, C, H, W), to its states (B, T, C', H, W)."""
     state = cell = None
     states = []
     for frame in maps.unbind(dim=1):
         if state is None:
             hidden = next(gates.parameters()).shape[0] // 4
             state = cell = frame.new_zeros(len(frame), hidden, *frame.shape[2:])
-        keep, add, show, new = gates(torch.cat([frame, state], dim=1)).chunk(4, dim=1)
-        cell = keep.sigmoid() * cell + add.sigmoid() * new.tanh()
-        state = show.sigmoid() * cell.tanh()
+        forget, add, output, new = gates(torch.cat([frame, state], dim=1)).chunk(4, dim=1)
+        cell = forget.sigmoid() * cell + add.sigmoid() * new.tanh()
+        state = output.sigmoid() * cell.tanh()
         states.append(state)
     return torch.stack(states, dim=1)

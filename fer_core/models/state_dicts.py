@@ -1,4 +1,9 @@
-"""State dicts from files, read as tensors alone: no pickle of a file is ever executed."""
+"""Read state dicts (names and tensors) from weight files, and load them into modules.
+
+Files are read as tensors only: no code that a pickle may contain is ever executed. The backbones,
+`vgg_face` and the model folders of `fer_core.predict` use this, and `load_exact` makes sure that a
+file belongs to the network that it is loaded into.
+"""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -13,27 +18,30 @@ from fer_core.errors import WeightsError
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """Read the names and tensors of a .pth or .safetensors file.
+    """Read the names and tensors of a .pth or .safetensors file, whatever its name ends in.
 
-    Raises: WeightsError where it holds anything else.
+    Raises: WeightsError where the file is damaged or holds anything else.
     """
     try:
         with path.open("rb") as file:
-            is_safe = file.read(9)[8:] == b"{"  # after the length of its header
-        if is_safe:
+            is_safetensors = file.read(9)[8:] == b"{"  # 8 bytes of length, then a JSON header
+        if is_safetensors:
             return load_file(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the error below says what is wrong
+            warnings.simplefilter("ignore")  # the error below states what is wrong
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files were seen to raise eight kinds of it
+    except Exception as error:  # damaged files raise at least eight kinds of errors
         raise WeightsError(
             f"weights file {path} cannot be read as tensors alone; give a state dict that "
             "torch.save wrote (.pth), or .safetensors."
         ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]  # as training scripts save it, beside their settings
+        state = state["state_dict"]  # training scripts save it under this key, next to settings
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise WeightsError(f"weights file {path} holds no state dict of names and tensors.")
+        raise WeightsError(
+            f"weights file {path} holds no state dict of names and tensors; save a model's "
+            "state_dict() with torch.save (.pth), or as .safetensors."
+        )
     return state
 
 
@@ -45,11 +53,12 @@ def load_exact(
     of: str,
     unused: Callable[[str], bool] = lambda name: False,
 ) -> None:
-    """Fill a module from a state dict: each tensor it has is there, and each that is there is used.
+    """Load a state dict into a module, if and only if their names and shapes agree.
 
-    `unused` says which names may be left over, such as a classifier that the module has not.
+    `of` names the network in the error. `unused` tells which names of the file may be left over,
+    such as those of a classifier that the module does not have.
 
-    Raises: WeightsError that lists what is missing, unknown or of another shape.
+    Raises: WeightsError with all names that are missing, unknown or of another shape.
     """
     wanted = module.state_dict()
     counters = {name for name in wanted if name.endswith("num_batches_tracked")}
@@ -63,9 +72,9 @@ def load_exact(
     if faults:
         raise WeightsError(misfit(path, of, faults))
     wanted.update((name, state[name]) for name in wanted.keys() & state.keys())
-    module.load_state_dict(wanted)  # with its versions, which torchvision's MNASNet asks for
+    module.load_state_dict(wanted)  # it keeps module versions, which torchvision's MNASNet needs
 
 
 def misfit(path: Path, of: str, faults: Iterable[str]) -> str:
-    """Say in one line why a file is not the weights of `of`."""
+    """Write the error message of a file that does not hold the weights of the network `of`."""
     return f"weights file {path} does not fit {of}: {'; '.join(sorted(faults))}."

@@ -1,4 +1,9 @@
-"""What a trial trains of one stream: from its input to features of frames, or of a clip."""
+"""Stream readers: the trainable part of one stream, from its input to features.
+
+Each stream of a `Config` has one reader in the network. An `ImageReader` runs the backbone blocks
+that were not computed in advance, and a `GeometryReader` reads encoded landmarks.
+`fer_core.models.network` builds them and joins their features.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +15,13 @@ from fer_core.models.recurrent import ConvLSTM, within
 
 
 class ImageReader(nn.Module):
-    """A backbone's blocks from what is given on, pooled, to features (B, T, D).
+    """Run the remaining blocks of a backbone, and pool their maps, to features (B, T, D).
 
-    Given are maps or preprocessed crops (B, T, C, H, W), or features (B, T, D), and with volumes
-    (B, C, T, H, W) or (B, D), to (B, D). The first `frozen` of the blocks stay as they are,
-    normalisation statistics included. With a ConvLSTM, maps go through it before they are pooled,
-    and features come out of clips, (B, D); `maps` is the shape (C, H, W) of what it reads.
+    The input is preprocessed crops or maps (B, T, C, H, W), or, where no block remains, stored
+    features (B, T, D). A volume backbone reads (B, C, T, H, W), or stored features (B, D), and
+    gives (B, D). The first `frozen` of the blocks keep their weights and their normalisation
+    statistics. With a ConvLSTM, maps go through it before they are pooled, and the features are
+    those of clips, (B, D); `maps` is then the shape (C, H, W) of the maps that it reads.
     """
 
     def __init__(
@@ -33,10 +39,11 @@ class ImageReader(nn.Module):
         self.standardise: nn.Module | None = None
         blocks[:frozen].requires_grad_(False)
 
-    def settle(self, sample: Tensor) -> int:
-        """Count the features D of a clip, given as a batch of one, and make what needs D.
+    def finish_for(self, sample: Tensor) -> int:
+        """Build the layer that needs the number of features D, and return D.
 
-        Stored features come standardised by the training frames; trained ones are, as they go.
+        `sample` is the input of one clip, as a batch. Stored features come standardised by the
+        training frames; features of blocks that train are standardised here, by running statistics.
         """
         lengths = torch.full((1,), sample.shape[1])
         with torch.no_grad():
@@ -51,46 +58,49 @@ class ImageReader(nn.Module):
         self.blocks[: self.frozen].eval()
         return self
 
-    def forward(self, given: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         if self.stream.is_volume:
-            return self._standard(self._mapped(given)) if len(self.blocks) else given
+            return self._standardised(self._mapped(inputs)) if len(self.blocks) else inputs
         if not len(self.blocks):
-            return given if self.convlstm is None else self._over_time(given, lengths)
-        maps = self._mapped(given.flatten(0, 1), pooled=self.convlstm is None)
-        frames = maps.view(*given.shape[:2], *maps.shape[1:])
+            return inputs if self.convlstm is None else self._over_time(inputs, lengths)
+        maps = self._mapped(inputs.flatten(0, 1), pooled=self.convlstm is None)
+        frames = maps.view(*inputs.shape[:2], *maps.shape[1:])
         if self.convlstm is not None:
             return self._over_time(frames, lengths)
-        inside = within(lengths, frames)
-        standard = torch.zeros_like(frames)
-        standard[inside] = self._standard(frames[inside]).to(standard.dtype)
-        return standard
+        return self._standardised_within(frames, lengths)
 
     def _mapped(self, maps: Tensor, *, pooled: bool = True) -> Tensor:
         for block in self.blocks:
             maps = block(maps)
         return pool(maps, self.stream.pooling) if pooled else maps
 
-    def _over_time(self, given: Tensor, lengths: Tensor) -> Tensor:
+    def _over_time(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Run the ConvLSTM over the maps of the frames, and pool its last states, (B, D)."""
         assert self.convlstm is not None
         assert self.maps is not None
-        maps = given.reshape(*given.shape[:2], self.maps[0], -1)  # (B, T, C, positions)
+        maps = frames.reshape(*frames.shape[:2], self.maps[0], -1)  # (B, T, C, positions)
         if self.standardise is not None:
-            inside = within(lengths, maps)
-            standard = torch.zeros_like(maps)
-            standard[inside] = self._standard(maps[inside]).to(standard.dtype)
-            maps = standard
-        whole = maps.view(*maps.shape[:3], *self.maps[1:])
-        return pool(self.convlstm(whole, lengths), self.stream.pooling)
+            maps = self._standardised_within(maps, lengths)
+        maps = maps.view(*maps.shape[:3], *self.maps[1:])
+        return pool(self.convlstm(maps, lengths), self.stream.pooling)
 
-    def _standard(self, features: Tensor) -> Tensor:
-        standard: Tensor = features if self.standardise is None else self.standardise(features)
-        return standard
+    def _standardised_within(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Standardise the frames (B, T, ...) of each clip, and set its padding to zero."""
+        inside = within(lengths, frames)
+        standardised = torch.zeros_like(frames)
+        standardised[inside] = self._standardised(frames[inside]).to(standardised.dtype)
+        return standardised
+
+    def _standardised(self, features: Tensor) -> Tensor:
+        result: Tensor = features if self.standardise is None else self.standardise(features)
+        return result
 
 
 class GeometryReader(nn.Module):
-    """Encoded, standardised points (B, T, D) through a layer of their own, (B, T, hidden).
+    """Read encoded, standardised landmarks (B, T, D) by an FC layer, to (B, T, hidden).
 
-    Without it 136 values would drown among thousands of an image's; the study has none.
+    The layer brings the 136 values of the landmarks to a size at which the thousands of features
+    of an image do not outweigh them. With `hidden` 0, as in the published study, there is none.
     """
 
     def __init__(self, geometry: GeometryConfig, encoded_dim: int) -> None:
@@ -102,6 +112,6 @@ class GeometryReader(nn.Module):
             layers = [Dropout(geometry.dropout), linear, nn.ReLU()]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, given: Tensor, lengths: Tensor) -> Tensor:
-        features: Tensor = self.layers(given)
+    def forward(self, points: Tensor, lengths: Tensor) -> Tensor:
+        features: Tensor = self.layers(points)
         return features

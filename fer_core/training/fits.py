@@ -1,4 +1,9 @@
-"""What is to be trained, and groups of fits that go on together, epoch by epoch."""
+"""Fits, and the groups in which they are trained epoch by epoch.
+
+A `Fit` states what is to be trained. A `Group` trains one or more fits, and a trial's rungs drop
+fits from it between epochs. Here are the groups that train fits one at a time: `OneFit`, with
+checkpoints, and `InTurn`; `stacking.stack.Stack` trains several at once. The trial room uses them.
+"""
 
 import math
 import time
@@ -19,59 +24,60 @@ from fer_core.training.checkpoint import Checkpoint
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """One network to train on some rows of some data."""
+    """State the training of one network on some clips."""
 
     network: Network
     batches: loop.Batches
-    labels: Array
-    rows: Array
+    labels: Array  # (N,) index of the class of every clip, whether it is trained on or not
+    rows: Array  # the clips to train on
     config: OptimizerConfig
-    seed: int  # of what it draws for itself: dropout
-    order: int  # seed of the order of its rows
-    data: str  # fits of one name are given the same for the same rows
-    held_out: Array | None = None  # rows that early stopping watches
+    seed: int  # seed of the network's dropout
+    order: int  # seed of the order in which rows are read
+    data: str  # fits with the same `data` read equal inputs for equal rows
+    held_out: Array | None = None  # clips whose loss early stopping watches
 
 
 class Group(Protocol):
-    """Fits that are trained together. Those that diverge stay, with a loss that is no number."""
+    """Fits that are trained together. A fit that diverges stays, and its loss is NaN."""
 
     def epoch(self) -> Sequence[float]:
-        """Train an epoch, and give the mean loss of each fit that is still in."""
+        """Train for one epoch, and return the mean loss of each fit that is still in the group."""
 
-    def drop(self, places: Collection[int]) -> None:
-        """Let the fits at these places leave; the places of those behind them move up."""
+    def drop(self, positions: Collection[int]) -> None:
+        """Remove the fits at these positions; the fits behind them move up."""
 
-    def settle(self) -> None:
-        """Bring the networks up to what was trained."""
+    def write_back(self) -> None:
+        """Copy the trained values into the networks of the fits, where they are kept elsewhere."""
 
 
 class InTurn:
-    """Fits that are trained one after the other."""
+    """Train fits one after the other."""
 
     def __init__(self, fits: Sequence[Fit]) -> None:
         self._fits = [OneFit(fit) for fit in fits]
 
     def epoch(self) -> Sequence[float]:
-        """Train an epoch of each."""
+        """Train each fit for one epoch."""
         return [loss for fit in self._fits for loss in fit.epoch()]
 
-    def drop(self, places: Collection[int]) -> None:
-        """Let fits leave."""
-        self._fits = [fit for place, fit in enumerate(self._fits) if place not in places]
+    def drop(self, positions: Collection[int]) -> None:
+        """Remove fits."""
+        self._fits = [fit for position, fit in enumerate(self._fits) if position not in positions]
 
-    def settle(self) -> None:
+    def write_back(self) -> None:
         """Do nothing: the networks themselves are trained."""
 
 
 class OneFit:
-    """One fit, trained by its own; with a checkpoint it goes on from where one like it was lost.
+    """Train one fit by itself; with a checkpoint, continue where an equal fit was interrupted.
 
-    Epochs that another process trained are given again, one by one, with the scores that it had.
+    The epochs that the checkpoint contains are not trained again. `epoch` and `scored` return for
+    them, one by one, the losses and the scores that were saved.
     """
 
     def __init__(self, fit: Fit, checkpoint: Checkpoint | None = None) -> None:
-        self._checkpoint, self._epochs, self._stopped = checkpoint, 0, False
-        self._most = fit.config.epochs
+        self._checkpoint, self._epochs, self._dropped = checkpoint, 0, False
+        self._most_epochs = fit.config.epochs
         seed(fit.network, fit.seed)
         self._training = loop.Training(
             fit.network,
@@ -82,17 +88,17 @@ class OneFit:
             order=fit.order,
             held_out=fit.held_out,
         )
-        self._scores: dict[int, Tensor] = {}  # by the epochs that were asked for
-        self.seconds = 0.0  # of training, wherever that was
-        kept = checkpoint.read() if checkpoint is not None else None
-        if kept is not None:
-            self._training.resume(kept["training"])
-            self._scores, self.seconds = dict(kept["scores"]), kept["seconds"]
-        self.restored = len(self._training.losses)  # epochs
+        self._scores: dict[int, Tensor] = {}  # by the number of epochs before the scoring
+        self.seconds = 0.0  # of training, in this process and in those before it
+        saved = checkpoint.read() if checkpoint is not None else None
+        if saved is not None:
+            self._training.resume(saved["training"])
+            self._scores, self.seconds = dict(saved["scores"]), saved["seconds"]
+        self.restored = len(self._training.losses)  # epochs that the checkpoint contains
 
     def epoch(self) -> Sequence[float]:
-        """Train an epoch; nothing is given once early stopping has ended it."""
-        if self._stopped:
+        """Train for one epoch; the result is empty once early stopping has ended the training."""
+        if self._dropped:
             return []
         self._epochs += 1
         if self._epochs <= self.restored:
@@ -103,29 +109,32 @@ class OneFit:
         except loop.DivergedError:
             return [math.nan]
         self.seconds += time.perf_counter() - started
-        self._keep(last=loss is None or self._epochs == self._most)
+        self._save(last=loss is None or self._epochs == self._most_epochs)
         return [] if loss is None else [loss]
 
     def scored(self, score: Callable[[], Array]) -> Array:
-        """Score the network as it is, or was when it had trained no further than was asked for."""
+        """Return the scores after as many epochs as were asked for, by calling `score` if needed.
+
+        A restored network may have trained further than that. The checkpoint then has the scores.
+        """
         if self._epochs not in self._scores:
             self._scores[self._epochs] = torch.from_numpy(score())
         scores: Array = self._scores[self._epochs].numpy()
         return scores
 
-    def drop(self, places: Collection[int]) -> None:
-        """Stop."""
-        self._stopped = self._stopped or bool(places)
+    def drop(self, positions: Collection[int]) -> None:
+        """Stop training, if there is any position."""
+        self._dropped = self._dropped or bool(positions)
 
-    def settle(self) -> None:
+    def write_back(self) -> None:
         """Do nothing: the network itself is trained."""
 
-    def _keep(self, *, last: bool) -> None:
-        """Write the checkpoint, if that is due and there is something new."""
-        new = len(self._training.losses) > self.restored
-        if self._checkpoint is None or not new:
+    def _save(self, *, last: bool) -> None:
+        """Write the checkpoint, if it is due and an epoch was trained since it was read."""
+        has_trained = len(self._training.losses) > self.restored
+        if self._checkpoint is None or not has_trained:
             return
         if self._checkpoint.is_due(self.seconds, last=last):
             training = self._training.state()
-            kept = {"training": training, "scores": self._scores, "seconds": self.seconds}
-            self._checkpoint.write(kept)
+            state = {"training": training, "scores": self._scores, "seconds": self.seconds}
+            self._checkpoint.write(state)

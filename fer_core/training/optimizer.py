@@ -1,4 +1,8 @@
-"""Optimisers, and how the learning rate goes on."""
+"""Build torch's optimiser, learning-rate schedule and class weights from an `OptimizerConfig`.
+
+`loop` uses them to train one network. `stacking.optimizers` does the same for several networks at
+once, with the constants given here.
+"""
 
 import math
 
@@ -10,16 +14,17 @@ from fer_core.config import OptimizerConfig
 from fer_core.models.network import Network
 
 MOMENTUM = 0.9
-PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.3  # a rate that no longer helps for so long is lowered so
+PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.3  # after so many epochs without a lower loss, rate x 0.3
 
 
 def build(network: Network, config: OptimizerConfig) -> optim.Optimizer:
-    """Make the optimiser that a config names; unfrozen blocks have a rate of their own."""
-    slow = {id(p) for p in network.unfrozen()}
+    """Build the optimiser that a config names; unfrozen backbone blocks have their own rate."""
+    backbone = {id(p) for p in network.unfrozen()}
     trained = [p for p in network.parameters() if p.requires_grad]
+    backbone_lr = config.lr * config.backbone_lr
     groups = [
-        {"params": [p for p in trained if id(p) not in slow], "lr": config.lr},
-        {"params": [p for p in trained if id(p) in slow], "lr": config.lr * config.backbone_lr},
+        {"params": [p for p in trained if id(p) not in backbone], "lr": config.lr},
+        {"params": [p for p in trained if id(p) in backbone], "lr": backbone_lr},
     ]
     groups = [group for group in groups if group["params"]]
     lr, decay = config.lr, config.weight_decay
@@ -33,9 +38,10 @@ def build(network: Network, config: OptimizerConfig) -> optim.Optimizer:
 
 
 class Schedule:
-    """The learning rate over the steps of a training."""
+    """Change the learning rate over a training of `steps` steps, as a config asks."""
 
     def __init__(self, optimizer: optim.Optimizer, config: OptimizerConfig, steps: int) -> None:
+        # Checkpoints contain the names of these two attributes.
         self._by_step = cosine(optimizer, steps) if config.schedule == "cosine" else None
         self._by_loss = (
             ReduceLROnPlateau(optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_EPOCHS)
@@ -44,18 +50,18 @@ class Schedule:
         )
 
     def step(self) -> None:
-        """Go on after a batch."""
+        """Count a step, which is the training on one batch."""
         if self._by_step is not None:
             self._by_step.step()
 
     def epoch(self, loss: float) -> None:
-        """Go on after an epoch, whose loss this is."""
+        """Count an epoch and note its loss, which a plateau schedule watches."""
         if self._by_loss is not None:
             self._by_loss.step(loss)
 
 
 def cosine(optimizer: optim.Optimizer, steps: int) -> LambdaLR:
-    """Lower the rate along half a cosine to zero, without restarts.
+    """Lower the rate to zero along half a cosine over `steps` steps, without restarts.
 
     Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.
     """
@@ -63,18 +69,18 @@ def cosine(optimizer: optim.Optimizer, steps: int) -> LambdaLR:
 
 
 def mixed(device: torch.device, *, wanted: bool) -> torch.autocast:
-    """Compute in bfloat16 where that was asked for and the device has it, else as ever.
+    """Compute in bfloat16 where that is wanted and the GPU supports it, else in single precision.
 
-    On a CPU it is not used: without the instructions for it it is slower than single precision.
+    On a CPU it is never used: most CPUs have no instructions for it, and are slower with it.
     """
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and able)
+    supported = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and supported)
 
 
 def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """Weigh each class (K,) by how rare it is, so that all count the same; 0 where there is none.
+    """Weigh each class (K,) by its rarity, so that all classes count equally in the loss.
 
-    The mean over the labels is 1.
+    The mean weight over the labels is 1. A class without labels has weight 0.
     """
     counts = torch.bincount(labels, minlength=classes)
     weights = len(labels) / ((counts > 0).sum() * counts.clamp(min=1).float())

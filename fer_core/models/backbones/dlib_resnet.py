@@ -33,7 +33,6 @@ MEAN = (122.782, 117.001, 104.298)  # RGB; dlib, input_rgb_image_sized
 STD = (256.0, 256.0, 256.0)  # ibid.
 STEM_CHANNELS = 32
 STAGES = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))  # channels, residuals: blocks 1 to 5
-DESCRIPTOR_DIM = 128
 MARKS = {"con_4": 29, "affine_": 29, "fc_2": 1}  # how often each occurs
 HEADERS = {"con_4": 5, "affine_": 5, "fc_2": 7}  # integers before the values, four sizes the last
 
@@ -83,14 +82,6 @@ def build(stream: StreamConfig, _file: Path | None, generator: torch.Generator) 
         weights_sha256=weights_sha256,
         source=stream.weights,
     )
-
-
-def descriptor() -> nn.Linear:
-    """Build dlib's last layer: (B, 256), the mean over block 5's map, to the face's (B, 128)."""
-    weight = read_tensors(packaged(FILE))["fc_2"][0]
-    layer = nn.Linear(weight.size // DESCRIPTOR_DIM, DESCRIPTOR_DIM, bias=False)
-    layer.load_state_dict({"weight": torch.from_numpy(weight.reshape(-1, DESCRIPTOR_DIM).T)})
-    return layer
 
 
 def read_tensors(path: Path) -> dict[str, list[NDArray[np.float32]]]:

@@ -1,7 +1,8 @@
-"""Fits of one shape, trained as one stacked network: their steps share every call.
+"""The stack: a group of fits whose networks have one shape and are trained in shared calls.
 
-What a member becomes depends on who trains beside it in last bits only: it has its own weights,
-batches, dropout, rate and decay.
+`grouped` decides for the trial room whether fits are stacked or trained one after the other. In a
+stack, a fit is a member: it has its own weights, batches, dropout, learning rate and weight decay.
+The other members change what it becomes in the last bits only.
 """
 
 import copy
@@ -13,36 +14,43 @@ import torch
 from torch import Tensor
 
 from fer_core.arrays import Array
-from fer_core.config import OptimizerConfig
 from fer_core.models.network import Network, count
-from fer_core.training import optimizer as optimizers
 from fer_core.training.fits import Fit, Group, InTurn, OneFit
 from fer_core.training.loop import batch_count
 from fer_core.training.stacking.calibration import Widths
-from fer_core.training.stacking.forward import Drop, Masks, logits, rates, stacked
-from fer_core.training.stacking.optimizers import Rates, Steps
+from fer_core.training.stacking.forward import (
+    Drop,
+    DropoutMasks,
+    dropout_rates,
+    logits,
+    stacked_parameters,
+)
+from fer_core.training.stacking.optimizers import LearningRates, StackedOptimizer
+from fer_core.training.stacking.targets import Targets
 
-# Parameters above which nothing is stacked: on a CPU 2.5 MB with gradient and moments, where calls
-# no longer count; on a GPU a quarter of a GB, since a stack must fit beside what it reads.
+# Networks with more parameters are not stacked. On a CPU they take 2.5 MB with gradients and
+# moments, where the overhead of calls no longer matters; on a GPU a quarter of a GB, since a stack
+# must fit into its memory together with the data.
 LARGE = {"cpu": 150_000, "cuda": 16_000_000}
-_COPIED = 4  # members whose copies are timed one after the other
+_MOST_COPIES = 4  # copies of members that are trained one after the other for the timing
 
 
 class _Feed:
-    """The batches of fits that read the same rows in the same order."""
+    """Read the batches for all members that have the same rows in the same order."""
 
     def __init__(self, fit: Fit, count: int) -> None:
         self._fit, self._count = fit, count
         self._order = np.random.default_rng(fit.order)
 
     def epoch(self) -> list[Array]:
+        """Return the rows of each batch of the next epoch."""
         return np.array_split(self._order.permutation(self._fit.rows), self._count)
 
-    def first(self) -> Array:
-        """Give rows as many as a batch has."""
+    def example(self) -> Array:
+        """Return the rows of a batch for timing; the order of the training does not advance."""
         return self._fit.rows[: -(-len(self._fit.rows) // self._count)]
 
-    def given(self, rows: Array) -> list[Tensor]:
+    def inputs(self, rows: Array) -> list[Tensor]:
         return list(self._fit.batches(rows, None))
 
     def labels(self, rows: Array) -> Tensor:
@@ -50,22 +58,22 @@ class _Feed:
 
 
 def is_large(network: Network) -> bool:
-    """Whether a network is bound by its own bytes, so that it trains alone."""
+    """Return whether a network is too large for a stack: arithmetic, not calls, takes its time."""
     return count([network]) > LARGE[next(network.parameters()).device.type]
 
 
 def grouped(fits: Sequence[Fit], widths: Widths) -> Group:
-    """Group fits of one shape as they train fastest: stacked, or one after the other."""
+    """Group fits of one shape in the way that trains them fastest: stacked, or in turn."""
     if len(fits) == 1:
         return OneFit(fits[0])
     if is_large(fits[0].network):
         return InTurn(fits)
     stack = Stack(fits, widths)
-    return stack if stack.settled_width() else InTurn(fits)
+    return stack if stack.measured_width() else InTurn(fits)
 
 
 class Stack:
-    """A group of fits whose networks have one shape, and whose epochs have as many batches."""
+    """Train fits whose networks have one shape, and whose epochs have equally many batches."""
 
     def __init__(self, fits: Sequence[Fit], widths: Widths) -> None:
         networks, configs = [fit.network for fit in fits], [fit.config for fit in fits]
@@ -74,20 +82,21 @@ class Stack:
         self._count = batch_count(len(fits[0].rows), configs[0].batch_clips)
         feeds = {_feed_key(fit): fit for fit in reversed(fits)}
         self._feeds = [_Feed(fit, self._count) for fit in feeds.values()]
-        names = list(feeds)
-        self._feed_of = [names.index(_feed_key(fit)) for fit in fits]
-        self._masks = Masks(rates(networks), [fit.seed for fit in fits])
-        self._members = list(range(len(fits)))  # as they were at first: masks know them so
-        weights = torch.stack([_class_weights(fit, networks[0].classes) for fit in fits])
-        self._targets = _Targets(weights.to(self._device), configs)
-        self._rates = Rates(configs, configs[0].epochs * self._count, self._device)
-        self._steps = Steps(configs[0].name, stacked(networks), self._rates)
+        keys = list(feeds)
+        self._feed_of = [keys.index(_feed_key(fit)) for fit in fits]  # by the member's position
+        self._masks = DropoutMasks(dropout_rates(networks), [fit.seed for fit in fits])
+        self._members = list(range(len(fits)))  # first positions of those left; masks use them
+        self._targets = Targets(fits, networks[0].classes, self._device)
+        self._rates = LearningRates(configs, configs[0].epochs * self._count, self._device)
+        self._optimizer = StackedOptimizer(
+            configs[0].name, stacked_parameters(networks), self._rates
+        )
         self._widths = widths
-        self._width: int | None = None  # members in a call; None: to be timed
-        self._fits = fits[:_COPIED]
+        self._width: int | None = None  # members that share a call; None: not measured yet
+        self._fits = fits[:_MOST_COPIES]
 
     def epoch(self) -> list[float]:
-        """Train an epoch, and give the mean loss of each member."""
+        """Train for one epoch, and return the mean loss of each member."""
         orders = [feed.epoch() for feed in self._feeds]
         totals = torch.zeros(len(self._members), dtype=torch.double, device=self._device)
         for step in range(self._count):
@@ -97,176 +106,161 @@ class Stack:
         self._rates.epoch(losses)
         return losses
 
-    def drop(self, places: Collection[int]) -> None:
-        """Let members leave; the rest are packed together and go on."""
-        kept = [place for place in range(len(self._members)) if place not in places]
+    def drop(self, positions: Collection[int]) -> None:
+        """Remove members; the others move together and go on."""
+        kept = [position for position in range(len(self._members)) if position not in positions]
         if len(kept) == len(self._members) or not kept:
             return
-        self._members = [self._members[place] for place in kept]
-        self._networks = [self._networks[place] for place in kept]
-        feeds = [self._feed_of[place] for place in kept]
+        self._members = [self._members[position] for position in kept]
+        self._networks = [self._networks[position] for position in kept]
+        feeds = [self._feed_of[position] for position in kept]
         used = sorted(set(feeds))
         self._feeds = [self._feeds[feed] for feed in used]
         self._feed_of = [used.index(feed) for feed in feeds]
         self._targets.keep(kept)
         self._rates.keep(kept)
-        self._steps.keep(kept)
+        self._optimizer.keep(kept)
         self._width = min(self._width or 1, len(kept))
 
-    def settle(self) -> None:
-        """Copy the members' values back to their networks."""
-        for place, network in enumerate(self._networks):
+    def write_back(self) -> None:
+        """Copy the members' values into their networks."""
+        for position, network in enumerate(self._networks):
             with torch.no_grad():
                 for name, parameter in network.named_parameters():
-                    parameter.copy_(self._steps.values[name][place])
+                    parameter.copy_(self._optimizer.values[name][position])
 
-    def settled_width(self) -> int:
-        """Settle how many members a call has, by timing; 0: one after the other is faster."""
+    def measured_width(self) -> int:
+        """Return how many members share a call, or 0 where training in turn is faster.
+
+        The width is looked up, or timed, when it is first asked for.
+        """
         if self._width is None:
             shape, members = self._shape(), len(self._members)
-            self._width = self._widths.of(shape, members, self._timed())
+            self._width = self._widths.fastest(shape, members, self._step_to_time())
         return self._width
 
-    def _timed(self) -> Callable[[int], None]:
-        """Give a step to time, of copies: what is trained must not depend on what was tried."""
-        steps = copy.deepcopy(self._steps)
-        rows = [feed.first() for feed in self._feeds]
+    def _step_to_time(self) -> Callable[[int], None]:
+        """Return a step of a width for timing. It trains copies, so that timing changes nothing."""
+        optimizer = copy.deepcopy(self._optimizer)
+        rows = [feed.example() for feed in self._feeds]
         batch = self._batch(rows)
-        plain = [_single(fit, len(rows[0])) for fit in self._fits]
+        single = [_one_batch_fit(fit, len(rows[0])) for fit in self._fits]
 
         def step(width: int) -> None:
             if width:
-                self._pass(batch, steps, None, width)
+                self._step_all(batch, optimizer, None, width)
             else:
                 for member in range(len(self._members)):
-                    plain[member % len(plain)].epoch()  # it has one batch
+                    single[member % len(single)].epoch()  # an epoch of one step
 
         return step
 
     def _step(self, rows: Sequence[Array]) -> Tensor:
-        """Step each member by its batch, and give the sum of its losses over its clips."""
+        """Train each member on its batch, and return the sum of its losses over its clips."""
         batch = self._batch(rows)
-        losses = self._pass(batch, self._steps, self._masks, self.settled_width() or 1)
+        width = self.measured_width() or 1
+        losses = self._step_all(batch, self._optimizer, self._masks, width)
         self._rates.step()
         return losses * torch.tensor(batch.sizes, device=self._device)
 
     def _batch(self, rows: Sequence[Array]) -> "_Batch":
-        """Read the batch of each feed, and give it to its members."""
+        """Read the batch of each feed, which has these rows, and copy it to the feed's members."""
         feeds = list(zip(self._feeds, rows, strict=True))
         sizes = [len(rows[feed]) for feed in self._feed_of]
-        labels = self._gathered([[feed.labels(at)] for feed, at in feeds])[0]
+        labels = self._to_members([[feed.labels(own)] for feed, own in feeds])[0]
         return _Batch(
-            given=self._gathered([feed.given(at) for feed, at in feeds]),
+            inputs=self._to_members([feed.inputs(own) for feed, own in feeds]),
             targets=self._targets.of(labels, sizes),
             sizes=sizes,
         )
 
-    def _pass(self, batch: "_Batch", steps: Steps, masks: Masks | None, width: int) -> Tensor:
-        """Step all members, so many at a time, and give their mean losses."""
+    def _step_all(
+        self,
+        batch: "_Batch",
+        optimizer: StackedOptimizer,
+        masks: DropoutMasks | None,
+        width: int,
+    ) -> Tensor:
+        """Train all members on a batch, `width` of them in a call, and return their mean losses."""
         members = len(batch.sizes)
-        losses = []
-        steps.begin()
+        all_losses = []
+        optimizer.begin_step()
         for start in range(0, members, width):
-            at = slice(start, min(start + width, members))
-            part, own = batch.of(at), steps.of(at.start, at.stop)
-            drop = masks.of(self._members[at], part.sizes) if masks else _undropped
-            here = self._losses(part, own.leaves, drop)
-            grads = torch.autograd.grad(here.sum(), list(own.leaves.values()))
+            positions = slice(start, min(start + width, members))
+            part, values = batch.slice_of(positions), optimizer.slice_of(positions)
+            drop = _no_dropout
+            if masks is not None:
+                drop = masks.for_batch(self._members[positions], part.sizes)
+            losses = self._losses(part, values.leaves, drop)
+            grads = torch.autograd.grad(losses.sum(), list(values.leaves.values()))
             with torch.no_grad():
-                own.take(grads)
-            losses.append(here.detach())
-        return torch.cat(losses).double()
+                values.step(grads)
+            all_losses.append(losses.detach())
+        return torch.cat(all_losses).double()
 
     def _losses(self, batch: "_Batch", values: Mapping[str, Tensor], drop: Drop) -> Tensor:
-        scores = logits(self._networks[0], values, batch.given, drop)
+        """Compute the mean loss of each member over its batch, (M,)."""
+        scores = logits(self._networks[0], values, batch.inputs, drop)
         targets = batch.targets
-        if scores.ndim == 4:  # each frame carries its clip's label
+        if scores.ndim == 4:  # (M, B, T, K): each frame has its clip's label
             targets = (targets / scores.shape[2])[:, :, None]
         return -(targets * torch.log_softmax(scores, dim=-1)).flatten(1).sum(dim=1)
 
-    def _gathered(self, batches: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """Put what feeds give, a tensor (B, ...) a stream, before their members: (M, B, ...)."""
-        if len(batches) == 1:  # nothing is copied
+    def _to_members(self, batches: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """Copy the batch of each feed to its members.
+
+        A batch has a tensor (B, ...) for each stream. The result has a tensor (M, B, ...) for each
+        stream, where shorter batches are padded.
+        """
+        if len(batches) == 1:  # all members have the same batch: nothing is copied
             members = len(self._members)
             return [x.to(self._device).expand(members, *x.shape) for x in batches[0]]
-        most = max(len(batch[0]) for batch in batches)
-        own = self._feed_of == list(range(len(batches)))
-        gathered = []
+        longest = max(len(batch[0]) for batch in batches)
+        in_order = self._feed_of == list(range(len(batches)))  # each member has a feed of its own
+        result = []
         for stream in zip(*batches, strict=True):
-            padded = torch.stack([_padded(x, most) for x in stream])
-            gathered.append((padded if own else padded[self._feed_of]).to(self._device))
-        return gathered
+            padded = torch.stack([_padded(x, longest) for x in stream])
+            result.append((padded if in_order else padded[self._feed_of]).to(self._device))
+        return result
 
     def _shape(self) -> Hashable:
-        shapes = tuple((name, value.shape[1:]) for name, value in self._steps.values.items())
-        given = tuple(each.shape[1:] for each in self._feeds[0].given(self._feeds[0].first()[:1]))
-        return (*shapes, given, self._config.name, self._config.batch_clips)
+        """Describe the networks, their inputs and batches: `Widths` finds the width by this."""
+        shapes = tuple((name, value.shape[1:]) for name, value in self._optimizer.values.items())
+        first = self._feeds[0]
+        inputs = tuple(x.shape[1:] for x in first.inputs(first.example()[:1]))
+        return (*shapes, inputs, self._config.name, self._config.batch_clips)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """A batch of each member, padded to one size."""
+    """Hold one batch of each member, padded to a common size."""
 
-    given: Sequence[Tensor]  # of each stream, (M, B, ...)
+    inputs: Sequence[Tensor]  # one tensor (M, B, ...) for each stream
     targets: Tensor  # (M, B, K)
-    sizes: Sequence[int]  # clips that are no padding
+    sizes: Sequence[int]  # for each member, the number of clips without padding
 
-    def of(self, members: slice) -> "_Batch":
-        """Give the batches of a slice of the members."""
-        given = [each[members] for each in self.given]
-        return _Batch(given=given, targets=self.targets[members], sizes=self.sizes[members])
-
-
-class _Targets:
-    """What each member's cross-entropy wants of its classes: weighted and smoothed as it has it.
-
-    The loss of a clip of class y is the sum over classes c of table[y, c] times -log p(c), over
-    the batch's sum of the weights of y; so has it `torch.nn.functional.cross_entropy`.
-    """
-
-    def __init__(self, weights: Tensor, configs: Sequence[OptimizerConfig]) -> None:
-        self._weights, classes = weights, weights.shape[1]  # (M, K)
-        smooth = torch.tensor([c.label_smoothing for c in configs], device=weights.device)
-        smooth = smooth[:, None, None]
-        one_hot = torch.eye(classes, device=weights.device)
-        self._tables = weights[:, None] * ((1 - smooth) * one_hot + smooth / classes)  # (M, K, K)
-
-    def of(self, labels: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Weigh the classes of labels (M, B): (M, B, K), 0 where a row is padding."""
-        own = self._weights.gather(1, labels)
-        wanted = self._tables.gather(1, labels[..., None].expand(-1, -1, self._weights.shape[1]))
-        if min(sizes) < labels.shape[1]:
-            inside = torch.arange(labels.shape[1])[None] < torch.tensor(sizes)[:, None]
-            inside = inside.to(labels.device)
-            own, wanted = own * inside, wanted * inside[..., None]
-        return wanted / own.sum(dim=1)[:, None, None]
-
-    def keep(self, places: Sequence[int]) -> None:
-        """Forget all members but those at `places`."""
-        self._weights, self._tables = self._weights[places], self._tables[places]
+    def slice_of(self, members: slice) -> "_Batch":
+        """Return the batches of a slice of the members."""
+        inputs = [x[members] for x in self.inputs]
+        return _Batch(inputs=inputs, targets=self.targets[members], sizes=self.sizes[members])
 
 
-def _undropped(name: str, x: Tensor) -> Tensor:
+def _no_dropout(name: str, x: Tensor) -> Tensor:
     return x
 
 
-def _single(fit: Fit, rows: int) -> OneFit:
-    """Train a copy by one batch, again and again."""
+def _one_batch_fit(fit: Fit, rows: int) -> OneFit:
+    """Copy a fit, to train it on its first `rows` clips as one batch, as often as it is timed."""
     endless = replace(fit.config, epochs=1_000_000)
     network = copy.deepcopy(fit.network)
     return OneFit(replace(fit, network=network, rows=fit.rows[:rows], config=endless))
 
 
 def _feed_key(fit: Fit) -> tuple[str, int, bytes]:
+    """Return what is equal for fits that can share a feed."""
     return fit.data, fit.order, fit.rows.tobytes()
 
 
-def _class_weights(fit: Fit, classes: int) -> Tensor:
-    if not fit.config.class_weights:
-        return torch.ones(classes)
-    return optimizers.class_weights(torch.from_numpy(fit.labels[fit.rows]), classes)
-
-
 def _padded(x: Tensor, rows: int) -> Tensor:
-    """Add rows of zeros up to so many."""
+    """Append rows of zeros, so that there are `rows` rows."""
     return x if len(x) == rows else torch.cat([x, x.new_zeros(rows - len(x), *x.shape[1:])])

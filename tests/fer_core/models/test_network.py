@@ -33,6 +33,11 @@ def _seeded():
         yield
 
 
+def epochs_of(*given, **options):
+    """Train, and give the loss of each epoch that is asked for."""
+    return iter(loop.Training(*given, **options).epoch, None)
+
+
 def over(table):
     return pytest.mark.parametrize("config", table.values(), ids=table)
 
@@ -117,7 +122,7 @@ def test_a_seed_repeats_a_network_and_a_step_of_its_training(config):
     for _ in range(2):
         model = built(config, clips=4)
         rows = torch.arange(4).numpy()
-        epochs = loop.fit(
+        epochs = epochs_of(
             model.network,
             lambda rows, _, given=model.given: [each[rows] for each in given],
             rows % len(CLASSES),
@@ -142,7 +147,7 @@ def test_frozen_blocks_are_the_first_ones_and_stay_unchanged_statistics_included
     rows = torch.arange(4).numpy()
 
     list(
-        loop.fit(
+        epochs_of(
             model.network,
             lambda rows, _: [each[rows] for each in model.given],
             rows % len(CLASSES),
@@ -205,9 +210,9 @@ def test_rules_at_the_logits_are_the_mean_and_the_product_of_probabilities():
         config = of(stored(), stored(), fusion=FusionConfig(point="logits", how=how))
         model = built(config)
         each = [
-            way(reader(given, lengths), lengths).softmax(-1)
-            for way, reader, given in zip(
-                model.network.ways, model.network.readers, model.given, strict=True
+            branch(reader(given, lengths), lengths).softmax(-1)
+            for branch, reader, given in zip(
+                model.network.branches, model.network.readers, model.given, strict=True
             )
             for lengths in [model.network.lengths(model.given)]
         ]
@@ -271,7 +276,7 @@ def test_streams_have_fc_layers_of_their_own_up_to_where_they_meet(own, point):
         return sum(isinstance(layer, nn.Linear) for layer in part.modules())
 
     last = point == "logits"
-    assert [linears(way) for way in network.ways] == [own + last] * 2
+    assert [linears(branch) for branch in network.branches] == [own + last] * 2
     assert linears(network.shared) == 3 - own + 1
     dropouts = sum(isinstance(layer, Dropout) for layer in network.modules())
     assert dropouts == linears(network)

@@ -31,6 +31,11 @@ def config(name="adamw", lr=0.05, epochs=10, **choices):
     return OptimizerConfig(name=name, lr=lr, epochs=epochs, batch_clips=8, **choices)
 
 
+def epochs_of(*given, **options):
+    """Train, and give the loss of each epoch that is asked for."""
+    return iter(loop.Training(*given, **options).epoch, None)
+
+
 def weights(model):
     return torch.cat([p.flatten() for p in model.parameters()])
 
@@ -46,7 +51,7 @@ def test_every_optimizer_learns_what_can_be_learned(name, schedule):
     model = network()
     chosen = config(name, schedule=schedule, label_smoothing=0.1, class_weights=True)
 
-    losses = list(loop.fit(model, batches, LABELS, ROWS, chosen, order=0))
+    losses = list(epochs_of(model, batches, LABELS, ROWS, chosen, order=0))
 
     assert losses[-1] < losses[0]
     assert accuracy(model) > 0.9
@@ -55,9 +60,9 @@ def test_every_optimizer_learns_what_can_be_learned(name, schedule):
 def test_a_seed_repeats_training_to_the_last_bit():
     first, again = network(), network()
 
-    losses = list(loop.fit(first, batches, LABELS, ROWS, config(), order=3))
+    losses = list(epochs_of(first, batches, LABELS, ROWS, config(), order=3))
 
-    assert losses == list(loop.fit(again, batches, LABELS, ROWS, config(), order=3))
+    assert losses == list(epochs_of(again, batches, LABELS, ROWS, config(), order=3))
     assert torch.equal(weights(first), weights(again))
 
 
@@ -66,21 +71,21 @@ def test_clips_that_do_not_train_change_nothing():
     altered[30:] = 1 - altered[30:]
     first, again = network(), network()
 
-    list(loop.fit(first, batches, LABELS, train, config(class_weights=True), order=0))
-    list(loop.fit(again, batches, altered, train, config(class_weights=True), order=0))
+    list(epochs_of(first, batches, LABELS, train, config(class_weights=True), order=0))
+    list(epochs_of(again, batches, altered, train, config(class_weights=True), order=0))
 
     assert torch.equal(weights(first), weights(again))
 
 
 def test_whoever_loops_over_training_may_stop_it():
-    epochs = loop.fit(network(), batches, LABELS, ROWS, config(epochs=1_000_000), order=0)
+    epochs = epochs_of(network(), batches, LABELS, ROWS, config(epochs=1_000_000), order=0)
 
     assert len([next(epochs) for _ in range(2)]) == 2
 
 
 def test_a_loss_that_is_no_number_ends_training_with_advice():
     with pytest.raises(loop.DivergedError, match="lower optimizer"):
-        list(loop.fit(network(), batches, LABELS, ROWS, config("sgd", lr=1e30), order=0))
+        list(epochs_of(network(), batches, LABELS, ROWS, config("sgd", lr=1e30), order=0))
 
 
 def test_probabilities_of_clips_seen_whole_have_one_frame():
@@ -94,17 +99,17 @@ def test_patience_ends_training_and_keeps_what_did_best_on_the_clips_held_back()
     noise = RNG.permutation(LABELS)  # what is learned of it does not carry over
     model = network()
     chosen = config(lr=0.5, epochs=200, patience=3)
-    fit = loop.fit(model, batches, noise, ROWS[:30], chosen, order=0, held_out=ROWS[30:])
+    fit = epochs_of(model, batches, noise, ROWS[:30], chosen, order=0, held_out=ROWS[30:])
 
-    def held_loss():
+    def held_out_loss():
         scores = torch.from_numpy(loop.predict(model, batches, ROWS[30:], batch_clips=16))
         wanted = torch.from_numpy(noise[30:])[:, None, None].expand(-1, 3, 1)
         return float(-scores.gather(2, wanted).log().mean())
 
-    seen = [held_loss() for _ in fit]
+    seen = [held_out_loss() for _ in fit]
 
     assert len(seen) < 200
-    assert held_loss() == pytest.approx(min(seen), rel=1e-5)
+    assert held_out_loss() == pytest.approx(min(seen), rel=1e-5)
     assert np.argmin(seen) == len(seen) - 1 - 3
 
 
@@ -130,7 +135,7 @@ def test_a_fit_that_patience_lets_end_keeps_what_did_best_too():
 
     whole = network()
     best = []
-    for _ in loop.fit(whole, batches, noise, ROWS[:30], chosen, order=0, held_out=ROWS[30:]):
+    for _ in epochs_of(whole, batches, noise, ROWS[:30], chosen, order=0, held_out=ROWS[30:]):
         best.append(weights(whole).clone())
     assert torch.equal(seen[-1], weights(whole))
     assert any(torch.equal(seen[-1], each) for each in best[:-1])
@@ -187,7 +192,7 @@ def test_no_batch_is_of_one_clip(clips, batch_clips):
         return batches(rows, generator)
 
     chosen = OptimizerConfig(epochs=1, batch_clips=batch_clips)
-    list(loop.fit(network(), counted, LABELS, ROWS[:clips], chosen, order=0))
+    list(epochs_of(network(), counted, LABELS, ROWS[:clips], chosen, order=0))
 
     assert min(sizes) >= 2
     assert sum(sizes) == clips

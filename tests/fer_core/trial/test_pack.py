@@ -211,12 +211,12 @@ def test_large_networks_train_one_by_one(study_data, monkeypatch):
         np.testing.assert_allclose(mine.losses, other.losses, atol=1e-5)
 
 
-@pytest.mark.parametrize("place", ["settled_width", "epoch", "settle"])
+@pytest.mark.parametrize("place", ["measured_width", "epoch", "write_back"])
 def test_a_stack_that_breaks_is_trained_one_by_one(place, study_data, monkeypatch):
     def broken(self):
         raise torch.OutOfMemoryError("no room for a stack")
 
-    monkeypatch.setattr(stack.Stack, "settled_width", lambda _: 1)
+    monkeypatch.setattr(stack.Stack, "measured_width", lambda _: 1)
     monkeypatch.setattr(stack.Stack, place, broken)
     configs = [with_lr(lr) for lr in (1e-3, 1e-2)]
 

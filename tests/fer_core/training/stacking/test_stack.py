@@ -15,7 +15,7 @@ from fer_core.storage.store import Store
 from fer_core.training.fits import Fit, OneFit
 from fer_core.training.stacking import stack
 from fer_core.training.stacking.calibration import Widths
-from fer_core.training.stacking.forward import logits, stacked
+from fer_core.training.stacking.forward import logits, stacked_parameters
 from fer_core.training.stacking.stack import Stack
 from fer_core.trial.packing import stackable
 from tests.fer_core.models import parts
@@ -62,7 +62,7 @@ def trained(fits, epochs=EPOCHS):
     """Train a stack: the losses of each member."""
     group = Stack(fits, Widths(None, torch.device("cpu")))
     losses = [group.epoch() for _ in range(epochs)]
-    group.settle()
+    group.write_back()
     return [list(each) for each in zip(*losses, strict=True)]
 
 
@@ -76,7 +76,7 @@ def test_stacked_networks_give_the_logits_of_each(name):
     given = [torch.stack(each) for each in zip(*(m.given for m in members), strict=True)]
 
     scores = logits(
-        members[0].network, stacked([m.network for m in members]), given, lambda _, x: x
+        members[0].network, stacked_parameters([m.network for m in members]), given, lambda _, x: x
     )
 
     for member, own in zip(members, scores, strict=True):
@@ -150,7 +150,7 @@ def test_the_same_pack_becomes_the_same_to_the_last_bit(tmp_path):
     for fits in (once, again):
         group = Stack(fits, Widths(Store(tmp_path), torch.device("cpu")))
         group.epoch()
-        group.settle()
+        group.write_back()
 
     for first, second in zip(once, again, strict=True):
         assert torch.equal(weights(first.network), weights(second.network))
@@ -164,7 +164,7 @@ def test_members_that_leave_change_nothing_for_those_that_stay():
     group.epoch()
     group.drop({0, 2})
     last = [group.epoch() for _ in range(EPOCHS - 1)][-1]
-    group.settle()
+    group.write_back()
 
     undisturbed = trained(whole)
     np.testing.assert_allclose(last, [undisturbed[i][-1] for i in (1, 3)], atol=1e-5)
@@ -182,9 +182,9 @@ def test_a_member_that_diverges_does_so_alone():
 
 
 def test_dropout_drops_the_share_that_it_should():
-    masks = stack.Masks({"layer": [0.3, 0.0]}, [0, 1])
+    masks = stack.DropoutMasks({"layer": [0.3, 0.0]}, [0, 1])
 
-    dropped = masks.of([0, 1], [500, 400])("layer", torch.ones(2, 500, 100))
+    dropped = masks.for_batch([0, 1], [500, 400])("layer", torch.ones(2, 500, 100))
 
     assert (dropped[0] == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
     assert dropped[0].mean().item() == pytest.approx(1.0, abs=0.01)
@@ -195,8 +195,8 @@ def test_a_width_is_timed_once_for_a_shape_and_kept_in_the_store(tmp_path):
     cpu, tried = torch.device("cpu"), []
     slow_when_wide = lambda width: (tried.append(width), time.sleep(0.002 * (width or 9)))  # noqa: E731
 
-    first = Widths(Store(tmp_path), cpu).of("shape", 4, slow_when_wide)
-    again = Widths(Store(tmp_path), cpu).of("shape", 4, slow_when_wide)
+    first = Widths(Store(tmp_path), cpu).fastest("shape", 4, slow_when_wide)
+    again = Widths(Store(tmp_path), cpu).fastest("shape", 4, slow_when_wide)
 
     assert first == again == 1
     assert set(tried) == {0, 1, 2, 4}
