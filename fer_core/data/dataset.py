@@ -1,4 +1,8 @@
-"""What a dataset is to this project: a reader of its folder, its known totals, its protocols."""
+"""`Dataset`: what this project knows about one dataset, apart from the user's copy of it.
+
+That is how its folder is read, how many clips a complete copy has, and the protocols that published
+figures follow. Each adapter in `datasets` makes one; `doctor` compares a copy with the totals.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,34 +16,34 @@ from fer_core.data.protocol import Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """What a complete copy of a release holds, as its authors or a count of it say."""
+    """How many clips and subjects a complete copy of one release holds."""
 
-    source: str  # who says so, in a few words
+    source: str  # who counted, in a few words
     clips: int
-    subjects: int | None = None  # None: not known, or the dataset does not name them
+    subjects: int | None = None  # None: unknown, or the dataset does not name its subjects
     classes: Mapping[str, int] = field(default_factory=dict)  # emotion: clips
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A protocol that published figures follow."""
+    """A protocol that published figures follow, so that ours can stand beside them."""
 
-    about: str  # in a sentence, with its source
-    split: Callable[[Manifest], Protocol]  # raises ProtocolError where the copy cannot follow it
-    clip: ClipConfig | None = None  # the frames that it reads; a space draws them
+    about: str  # what it does, in one sentence with its source
+    split: Callable[[Manifest], Protocol]  # raises ProtocolError if the copy lacks what it needs
+    clip: ClipConfig | None = None  # the frames that it prescribes; None: the space chooses
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """One row of the table of datasets."""
+    """One row of the table DATASETS: everything that is known about a dataset."""
 
-    manifest: Callable[[Path], Manifest]  # touches no pixel
-    totals: tuple[Totals, ...] = ()  # one a release; a copy should match one of them
+    manifest: Callable[[Path], Manifest]  # reads its folder, without reading a pixel
+    totals: tuple[Totals, ...] = ()  # one for each release; a copy should match one of them
     protocols: Mapping[str, Published] = field(default_factory=dict)
 
 
 def difference(manifest: Manifest, totals: Sequence[Totals]) -> tuple[str, ...]:
-    """Say in what a copy differs from the release that it is nearest to, a sentence each."""
+    """Say how a copy differs from the most similar release, one line for each count."""
     found = [
         (_against(manifest, known), abs(known.clips - len(manifest.clips))) for known in totals
     ]
@@ -48,7 +52,10 @@ def difference(manifest: Manifest, totals: Sequence[Totals]) -> tuple[str, ...]:
 
 
 def _against(manifest: Manifest, known: Totals) -> tuple[str, ...]:
-    """Compare with one release; what was left out, and copies, may be of any class."""
+    """Compare a copy with one release.
+
+    Clips that were left out and copies may belong to any class, so a class may lack as many.
+    """
     spare = len(manifest.left_out) + len(manifest.copies)
     counts = Counter(clip.emotion for clip in manifest.clips)
     pairs = [("clips", len(manifest.clips), known.clips)]
@@ -57,5 +64,6 @@ def _against(manifest: Manifest, known: Totals) -> tuple[str, ...]:
     if known.subjects not in (None, len(manifest.subjects)):
         wrong.insert(0, ("subjects", len(manifest.subjects), known.subjects or 0))
     return tuple(
-        f"{what}: {n:,}, and {right:,} are known ({known.source})" for what, n, right in wrong
+        f"{what}: {found:,} here, {right:,} in a complete copy ({known.source})"
+        for what, found, right in wrong
     )

@@ -1,4 +1,9 @@
-"""What a dataset holds: one row per clip, made from a folder without touching a pixel."""
+"""`Manifest`: the clips of a dataset, one row each, as an adapter found them in its folder.
+
+It records for each clip where it lies, what it shows, and the hash of its content, without reading
+a pixel. It also records what could not be used and why. Every later step starts from it: the
+protocol splits its subjects, and the room `faces` reads its clips.
+"""
 
 import hashlib
 import itertools
@@ -14,48 +19,55 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """One recording of one subject: a video file, or a folder or a list of still images."""
+    """One recording of one subject: a video, a folder of frames, or a single photograph."""
 
-    clip: str  # unique within the manifest, stable between machines: the path below the root
+    clip: str  # its name: the path below the dataset's folder, unique, the same on every machine
     subject: str
     emotion: str
-    authenticity: str | None  # "genuine", "acted", or None where the dataset does not say
+    authenticity: str | None  # "genuine" or "acted"; None if the dataset does not say
     path: Path  # a video, one image, a folder of numbered images, or a table of pixels
-    sha256: str  # of the file, of the folder's files with their names, or of a table's row
-    landmarks: Path | None = None  # (frames, 68, 2) float32 .npy in pixels, where they come along
+    sha256: str  # hash of the file, of all files of the folder, or of the row of the table
+    landmarks: Path | None = None  # (frames, 68, 2) float32 .npy in pixels, if the dataset has them
     landmarks_sha256: str | None = None
-    offset: int | None = None  # of its line, in bytes, where `path` is a table of pixels
-    part: str | None = None  # where the authors divided their set, e.g. train, val or test
+    offset: int | None = None  # if `path` is a table of pixels: where the row begins, in bytes
+    part: str | None = None  # train, val, test or a fold, if the authors divided their dataset
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """All clips of a dataset, ordered by name."""
+    """All clips of a dataset in the order of their names, and what was not taken as a clip.
+
+    `left_out`, `ignored` and `copies` are pairs of a path below `root` and a reason.
+    """
 
     dataset: str
     root: Path
     clips: tuple[Clip, ...]
-    # Paths below the root, each with
-    left_out: tuple[tuple[str, str], ...] = ()  # the reason why it cannot be the clip it should be
-    ignored: tuple[tuple[str, str], ...] = ()  # the rule of the dataset by which it is no clip
-    copies: tuple[tuple[str, str], ...] = ()  # the clip that stays in its stead
+    left_out: tuple[tuple[str, str], ...] = ()  # should be a clip, but is missing or damaged
+    ignored: tuple[tuple[str, str], ...] = ()  # is no clip by the dataset's own rules
+    copies: tuple[tuple[str, str], ...] = ()  # has the same content and label as another clip
 
     def missing_share(self, skipped: int = 0) -> float:
-        """Share of what should be clips that cannot be used; `skipped` of those here are unfit."""
+        """Return the share of the dataset's clips that cannot be used, from 0 to 1.
+
+        `skipped` is how many of `clips` turned out to be unusable later, for instance because no
+        face was found.
+        """
         return (len(self.left_out) + skipped) / (len(self.left_out) + len(self.clips))
 
     @property
     def subjects(self) -> tuple[str, ...]:
+        """The names of all subjects, sorted."""
         return tuple(sorted({clip.subject for clip in self.clips}))
 
     @property
     def stills(self) -> bool:
-        """Whether every clip is a single photograph, of which there is one frame to read."""
+        """Whether every clip is a single photograph, so that there is one frame to read."""
         return all(clip.offset is not None or is_image(clip.path) for clip in self.clips)
 
     @property
     def sha256(self) -> str:
-        """Hash of names, labels and contents; the same data has it on any machine."""
+        """A hash of all names, labels and contents; the same data has it on any machine."""
         rows = [
             {k: v for k, v in asdict(clip).items() if k not in ("path", "landmarks", "offset")}
             for clip in self.clips
@@ -75,23 +87,25 @@ def build(
     ignored: Notes = (),
     copies: Notes = (),
 ) -> Manifest:
-    """Order and check the clips that an adapter found.
+    """Make the manifest of the clips that an adapter found, in order, after checking them.
 
-    Raises: DataError where nothing was found or two clips have one name.
+    Raises: DataError if there is no clip, or two clips have the same name.
     """
     ordered = tuple(sorted(clips, key=lambda clip: clip.clip))
     faults = sorted(left_out)
     if not ordered and faults:
         name, reason = faults[0]
         raise DataError(
-            f"{root}: all {len(faults)} clips are left out, the first, {name}: {reason}."
+            f"{root}: all {len(faults)} clips are left out; the first is {name}: {reason}."
         )
     if not ordered:
-        raise DataError(f"{root} holds no clip in the layout of '{dataset}'; see README, Datasets.")
+        raise DataError(
+            f"{root} holds no clip in the layout of '{dataset}', which docs/datasets.md shows."
+        )
     names = [clip.clip for clip in ordered]
     twice = next((a for a, b in itertools.pairwise(names) if a == b), None)
     if twice is not None:
-        raise DataError(f"{root}: clip '{twice}' is there twice; each needs a name of its own.")
+        raise DataError(f"{root}: two clips are named '{twice}'; each needs its own name.")
     return Manifest(
         dataset=dataset,
         root=root,
@@ -103,5 +117,5 @@ def build(
 
 
 def is_image(path: Path) -> bool:
-    """Say whether a path is named as one still image."""
+    """Return whether a path is a single still image, by its suffix."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()

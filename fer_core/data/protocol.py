@@ -1,8 +1,9 @@
-"""Which subjects train, which choose, and which stay sealed until the winners are opened.
+"""`Protocol`: which subjects train, which choose between trials, and which stay sealed.
 
-A subject is never on two sides. A share of the subjects is sealed; the others fall into grouped
-folds whose classes are balanced as far as subjects allow (scikit-learn's StratifiedGroupKFold; its
-StratifiedKFold, which is a hundred times as fast, where each subject has one clip).
+The sealed subjects are tested once, at the end of a study, and only by the winners; no trial reads
+them. The other subjects are divided into folds, each of which chooses while the others train. A
+subject is never on two sides, and `check` refuses a split that leaks. Without a published protocol,
+`sealed_and_folds` makes a split with similar shares of each class on all sides.
 """
 
 import hashlib
@@ -18,40 +19,43 @@ from typing import Any
 from fer_core.data.manifest import Clip, Manifest
 from fer_core.errors import ProtocolError
 
-SEALED_SHARE = 0.2  # of the subjects
-FOLDS = 5
+SEALED_SHARE = 0.2  # share of the subjects that is sealed
+FOLDS = 5  # folds of the other subjects
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """A subject-independent split: the sealed subjects, and the val subjects of each fold."""
+    """A subject-independent split. Every subject of the dataset is on exactly one side."""
 
     name: str
-    sealed: tuple[str, ...]
-    folds: tuple[tuple[str, ...], ...]  # val subjects of each fold; the other folds train
+    sealed: tuple[str, ...]  # subjects of the final test; empty if the protocol has no such test
+    folds: tuple[tuple[str, ...], ...]  # subjects that choose in each fold; the others train in it
     train: tuple[str, ...] = ()  # subjects that train in every fold and never choose
 
     @property
     def development(self) -> tuple[str, ...]:
-        """The subjects that train and choose: all that are not sealed."""
+        """All subjects that are not sealed, so that trials may read them; sorted."""
         choosing = (subject for fold in self.folds for subject in fold)
         return tuple(sorted((*choosing, *self.train)))
 
     @property
     def split_sha256(self) -> str:
+        """A hash of who is on which side."""
         sides = [self.sealed, self.folds, self.train]
         return hashlib.sha256(json.dumps(sides).encode()).hexdigest()
 
     @property
     def protocol_id(self) -> str:
+        """The name with a part of the hash; it stands in every row of a leaderboard."""
         return f"{self.name}-{self.split_sha256[:8]}"
 
     def to_json(self) -> dict[str, Any]:
+        """Return the protocol as JSON values."""
         return asdict(self)
 
 
 def from_json(values: dict[str, Any]) -> Protocol:
-    """Read what `Protocol.to_json` gave."""
+    """Read a protocol that `Protocol.to_json` wrote."""
     folds = tuple(tuple(fold) for fold in values["folds"])
     sealed, train = tuple(values["sealed"]), tuple(values["train"])
     return Protocol(name=values["name"], sealed=sealed, folds=folds, train=train)
@@ -60,11 +64,12 @@ def from_json(values: dict[str, Any]) -> Protocol:
 def sealed_and_folds(
     subjects: Sequence[str], labels: Sequence[str], *, folds: int = FOLDS, seed: int = 0
 ) -> Protocol:
-    """Seal a share of the subjects and make grouped, stratified folds of the others.
+    """Seal a share of the subjects, and divide the others into folds, by a seeded random draw.
 
-    `subjects` and `labels` hold one item per clip.
+    The classes have similar shares on all sides, as far as whole subjects allow. `subjects` and
+    `labels` have one item per clip.
 
-    Raises: ProtocolError where there are too few subjects to split.
+    Raises: ProtocolError if there are too few subjects, or too few of one class.
     """
     shown = list(zip(subjects, labels, strict=True))
     count = len(set(subjects))
@@ -84,7 +89,12 @@ def sealed_and_folds(
 
 
 def in_blocks(manifest: Manifest, *, folds: int) -> Protocol:
-    """Make folds of neighbours: of 80 subjects in 10 folds the first eight are the first fold."""
+    """Make folds of subjects with neighbouring names, and seal nobody.
+
+    For example, of 80 subjects in 10 folds, the first eight are the first fold.
+
+    Raises: ProtocolError if there are fewer subjects than folds.
+    """
     people = _enough(manifest, folds)
     edges = [i * len(people) // folds for i in range(folds + 1)]
     parts = tuple(tuple(people[a:b]) for a, b in itertools.pairwise(edges))
@@ -92,28 +102,37 @@ def in_blocks(manifest: Manifest, *, folds: int) -> Protocol:
 
 
 def in_turn(manifest: Manifest, *, folds: int) -> Protocol:
-    """Deal subjects out to folds: subject i, in ascending order, goes to fold i mod `folds`."""
+    """Deal subjects out to folds like cards, and seal nobody: subject i goes to fold i mod `folds`.
+
+    Subjects are in ascending order.
+
+    Raises: ProtocolError if there are fewer subjects than folds.
+    """
     people = _enough(manifest, folds)
     return Protocol(name=f"{folds}fold", sealed=(), folds=_dealt(people, folds))
 
 
 def leave_one_out(manifest: Manifest) -> Protocol:
-    """Make each subject a fold."""
+    """Make each subject a fold of its own, and seal nobody."""
     folds = tuple((subject,) for subject in ascending(manifest.subjects))
     return Protocol(name="loso", sealed=(), folds=folds)
 
 
 def official(manifest: Manifest, *, parts: int = 5, folds: int = 5) -> Protocol:
-    """Follow the authors' division: their test part is sealed, their val part chooses.
+    """Follow the authors' own division: seal their test part, and let their val part choose.
 
-    Where they give no val part, their train part is dealt out into `parts` of equal class shares,
-    of which the first `folds` choose in turn.
+    If they have no val part, their train part is divided into `parts` with equal class shares, and
+    the first `folds` of these choose in turn.
+
+    Raises: ProtocolError if the copy lacks the train part or the test part.
     """
     sealed = tuple(clip.subject for clip in manifest.clips if clip.part == "test")
     choosing = tuple(clip.subject for clip in manifest.clips if clip.part == "val")
     train = [clip for clip in manifest.clips if clip.part == "train"]
     if not sealed or not train:
-        raise ProtocolError(f"{manifest.root} does not hold both the train and the test part.")
+        raise ProtocolError(
+            f"{manifest.root} lacks the train part or the test part; this protocol needs both."
+        )
     train.sort(key=lambda clip: (clip.emotion, clip.clip))
     dealt = _dealt([clip.subject for clip in train], parts)
     made = (choosing,) if choosing else dealt[:folds]
@@ -123,10 +142,10 @@ def official(manifest: Manifest, *, parts: int = 5, folds: int = 5) -> Protocol:
 
 
 def check(protocol: Protocol, manifest: Manifest) -> None:
-    """Refuse a split that leaks; called before the first trial.
+    """Refuse a split that leaks; every command calls this before its first trial.
 
-    Equal content under two subjects is refused wherever they sit: it is one recording, and one of
-    the two subjects is wrong.
+    A leak is a subject on two sides, or clips with equal content and different subjects: these are
+    one recording, so one of the two subjects is wrong. They are refused even on the same side.
 
     Raises: ProtocolError that names the subject or the clips.
     """
@@ -138,13 +157,16 @@ def check(protocol: Protocol, manifest: Manifest) -> None:
             if subject in owner:
                 raise ProtocolError(
                     f"subject '{subject}' is in {owner[subject]} and in {side}; "
-                    "a subject belongs to one side only."
+                    "a subject may be on one side only."
                 )
             owner[subject] = side
     seen: dict[str, Clip] = {}
     for clip in manifest.clips:
         if clip.subject not in owner:
-            raise ProtocolError(f"subject '{clip.subject}' is on no side of the split.")
+            raise ProtocolError(
+                f"subject '{clip.subject}' is on no side of the split: neither sealed, nor in a "
+                "fold, nor in train."
+            )
         other = seen.setdefault(clip.sha256, clip)
         if other.subject != clip.subject:
             raise ProtocolError(
@@ -155,7 +177,7 @@ def check(protocol: Protocol, manifest: Manifest) -> None:
 
 
 def ascending(subjects: Iterable[str]) -> list[str]:
-    """Order by the numbers in the names, so that 10 comes after 9."""
+    """Sort subjects by the numbers in their names, so that 10 comes after 9."""
 
     def parts(name: str) -> list[str | int]:
         return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
@@ -164,6 +186,7 @@ def ascending(subjects: Iterable[str]) -> list[str]:
 
 
 def _enough(manifest: Manifest, folds: int) -> list[str]:
+    """Return the subjects in ascending order; raises ProtocolError if there are too few."""
     people = ascending(manifest.subjects)
     if len(people) < folds:
         raise ProtocolError(f"{len(people)} subjects are too few for the protocol's {folds} folds.")
@@ -171,33 +194,40 @@ def _enough(manifest: Manifest, folds: int) -> list[str]:
 
 
 def _dealt(subjects: Sequence[str], folds: int) -> tuple[tuple[str, ...], ...]:
+    """Give subject i to fold i mod `folds`."""
     return tuple(tuple(subjects[i::folds]) for i in range(folds))
 
 
 def _check_classes(shown: Sequence[tuple[str, str]], folds: int) -> None:
+    """Refuse clips (subject, class) of one class only, or too few subjects for the folds."""
     people = defaultdict(set)
     for subject, name in shown:
         people[name].add(subject)
     if len(people) < 2:
-        raise ProtocolError(f"all clips are '{shown[0][1]}'; a task needs two classes at least.")
+        raise ProtocolError(f"all clips are '{shown[0][1]}'; a task needs two classes or more.")
     for name, subjects in sorted(people.items()):
         if len(subjects) < folds:
             raise ProtocolError(
-                f"class '{name}' is shown by {len(subjects)} subjects; {folds} folds need {folds} "
-                "at least: leave that class out, or add subjects."
+                f"class '{name}' is shown by {len(subjects)} subjects only, and {folds} folds need "
+                f"at least {folds}; leave that class out, or add subjects."
             )
 
 
 def _grouped_folds(
     shown: Sequence[tuple[str, str]], folds: int, seed: int
 ) -> tuple[tuple[str, ...], ...]:
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # 1 s: only here
+    """Divide the subjects of clips (subject, class) into folds with similar class shares.
+
+    If each subject has one clip, StratifiedKFold does the same as StratifiedGroupKFold, a hundred
+    times as fast.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # takes 1 s to import
 
     subjects, labels = zip(*shown, strict=True)
-    alone = len(set(subjects)) == len(subjects)
-    kind = StratifiedKFold if alone else StratifiedGroupKFold
+    one_clip_each = len(set(subjects)) == len(subjects)
+    kind = StratifiedKFold if one_clip_each else StratifiedGroupKFold
     splitter = kind(folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # a rare class is on the sides that it can be on
+    with warnings.catch_warnings():  # such a class is in fewer folds, which is fine
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        splits = list(splitter.split(subjects, labels, None if alone else subjects))
+        splits = list(splitter.split(subjects, labels, None if one_clip_each else subjects))
     return tuple(tuple(sorted({subjects[row] for row in val})) for _, val in splits)

@@ -1,7 +1,9 @@
-"""What all adapters share: walking a folder, judging its files, parting clips from copies.
+"""Everything that all adapters of datasets share: walk a folder, check its files, find copies.
 
-An adapter says of each file what the dataset says of it: `Labels`, or why it is no clip. What is
-wrong with the file itself is found here.
+An adapter only says what its dataset says about a file: `Labels`, `Faulty` (should be a clip but is
+not usable) or `Ignored` (is no clip by the dataset's rules). This module does the rest: it checks
+that each file exists, can be read and is not empty, hashes it, and makes the manifest. Files are
+found by their place (`by_place`) or listed by a table (`by_table`).
 """
 
 import os
@@ -17,22 +19,24 @@ from fer_core.storage.files import file_sha256
 
 VIDEO_SUFFIXES = frozenset({".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
 MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-_PARTS = ("test", "val")  # which of equal clips stays: what is tested on must not be trained on
+# Of clips with equal content, the one in these parts stays, because what is tested on must not be
+# trained on.
+_PARTS = ("test", "val")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """What a dataset says of one clip."""
+    """What a dataset says about one clip."""
 
     emotion: str
-    subject: str | None = None  # None: nobody knows, and the clip counts as a subject of its own
+    subject: str | None = None  # None: unknown, so the clip counts as a subject of its own
     authenticity: Authenticity | None = None
-    part: str | None = None  # where the authors divided their set: train, val or test
+    part: str | None = None  # train, val, test or a fold, if the authors divided their dataset
 
 
 @dataclass(frozen=True)
 class Faulty:
-    """Why something that should be a clip cannot be one."""
+    """Why something that should be a clip cannot be used."""
 
     reason: str
 
@@ -45,31 +49,36 @@ class Ignored:
 
 
 Verdict = Labels | Faulty | Ignored
-Found = tuple[str, Clip | Faulty | Ignored]  # by its path below the root
-Judge = Callable[[Path], Verdict | None]  # None: not worth mentioning
+"""What an adapter says about one file or folder."""
+
+Found = tuple[str, Clip | Faulty | Ignored]
+"""A path below the dataset's folder, and what was found there once the file was checked."""
+
+Judge = Callable[[Path], Verdict | None]
+"""An adapter's function from a path to its verdict; None for what needs no mention at all."""
 
 
 def coded(
     code: str, codes: Mapping[str, str], *, subject: str | None = None, part: str | None = None
 ) -> Verdict:
-    """Label a clip by its dataset's code of an emotion."""
+    """Label a clip by its dataset's code for an emotion; a code that is not listed is faulty."""
     if code not in codes:
-        return Faulty(f"its label is '{code}', none of {', '.join(codes)}")
+        return Faulty(f"its label is '{code}', which is none of {', '.join(codes)}")
     return Labels(emotion=codes[code], subject=subject, part=part)
 
 
 def by_place(dataset: str, root: Path, judge: Judge) -> Manifest:
-    """Read a dataset whose files and folders say themselves what they are."""
+    """Read a dataset whose labels follow from the names of its files and folders."""
     return by_table(dataset, root, walk(root, judge))
 
 
 def by_table(dataset: str, root: Path, judged: Iterable[tuple[Path, Verdict]]) -> Manifest:
-    """Read a dataset of files, or folders of frames, that a table or another file names."""
+    """Read a dataset whose files, or folders of frames, are listed with their labels by a table."""
     return assemble(dataset, root, (_found(root, path, verdict) for path, verdict in judged))
 
 
 def assemble(dataset: str, root: Path, found: Iterable[Found]) -> Manifest:
-    """Make the manifest of clips, and of what is none."""
+    """Make the manifest of everything that was found, after removing copies."""
     clips: list[Clip] = []
     left_out: list[tuple[str, str]] = []
     ignored: list[tuple[str, str]] = []
@@ -88,7 +97,7 @@ def assemble(dataset: str, root: Path, found: Iterable[Found]) -> Manifest:
 
 
 def walk(root: Path, judge: Judge) -> Iterator[tuple[Path, Verdict]]:
-    """Judge all that lies below a folder, in order; what is barred is faulty."""
+    """Judge everything below a folder, in order; what cannot be opened is faulty."""
     for path, unreadable in entries(root):
         verdict = Faulty(unreadable) if unreadable else judge(path)
         if verdict is not None:
@@ -98,22 +107,22 @@ def walk(root: Path, judge: Judge) -> Iterator[tuple[Path, Verdict]]:
 def entries(
     folder: Path, around: tuple[os.stat_result, ...] = ()
 ) -> Iterator[tuple[Path, str | None]]:
-    """Yield all that lies below a folder and is not hidden, with what bars the way into it.
+    """Yield every path below a folder that is not hidden, and why it cannot be opened (or None).
 
-    Links are followed, but not to a folder that is `around` them.
+    Links are followed, except to a folder that contains them: `around` has the folders above.
     """
     around = (*around, folder.stat())
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        unreadable = _barred(path, around)
+        unreadable = _unreadable(path, around)
         yield path, unreadable
         if not unreadable and os.path.isdir(path):
             yield from entries(path, around)
 
 
 def clip(path: Path, name: str, labels: Labels, sha256: str) -> Clip:
-    """Make the clip of what a dataset says of it."""
+    """Make a clip from its labels."""
     return Clip(
         clip=name,
         subject=name if labels.subject is None else labels.subject,
@@ -133,20 +142,23 @@ def _found(root: Path, path: Path, verdict: Verdict) -> Found:
         if reason := _fault(path):
             return name, Faulty(reason)
         return name, clip(path, name, verdict, file_sha256(path))
-    except ValueError as error:  # a name that no file can have
+    except ValueError as error:  # the table gives a name that no file can have
         return name, Faulty(f"it cannot be read: {error}")
     except OSError as error:
         return name, Faulty(_text(path, error))
 
 
 def _fault(path: Path) -> str | None:
-    """Say what is wrong with a file or a folder of frames; raises OSError where it is barred."""
+    """Say what is wrong with a file or a folder of frames; None if nothing is.
+
+    Raises: OSError if it cannot be opened.
+    """
     state = path.stat()
     if stat.S_ISDIR(state.st_mode):
         frames = [p for p in sorted(path.iterdir()) if is_image(p) and not p.name.startswith(".")]
         faults = ((frame.name, _fault(frame)) for frame in frames)
-        first = next((f"frame {name}: {reason}" for name, reason in faults if reason), None)
-        return first if frames else "it is a folder without images"
+        fault = next((f"frame {name}: {reason}" for name, reason in faults if reason), None)
+        return fault if frames else "it is a folder without images"
     if path.suffix.lower() not in MEDIA_SUFFIXES:
         return "it is neither an image, a video nor a folder of images"
     if not stat.S_ISREG(state.st_mode):
@@ -154,43 +166,43 @@ def _fault(path: Path) -> str | None:
     return None if state.st_size else "it is empty"
 
 
-def _barred(path: Path, around: tuple[os.stat_result, ...]) -> str | None:
-    """Say why a folder, or a link that may have been one, cannot be looked into."""
+def _unreadable(path: Path, around: tuple[os.stat_result, ...]) -> str | None:
+    """Say why a folder, or a broken link that may have led to one, cannot be opened; or None."""
     is_folder = False
     try:
         state = path.stat()
         is_folder = stat.S_ISDIR(state.st_mode)
         if is_folder and any(os.path.samestat(state, outer) for outer in around):
-            return "it is a link to a folder around it"
+            return "it is a link to a folder that contains it"
         if is_folder:
             os.scandir(path).close()
-    except OSError as error:  # a file is judged by its name
+    except OSError as error:  # a file is left to the adapter, which judges it by its name
         return _text(path, error) if is_folder or not path.suffix else None
     return None
 
 
 def _text(path: Path, error: OSError) -> str:
+    """Write an operating system's error as the reason why a clip cannot be used."""
     culprit = Path(error.filename or path)
     frame = "" if culprit == path else f"frame {culprit.name}: "
     if isinstance(error, FileNotFoundError):
-        return f"{frame}it {'is a link to nothing' if culprit.is_symlink() else 'does not exist'}"
+        return f"{frame}it {'is a broken link' if culprit.is_symlink() else 'does not exist'}"
     return f"{frame}it cannot be read: {error.strerror}"
 
 
 def _without_duplicates(
     clips: Iterable[Clip],
 ) -> tuple[list[Clip], list[tuple[str, str]], list[tuple[str, str]]]:
-    """Part clips from those that contradict each other, and from copies.
+    """Return the clips to keep, those whose labels contradict each other, and the copies.
 
-    Of a subject's clips of equal content and label the first stays. Where their labels differ,
-    nobody can say which is right, so all of them go: they would teach, or test, the wrong thing.
-    Copies under several subjects stay, for `protocol.check` to refuse: there is no
-    subject-independent split.
+    Of one subject's clips with equal content and label, the first stays. If their labels differ,
+    nobody can say which is right, so none of them stays. Equal content under different subjects
+    stays, because `protocol.check` must see and refuse it: no subject-independent split exists.
     """
     alike: dict[tuple[str, str], list[Clip]] = defaultdict(list)
     for each in sorted(clips, key=_rank):
-        nobody = each.subject == each.clip
-        alike["" if nobody else each.subject, each.sha256].append(each)
+        anonymous = each.subject == each.clip
+        alike["" if anonymous else each.subject, each.sha256].append(each)
     kept: list[Clip] = []
     contradicting: list[tuple[str, str]] = []
     copies: list[tuple[str, str]] = []
@@ -199,7 +211,7 @@ def _without_duplicates(
         if len({(each.emotion, each.authenticity) for each in same}) > 1:
             for each in same:
                 names = ", ".join(other.clip for other in same if other is not each)
-                reason = f"equal in content to {names}, but labelled otherwise"
+                reason = f"its content is that of {names}, but its label differs"
                 contradicting.append((each.clip, reason))
         else:
             kept.append(first)
@@ -208,4 +220,5 @@ def _without_duplicates(
 
 
 def _rank(found: Clip) -> tuple[int, str]:
+    """Sort key by which the first of equal clips stays: test before val before all others."""
     return _PARTS.index(found.part) if found.part in _PARTS else len(_PARTS), found.clip

@@ -1,4 +1,7 @@
-"""What all trials of a study share."""
+"""`StudyData`: what all trials of a study share, namely its data, their split and its settings.
+
+`search` makes it once and sends it to every worker; a trial is then described by it and a `Config`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +17,10 @@ from fer_core.storage.shared_store import SharedPlace
 
 @dataclass(frozen=True, kw_only=True)
 class StudyData:
-    """The data, how they are split and read, and where stages are stored; small, and pickles."""
+    """The data, how they are split and read, and where stages are stored.
+
+    It is small, because it names files instead of holding them, and it pickles.
+    """
 
     manifest: Manifest
     protocol: Protocol
@@ -22,18 +28,20 @@ class StudyData:
     seed: int
     store: Path | SharedPlace
     weights: Mapping[str, str]  # backbone: weights file that the user named
-    landmarks: str  # "data", "dlib" or "face_alignment"
-    surface: str | None = None  # file of the frontal views' reference surface; None: our own
-    clip: ClipConfig | None = None  # where photographs or a published protocol fix the frames
-    max_missing: float = 1.0  # share of the clips that a view may lose
-    # What the study's draws are known to read, once for each trial that does: a pass through a
-    # backbone stores all of it on its way, and the more trials share it, the more storing pays.
+    landmarks: str  # where landmarks come from: "data", "dlib" or "face_alignment"
+    surface: str | None = None  # file of the reference surface for frontal views; None: our own
+    clip: ClipConfig | None = None  # frames that the data or a published protocol fix; None: free
+    max_missing: float = 1.0  # largest share of the clips that a view may lose
+    # The image streams that the study's first draws read, once for each trial that reads one. The
+    # more trials share a stream, the more it pays to store what its backbone computes.
     streams: tuple[StreamConfig, ...] = ()
-    keep: str = "rule"  # what `storing` says; "always" or "never": whatever it says
-    # Where trainings say how far they are: a folder that all machines reach. None: nowhere.
+    # Whether features are stored: "always", "never", or by "rule" (features/storing_rule.py).
+    keep: str = "rule"
+    # A folder that all machines reach, where trainings save checkpoints; None: they save none.
     checkpoints: AnyPath | None = None
 
     def label(self, clip: Clip) -> str:
+        """Return the class of a clip in the study's task."""
         return label(self.task, clip.emotion, clip.authenticity)
 
     @property

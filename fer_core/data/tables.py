@@ -1,4 +1,8 @@
-"""The tables that come with datasets: where they lie, and their rows."""
+"""Find and read the CSV tables that come with datasets.
+
+The adapters in `datasets` use it for label lists. Tables may lie a little deeper than the folder
+that the user names, may begin with a byte order mark, and may have column names in any case.
+"""
 
 import csv
 import os
@@ -9,7 +13,10 @@ from fer_core.errors import DataError
 
 
 def find(root: Path, name: str) -> Path | None:
-    """Find a file or folder in the root, or else at most two folders below: images lie deeper."""
+    """Find a file or folder of this name in the root or at most two folders below it.
+
+    It looks no deeper, because that is where thousands of images lie. None if it is not there.
+    """
     for folders in ([root], root.glob("*/"), root.glob("*/*/")):
         for folder in sorted(folders):
             if os.path.lexists(folder / name):
@@ -18,18 +25,20 @@ def find(root: Path, name: str) -> Path | None:
 
 
 def need(root: Path, name: str) -> Path:
-    """Find a file as `find` does.
+    """Find a file or folder as `find` does.
 
-    Raises: DataError where there is none.
+    Raises: DataError if it is not there.
     """
     found = find(root, name)
     if found is None:
-        raise DataError(f"{root} holds no {name}; see README, Datasets.")
+        raise DataError(
+            f"{root} holds no {name}, which this dataset needs; docs/datasets.md shows its layout."
+        )
     return found
 
 
 def header(table: Path) -> list[str]:
-    """Read the names of a table's columns, in lower case; none of what is no table."""
+    """Read the names of a table's columns, in lower case; an empty list if it is not a table."""
     with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         try:
             return [name.strip().lower() for name in next(csv.reader(file), [])]
@@ -38,13 +47,15 @@ def header(table: Path) -> list[str]:
 
 
 def rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the lines of a CSV table with their numbers; columns are named in lower case.
+    """Yield each row of a CSV table with its line number; the keys are column names in lower case.
 
-    Raises: DataError where a column is missing or the table cannot be read.
+    Raises: DataError if one of these columns is missing, or the table cannot be read as CSV.
     """
     names, line = header(table), 1
     if missing := [column for column in columns if column not in names]:
-        raise DataError(f"{table} has no column {', '.join(missing)}; see README, Datasets.")
+        raise DataError(
+            f"{table} has no column {', '.join(missing)}; docs/datasets.md shows its columns."
+        )
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, skipinitialspace=True)
@@ -54,6 +65,8 @@ def rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, s
                     values = zip(names, map(str.strip, cells), strict=False)
                     yield line, dict.fromkeys(names, "") | dict(values)
     except UnicodeDecodeError as error:
-        raise DataError(f"{table} is not UTF-8 after line {line}: {error.reason}.") from error
+        raise DataError(
+            f"{table} cannot be read after line {line}: it must be UTF-8 ({error.reason})."
+        ) from error
     except csv.Error as error:
-        raise DataError(f"{table} is no CSV after line {line}: {error}.") from error
+        raise DataError(f"{table} cannot be read as CSV after line {line}: {error}.") from error

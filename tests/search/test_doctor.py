@@ -69,7 +69,7 @@ REASONS = {  # of `bad`: the kind of its finding, and some of what is said
     "3_truncated.mp4": ("left out", "cut short"),
     "3_text.mp4": ("left out", "it is no video"),
     "3_loop.jpg": ("left out", "Too many levels of symbolic links"),
-    "3_around": ("left out", "a link to a folder around it"),
+    "3_around": ("left out", "a link to a folder that contains it"),
     "3_faceless.png": ("skipped", "no face found"),
     "4_two.png": ("note", "2 faces in a frame"),
     "4_grey.png": ("note", "grey"),
@@ -238,7 +238,7 @@ def test_equal_content_under_two_labels_is_left_out_on_both_sides(doctor, photog
     named = findings(printed)
     assert named["1_b.png"] == (
         "left out",
-        "equal in content to anger/1_a.png, but labelled otherwise",
+        "its content is that of anger/1_a.png, but its label differs",
     )
     assert named.keys() == {"1_a.png", "1_b.png"}
 

@@ -124,7 +124,7 @@ def test_an_empty_file_a_loop_and_a_lost_link_are_named_and_the_rest_is_read(lay
     reasons = {root / name: reason for name, reason in manifest.left_out}
     assert reasons[empty].endswith("it is empty")
     assert reasons[loop] == "it cannot be read: Too many levels of symbolic links"
-    assert reasons[lost] == "it is a link to nothing"
+    assert reasons[lost] == "it is a broken link"
     read = {clip.path for clip in manifest.clips}
     assert read.isdisjoint({empty, loop, lost})
     assert read >= set(rest)  # and SASE-FE's copy of a file that was spoiled
@@ -171,7 +171,7 @@ def test_a_linked_folder_is_read_and_one_around_the_link_is_named(own_tree, tmp_
     manifest = load(dataset, root)
 
     assert rows(manifest) == sorted(tree.rows)
-    assert ("KDEF/around", "it is a link to a folder around it") in manifest.left_out
+    assert ("KDEF/around", "it is a link to a folder that contains it") in manifest.left_out
 
 
 READ_AS_NOBODY = """
@@ -308,5 +308,5 @@ def test_no_table_is_looked_for_among_images(tmp_path):
 def test_where_all_is_left_out_the_first_reason_is_told(tmp_path):
     (tmp_path / "AF01ANS.JPG").touch()
 
-    with pytest.raises(DataError, match=r"all 1 clips are left out, .*AF01ANS.JPG: it is empty\."):
+    with pytest.raises(DataError, match=r"all 1 clips are left out; .*AF01ANS.JPG: it is empty\."):
         load("kdef", tmp_path)

@@ -176,8 +176,8 @@ def test_a_complete_copy_differs_in_nothing():
 
     assert difference(made("ck_plus", pairs), DATASETS["ck_plus"].totals) == ()
     assert difference(made("ck_plus", pairs[1:]), DATASETS["ck_plus"].totals) == (
-        "clips: 326, and 327 are known (Lucey et al. 2010)",
-        "anger: 44, and 45 are known (Lucey et al. 2010)",
+        "clips: 326 here, 327 in a complete copy (Lucey et al. 2010)",
+        "anger: 44 here, 45 in a complete copy (Lucey et al. 2010)",
     )
 
 
@@ -198,7 +198,7 @@ def test_a_copy_is_compared_with_the_release_that_it_is_nearest_to():
 
     assert difference(made("sase_fe", people), DATASETS["sase_fe"].totals) == ()
     (missing, *_) = difference(made("sase_fe", people[12:]), DATASETS["sase_fe"].totals)
-    assert missing == "subjects: 39, and 40 are known (the challenge's training part)"
+    assert missing == "subjects: 39 here, 40 in a complete copy (the challenge's training part)"
 
 
 def test_a_dataset_without_known_totals_differs_in_nothing():

@@ -39,7 +39,7 @@ def test_one_file_under_three_labels_is_left_out_thrice(tmp_path, write):
     assert [name for name, _ in manifest.left_out] == [
         f"8/{name}.MP4" for name in ("H2N2A", "H2N2C", "H2N2D")
     ]
-    assert "8/H2N2C.MP4, 8/H2N2D.MP4, but labelled otherwise" in manifest.left_out[0][1]
+    assert "8/H2N2C.MP4, 8/H2N2D.MP4, but its label differs" in manifest.left_out[0][1]
 
 
 def test_of_two_copies_with_one_label_the_first_stays(tmp_path, write):
