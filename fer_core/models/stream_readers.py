@@ -100,7 +100,8 @@ class GeometryReader(nn.Module):
     """Read encoded, standardised landmarks (B, T, D) by an FC layer, to (B, T, hidden).
 
     The layer brings the 136 values of the landmarks to a size at which the thousands of features
-    of an image do not outweigh them. With `hidden` 0, as in the published study, there is none.
+    of an image do not outweigh them. With `hidden` 0 there is no layer, as in the study that this
+    project reproduces.
     """
 
     def __init__(self, geometry: GeometryConfig, encoded_dim: int) -> None:

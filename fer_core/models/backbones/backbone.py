@@ -1,4 +1,9 @@
-"""What every backbone is made of: blocks to freeze or cut after, and its own input scale."""
+"""The `Backbone` that every builder returns, and what the builders share.
+
+Shared are the normalisation of pixels, scaled channel counts, random initialisation, and the
+loading of a weights file. Only the modules of this room use these helpers; `Backbone` itself is
+what the features and predict rooms get.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,28 +21,29 @@ from fer_core.weight_files import existing
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A convolutional network as a list of blocks, each of which a stream may freeze or cut after.
+    """Hold a network as a list of blocks; a stream can end, or stop freezing, after each of them.
 
-    `preprocess` takes float RGB of 0..255, (B, 3, H, W), to what block 0 reads; a volume network
-    likewise (B, 3, T, H, W). Block i maps (B, C, H, W) to (B, C', H', W'), or with T before H.
+    `preprocess` maps float RGB pixels of 0..255, (B, 3, H, W), to what block 0 reads; for a volume
+    network the pixels are (B, 3, T, H, W). A block maps (B, C, H, W) to (B, C', H', W'), or
+    (B, C, T, H, W) to (B, C', T', H', W').
     """
 
     blocks: nn.ModuleList
-    crop_pixels: int  # side of the square that `preprocess` reads
-    preprocess: nn.Module  # without parameters
-    weights_sha256: str  # of the weights file, or what made random weights; part of stage keys
-    source: str  # what the row says: "package", "random", or a file's name and hash
+    crop_pixels: int  # side of the square crop that `preprocess` reads
+    preprocess: nn.Module  # it has no parameters
+    weights_sha256: str  # hash of the file, or a text that identifies random weights; in stage keys
+    source: str  # for the leaderboard: "package", "random", or the name and hash of a file
 
 
 class Normalise(nn.Module):
-    """Channels (B, 3, ...) to (x - mean) / std, both in units of 0..255."""
+    """Normalise pixels (B, 3, ...) to (x - mean) / std; mean and std are in units of 0..255."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], *, axes: int = 2) -> None:
         super().__init__()
-        shape = (3, *[1] * axes)  # axes: how many follow the channels, 2 for images
+        shape = (3, *[1] * axes)  # axes is the number of axes after the channels: 2 for images
         self.register_buffer("mean", torch.tensor(mean).view(shape), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(shape), persistent=False)
 
@@ -46,7 +52,7 @@ class Normalise(nn.Module):
 
 
 def normalise_unit(mean: Sequence[float], std: Sequence[float], *, axes: int = 2) -> Normalise:
-    """Normalise by figures that a library gives for pixels of 0..1."""
+    """Build a `Normalise` from a mean and std that a library gives for pixels of 0..1."""
     return Normalise([255 * m for m in mean], [255 * s for s in std], axes=axes)
 
 
@@ -56,7 +62,10 @@ def scaled(channels: int, width: float) -> int:
 
 
 def initialise(blocks: nn.Module, generator: torch.Generator) -> None:
-    """Draw all convolutions as in He et al. 2015, https://arxiv.org/abs/1502.01852; biases 0."""
+    """Draw the weights of all convolutions, and set their biases to 0.
+
+    The method is that of He et al. 2015, https://arxiv.org/abs/1502.01852.
+    """
     for module in blocks.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
@@ -65,8 +74,11 @@ def initialise(blocks: nn.Module, generator: torch.Generator) -> None:
 
 
 def seed_library(generator: torch.Generator) -> None:
-    """Seed what a library's own initialisation draws from; `build` restores it."""
-    torch.default_generator.manual_seed(generator.initial_seed())  # not the devices' generators
+    """Seed torch's global generator, from which a library draws initial weights.
+
+    `backbones.build` restores the generator afterwards. Those of GPUs are not touched.
+    """
+    torch.default_generator.manual_seed(generator.initial_seed())
 
 
 def fill(
@@ -77,11 +89,12 @@ def fill(
     *,
     convert: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda state: state,
 ) -> tuple[str, str]:
-    """Load a network's file, or leave its random weights: give `weights_sha256` and `source`.
+    """Load the weights file into a network, unless its weights are to be random.
 
-    `convert` takes the file's state dict to the network's.
+    `convert` changes the file's state dict into the network's. The two texts returned are
+    `Backbone.weights_sha256` and `Backbone.source`.
 
-    Raises: ConfigError where weights "file" has none; WeightsError where the file does not fit.
+    Raises: ConfigError for weights "file" without a file; WeightsError where it does not fit.
     """
     name = stream.backbone
     if stream.weights == "random":

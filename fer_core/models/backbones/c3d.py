@@ -1,11 +1,12 @@
-"""C3D: five groups of 3x3x3 convolutions over a volume of frames; as published, and as a study's.
+"""C3D: five groups of 3x3x3 convolutions over a volume of frames, in two variants.
 
-Tran et al. 2015, https://arxiv.org/abs/1412.0767. Unlike theirs, `c3d`'s pools keep an incomplete
-last window of frames (`ceil_mode`), so that clips of any length T >= 1 pass; for their 16 frames
-that changes nothing. `c3d_study` reads five frames as a study's did: its last three pools take
-every second position, and zeros surround the last: T 5, 5, 2, 1, 1, 1; it needs T >= 2.
-A file is a state dict under the names of https://github.com/DavideA/c3d-pytorch, whose fully
-connected layers are left out. Its network was trained on BGR less the mean of Sports-1M.
+`c3d` is the network of Tran et al. 2015, https://arxiv.org/abs/1412.0767. Unlike theirs, its pools
+keep an incomplete last window of frames (`ceil_mode`), so that clips of any length T >= 1 pass; for
+their 16 frames that changes nothing. `c3d_study` reads five frames, as in the study that this
+project reproduces: its last three pools take every second position, and the last one first adds a
+border of zeros. Its T is 5, then after each pool 5, 2, 1, 1, 1; it needs T >= 2.
+A weights file is a state dict with the names of https://github.com/DavideA/c3d-pytorch. Its fully
+connected layers are not used. That network was trained on BGR minus the mean of Sports-1M.
 """
 
 import itertools
@@ -19,22 +20,22 @@ from fer_core.config import StreamConfig
 from fer_core.models.backbones.backbone import Backbone, Normalise, fill, initialise, scaled
 
 CROP_PIXELS = 112  # Tran et al. 2015, section 3.1
-GROUPS: tuple[Mapping[str, int], ...] = (  # ibid., figure 3: filters of each convolution
+GROUPS: tuple[Mapping[str, int], ...] = (  # number of filters by convolution; ibid., figure 3
     {"conv1": 64},
     {"conv2": 128},
     {"conv3a": 256, "conv3b": 256},
     {"conv4a": 512, "conv4b": 512},
     {"conv5a": 512, "conv5b": 512},
 )
-HALF_RANGE = 127.5  # takes 0..255 to -1..1
+HALF_RANGE = 127.5  # as mean and std, it maps 0..255 to -1..1
 SPORTS_MEAN = (101.41, 97.66, 90.25)  # RGB, https://github.com/DavideA/c3d-pytorch/issues/1
-FULLY_CONNECTED = ("fc6", "fc7", "fc8")  # in the file, not in the blocks
+FULLY_CONNECTED = ("fc6", "fc7", "fc8")  # layers of the file that no block has
 
 
 def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -> Backbone:
-    """Build the first groups, each with its pool; blocks map (B, C, T, H, W).
+    """Build the first groups, each with its pool, as blocks that map (B, C, T, H, W).
 
-    Raises: ConfigError where weights "file" has none; WeightsError where the file does not fit.
+    Raises: ConfigError for weights "file" without a file; WeightsError where it does not fit.
     """
     convolutions = _convolutions(stream.width)
     network = nn.ModuleDict(convolutions)
@@ -44,7 +45,7 @@ def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -
     if stream.weights == "file":
         mean, std = SPORTS_MEAN, (1.0, 1.0, 1.0)
         first = convolutions["conv1"].weight
-        first.data = first.data.flip(1)  # it reads RGB now
+        first.data = first.data.flip(1)  # from BGR to RGB
     blocks = [
         nn.Sequential(*(layer for name in names for layer in (convolutions[name], nn.ReLU())), pool)
         for names, pool in zip(GROUPS, POOLS[stream.backbone](), strict=True)
@@ -73,7 +74,7 @@ def _convolutional(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 def _published_pools() -> list[nn.Module]:
     return [
-        nn.MaxPool3d((1, 2, 2), ceil_mode=True),  # early frames are not merged, section 3.1
+        nn.MaxPool3d((1, 2, 2), ceil_mode=True),  # it does not merge frames; ibid., section 3.1
         *(nn.MaxPool3d(2, ceil_mode=True) for _ in range(3)),
         nn.MaxPool3d(2, padding=(0, 1, 1), ceil_mode=True),
     ]

@@ -1,10 +1,11 @@
-"""CDBN: two convolutional restricted Boltzmann machines, each pooled by its own probabilities.
+"""CDBN: a convolutional deep belief network of two blocks, fitted to images without labels.
 
-Lee et al. 2009, https://doi.org/10.1145/1553374.1553453, whose 24 and 100 filters of 10x10 these
-are; for expressions Ranganathan et al. 2016, https://doi.org/10.1109/WACV.2016.7477679. Unlike Lee
-et al. it reads local contrast instead of whitened pixels, takes Adam's steps, so that one range of
-learning rates serves all layers, and lets the hidden biases begin at the sparsity that they are
-pushed to. A fitted block is an ordinary, differentiable layer.
+A block is a convolutional restricted Boltzmann machine (RBM) with probabilistic max-pooling, by Lee
+et al. 2009, https://doi.org/10.1145/1553374.1553453, with their 24 and 100 filters of 10x10. For
+expressions: Ranganathan et al. 2016, https://doi.org/10.1109/WACV.2016.7477679. Unlike Lee et al.,
+it reads local contrast instead of whitened pixels; it is fitted by Adam, so that one range of
+learning rates suits all blocks; and hidden biases start at their target sparsity. A fitted block is
+an ordinary, differentiable layer.
 """
 
 import math
@@ -21,24 +22,25 @@ from fer_core.models.backbones.unsupervised import Curves, fit_greedily, unfitte
 
 FILTERS = (24, 100)  # Lee et al. 2009, section 4.1
 KERNEL = 10  # ibid.
-POOL = 2  # side of a block of hidden units, of which one at most is on; ibid.
-FIRST_DEVIATION = 0.01  # of the weights; Hinton 2010, section 8
-MOMENTA = (0.5, 0.9)  # in the first epoch, and later; ibid., section 9
-BIAS_PACE = 5.0  # of the biases' learning rate: each has to balance hundreds of weights
+POOL = 2  # side of a pooling window of hidden units, of which at most one is on; ibid.
+FIRST_DEVIATION = 0.01  # standard deviation of the first weights; Hinton 2010, section 8
+MOMENTA = (0.5, 0.9)  # in the first epoch, and in later ones; ibid., section 9
+BIAS_LR_FACTOR = 5.0  # biases learn faster, since each has to balance hundreds of weights
 WEIGHT_DECAY = 0.01
-SPARSITY_PUSH = 5.0  # plambda of Lee's own code, https://github.com/honglaklee/convDBN
-LEAST_OFF = 0.05  # probability, at the start, that all units of a block are off
-LEAST_MEAN = 0.01  # of binary units, at the start
+SPARSITY_PUSH = 5.0  # plambda in Lee's own code, https://github.com/honglaklee/convDBN
+LEAST_OFF = 0.05  # least probability, at the start, that all units of a window are off
+LEAST_MEAN = 0.01  # least mean of binary visible units, for the first visible biases
 
 
 class RBM(nn.Module):
-    """Units (B, C, H, W), real or binary, under hidden ones that are pooled to (B, K, H', W').
+    """Model visible units (B, C, H, W), real or binary, by hidden units, pooled to (B, K, H', W').
 
-    In each 2x2 block of a hidden map one unit at most is on; a last row or column that fills no
-    block is left out, with the visible units that only it sees. Real units have unit variance.
+    In each 2x2 window of a hidden map at most one unit is on. A last row or column that fills no
+    window is left out, together with the visible units that only it reads. Real visible units have
+    unit variance.
     """
 
-    visible_bias: Tensor  # no parameter: a label cannot train it
+    visible_bias: Tensor  # a buffer, not a parameter: training by labels must not change it
 
     def __init__(self, channels: int, filters: int, *, real: bool) -> None:
         super().__init__()
@@ -48,29 +50,32 @@ class RBM(nn.Module):
         self.register_buffer("visible_bias", torch.zeros(channels, 1, 1))
 
     def forward(self, visible: Tensor) -> Tensor:
-        """Give the probability that a block has a unit on."""
+        """Return the probability that a unit of each window is on, (B, K, H', W')."""
         return self._inputs(visible).logsumexp(dim=2).sigmoid()
 
     def hidden(self, visible: Tensor) -> Tensor:
-        """Give the probabilities of hidden units, (B, K, 4, H', W') by block."""
+        """Return the probabilities of the four hidden units of each window, (B, K, 4, H', W')."""
         inputs = self._inputs(visible)
         return inputs.softmax(dim=2) * inputs.logsumexp(dim=2, keepdim=True).sigmoid()
 
     def reconstruct(self, hidden: Tensor) -> Tensor:
-        """Give the means of the visible units under hidden ones (B, K, 4, H', W')."""
+        """Return the means of the visible units, given hidden units (B, K, 4, H', W')."""
         maps = functional.pixel_shuffle(hidden.flatten(1, 2), POOL)
         inputs = functional.conv_transpose2d(maps, self.convolution.weight) + self.visible_bias
         return inputs if self.real else inputs.sigmoid()
 
     def free_energy(self, visible: Tensor) -> Tensor:
-        """Give -log of the unnormalised probability of visible units, (B,), hidden summed out."""
+        """Return the free energy (B,) of visible units.
+
+        It is -log of their unnormalised probability, with the hidden units summed out.
+        """
         seen = self.seen(visible)
         blocks = functional.softplus(self._inputs(visible).logsumexp(dim=2))
         energy = -blocks.sum(dim=(1, 2, 3)) - (self.visible_bias * seen).sum(dim=(1, 2, 3))
         return energy + seen.square().sum(dim=(1, 2, 3)) / 2 if self.real else energy
 
     def seen(self, visible: Tensor) -> Tensor:
-        """Leave out the last rows and columns that no whole block sees."""
+        """Cut off the last rows and columns that no whole window reads."""
         height, width = (side - (side - KERNEL + 1) % POOL for side in visible.shape[2:])
         return visible[:, :, :height, :width]
 
@@ -91,18 +96,18 @@ def build(stream: StreamConfig, _file: Path | None, generator: torch.Generator) 
 
 
 def fit(blocks: nn.ModuleList, images: Tensor, pretrain: PretrainConfig, seed: int) -> Curves:
-    """Fit blocks in place to preprocessed images (N, 1, H, W), which are on the blocks' device.
+    """Fit blocks in place to preprocessed images (N, 1, H, W) on the same device.
 
-    Their weights are drawn anew, smaller than `build` draws them.
+    The weights that `build` drew are replaced by smaller random ones first.
     """
     return fit_greedily(blocks, images, pretrain, seed, _Divergence)
 
 
 class _Divergence:
-    """What fits one machine by contrastive divergence, of one step of Gibbs sampling.
+    """Fit one RBM by contrastive divergence, with one step of Gibbs sampling.
 
-    Hinton 2002, https://doi.org/10.1162/089976602760128018: its gradient is that of the free energy
-    of what was seen, less that of what it was reconstructed to.
+    Hinton 2002, https://doi.org/10.1162/089976602760128018. The gradient is that of the free energy
+    of the visible units, minus that of their reconstruction.
     """
 
     def __init__(
@@ -113,17 +118,20 @@ class _Divergence:
         _start(rbm, maps, pretrain.sparsity, generator)
         biases = [rbm.hidden_bias, rbm.visible_bias.requires_grad_()]
         weight = {"params": [rbm.convolution.weight], "weight_decay": WEIGHT_DECAY}
-        groups = [weight, {"params": biases, "weight_decay": 0.0, "lr": BIAS_PACE * pretrain.lr}]
+        groups = [
+            weight,
+            {"params": biases, "weight_decay": 0.0, "lr": BIAS_LR_FACTOR * pretrain.lr},
+        ]
         self.optimizer = torch.optim.AdamW(groups, pretrain.lr)
 
     def step(self, maps: Tensor, epoch: int) -> dict[str, Tensor]:
         rbm, seen = self.rbm, self.rbm.seen(maps)
         with torch.no_grad():
             hidden = rbm.hidden(seen)
-            given = rbm.reconstruct(sample(hidden, self.generator))
+            reconstruction = rbm.reconstruct(sample(hidden, self.generator))
             shuffled = rbm.free_energy(_shuffled(seen, self.generator))
         energy, active = rbm.free_energy(seen), hidden.mean(dim=(0, 2, 3, 4))
-        loss = (energy - rbm.free_energy(given)).mean() / hidden[0, 0].numel()
+        loss = (energy - rbm.free_energy(reconstruction)).mean() / hidden[0, 0].numel()
         push = SPARSITY_PUSH * (active - self.sparsity) * rbm.hidden_bias.flatten()
         self.optimizer.zero_grad()
         (loss + push.sum()).backward()  # type: ignore[no-untyped-call]
@@ -131,7 +139,7 @@ class _Divergence:
             group["betas"] = (MOMENTA[epoch > 0], 0.999)
         self.optimizer.step()
         return {
-            "reconstruction_error": functional.mse_loss(given, seen),
+            "reconstruction_error": functional.mse_loss(reconstruction, seen),
             "free_energy_gap": (energy.detach() - shuffled).mean() / seen[0].numel(),
             "activation": active.mean(),
         }
@@ -143,7 +151,10 @@ class _Divergence:
 
 @torch.no_grad()
 def _start(rbm: RBM, maps: Tensor, sparsity: float, generator: torch.Generator) -> None:
-    """Begin with small weights, and biases by which units without any would be on so often."""
+    """Draw small weights, and set biases so that the units' mean activity is right without weights.
+
+    For the hidden units that is the target sparsity, for the visible units their mean in `maps`.
+    """
     weight = rbm.convolution.weight
     weight.copy_(FIRST_DEVIATION * torch.randn(weight.shape, generator=generator))
     rbm.hidden_bias.fill_(math.log(sparsity / max(1 - POOL**2 * sparsity, LEAST_OFF)))
@@ -152,13 +163,13 @@ def _start(rbm: RBM, maps: Tensor, sparsity: float, generator: torch.Generator) 
 
 
 def sample(hidden: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw hidden units (B, K, 4, H', W'): in each block one by its probability, or none."""
+    """Draw hidden units (B, K, 4, H', W') by their probabilities: one unit of a window, or none."""
     draws = torch.rand(hidden[:, :, :1].shape, generator=generator).to(hidden.device)
-    upto = (draws < hidden.cumsum(dim=2)).to(hidden.dtype)
-    return upto.diff(dim=2, prepend=torch.zeros_like(draws))
+    below = (draws < hidden.cumsum(dim=2)).to(hidden.dtype)
+    return below.diff(dim=2, prepend=torch.zeros_like(draws))
 
 
 def _shuffled(maps: Tensor, generator: torch.Generator) -> Tensor:
-    """Shuffle the positions of maps: only what sees their arrangement can tell them from others."""
+    """Shuffle the positions of maps, all maps alike: only their spatial arrangement is lost."""
     order = torch.randperm(maps[0, 0].numel(), generator=generator).to(maps.device)
     return maps.flatten(2)[:, :, order].view_as(maps)

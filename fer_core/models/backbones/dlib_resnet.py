@@ -1,13 +1,13 @@
-"""ResNet-29 of dlib's face recognition, its weights read from dlib's own file without dlib.
+"""The ResNet-29 of dlib's face recognition, with weights read from dlib's own file without dlib.
 
-King 2017, http://dlib.net/dnn_face_recognition_ex.cpp.html: He et al. 2015,
-https://arxiv.org/abs/1512.03385, with fewer layers and half the filters. Its affine layers, which
-are fixed batch normalisations, are folded into the convolutions before them. The weights are CC0.
+King 2017, http://dlib.net/dnn_face_recognition_ex.cpp.html: the ResNet of He et al. 2015,
+https://arxiv.org/abs/1512.03385, with fewer layers and half the filters. Its affine layers are
+fixed batch normalisations, and are folded into the convolutions before them. The weights are CC0.
 
-The file: after each mark `con_4`, `affine_` and `fc_2`, in the order from the input on, stands a
-tensor: five integers (version 2, samples, channels, rows, columns) and float32 values. An integer
-is one byte, whose low four bits count the little-endian bytes that follow. The tensor of `fc_2`
-comes after two more integers, its outputs and inputs.
+In the file, a tensor follows each of the marks `con_4`, `affine_` and `fc_2`, in the order of the
+layers from the input on. A tensor is five integers (version 2, samples, channels, rows, columns)
+and float32 values. An integer is one byte, whose low four bits count the little-endian bytes that
+follow it. The tensor of `fc_2` has two more integers before it, its outputs and inputs.
 """
 
 import itertools
@@ -32,16 +32,17 @@ CROP_PIXELS = 150  # dlib, input_rgb_image_sized<150>
 MEAN = (122.782, 117.001, 104.298)  # RGB; dlib, input_rgb_image_sized
 STD = (256.0, 256.0, 256.0)  # ibid.
 STEM_CHANNELS = 32
-STAGES = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))  # channels, residuals: blocks 1 to 5
-MARKS = {"con_4": 29, "affine_": 29, "fc_2": 1}  # how often each occurs
-HEADERS = {"con_4": 5, "affine_": 5, "fc_2": 7}  # integers before the values, four sizes the last
+STAGES = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))  # blocks 1 to 5: channels, residuals
+MARKS = {"con_4": 29, "affine_": 29, "fc_2": 1}  # how often each mark occurs
+HEADERS = {"con_4": 5, "affine_": 5, "fc_2": 7}  # integers before the values; the last four: sizes
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions (B, C, H, W) -> (B, C', H', W') beside a skip; `down` halves the map.
+    """Add two 3x3 convolutions to their input: maps (B, C, H, W) to (B, C', H', W').
 
-    Halving, the first convolution has no padding and the skip is averaged over 2x2, so their
-    sizes may differ: as in dlib's add_prev, the smaller is extended by zeros at its end.
+    With `down`, the size is halved: the first convolution has stride 2 and no padding, and the
+    input is averaged over 2x2. The two sizes may then differ; as in dlib's add_prev, the smaller
+    map is extended by zeros at its end.
     """
 
     def __init__(self, channels: int, size: int, *, down: bool) -> None:
@@ -61,7 +62,7 @@ class Residual(nn.Module):
 
 
 def build(stream: StreamConfig, _file: Path | None, generator: torch.Generator) -> Backbone:
-    """Build the first blocks, with the package's weights or random ones.
+    """Build the first blocks, with random weights or those of the package that ships dlib's file.
 
     Raises: ConfigError where the crop is too small; WeightsError where the package is missing.
     """
@@ -85,9 +86,9 @@ def build(stream: StreamConfig, _file: Path | None, generator: torch.Generator) 
 
 
 def read_tensors(path: Path) -> dict[str, list[NDArray[np.float32]]]:
-    """Read the flat parameter tensors of a dlib network, by mark, from the input on.
+    """Read the tensors of a dlib network, flattened: by their mark, in the order of the layers.
 
-    Raises: WeightsError where the file is not this network's.
+    Raises: WeightsError where the file is not that of this network.
     """
     data = path.read_bytes()
     ends = {mark: [m.end() for m in re.finditer(mark.encode(), data)] for mark in MARKS}
@@ -116,7 +117,7 @@ def _blocks(stream: StreamConfig) -> nn.ModuleList:
         residuals = [Residual(a, b, down=number > 1 and i == 0) for i, (a, b) in enumerate(sizes)]
         blocks.append(nn.Sequential(*residuals))
         channels = size
-    return blocks.to(memory_format=torch.channels_last)  # 1.2 to 1.4 times as fast on a CPU
+    return blocks.to(memory_format=torch.channels_last)  # this is 1.2 to 1.4 times as fast on a CPU
 
 
 def _convolutions(blocks: nn.ModuleList) -> list[nn.Conv2d]:
@@ -138,12 +139,13 @@ def _load(blocks: nn.ModuleList, tensors: dict[str, list[NDArray[np.float32]]]) 
 
 
 def _initialise(blocks: nn.ModuleList, generator: torch.Generator) -> None:
-    """Draw weights, each residual scaled by 1/sqrt(their number) so that no map explodes.
+    """Draw weights, and scale each residual by 1/sqrt(number of residuals).
 
-    Hayou et al. 2021, https://arxiv.org/abs/2010.12859; the trained network has normalisations.
+    Without this the values of maps would explode, since the batch normalisations of the trained
+    network are missing. Hayou et al. 2021, https://arxiv.org/abs/2010.12859.
     """
     initialise(blocks, generator)
-    residuals = sum(count for _, count in STAGES)  # of all blocks, in use or not
+    residuals = sum(count for _, count in STAGES)  # those of blocks that are not built count too
     with torch.no_grad():
         for module in blocks.modules():
             if isinstance(module, Residual):
@@ -151,18 +153,19 @@ def _initialise(blocks: nn.ModuleList, generator: torch.Generator) -> None:
 
 
 def _check_crop(crop_pixels: int, blocks: int) -> None:
-    side = ((crop_pixels - 7) // 2 + 1 - 3) // 2 + 1  # after the stem
+    side = ((crop_pixels - 7) // 2 + 1 - 3) // 2 + 1  # side of the map that the stem gives
     for number in range(2, blocks):
         if side < 3:
             raise ConfigError(
                 f"stream.crop_pixels is {crop_pixels}; block {number} of dlib_resnet would read a "
                 f"map of {side} pixels and needs 3: use a larger crop, or stream.blocks={number}."
             )
-        side //= 2  # what the skip gives; the convolutions give no more
+        side //= 2  # side of the averaged input; that of the convolutions is not larger
 
 
 def _extend(maps: Tensor, shape: list[int]) -> Tensor:
-    grown = [b - a for a, b in zip(maps.shape[1:], shape, strict=True)]  # channels, rows, columns
-    if not any(grown):
+    """Append zeros to maps, up to a shape (C, H, W)."""
+    missing = [b - a for a, b in zip(maps.shape[1:], shape, strict=True)]
+    if not any(missing):
         return maps
-    return functional.pad(maps, (0, grown[2], 0, grown[1], 0, grown[0]))
+    return functional.pad(maps, (0, missing[2], 0, missing[1], 0, missing[0]))

@@ -1,10 +1,11 @@
-"""Networks of torchvision and timm by name, cut into blocks where their maps get smaller.
+"""Build networks of torchvision and timm by name, and cut them into blocks.
 
-A network is taken apart into what it runs one after another, up to its pooling over positions. A
-block ends before a part with weights that makes the maps smaller, and after a pooling that does:
-of a ResNet these are its stem and four stages. Of a transformer the patches are the first block
-and each layer is another; its N tokens, any class token among them, leave a block as maps
-(B, D, N, 1), so pooling over positions is over them all. Weights are never fetched.
+A network is taken apart into the parts that it runs one after another, up to its pooling over
+positions. A new block starts before a part with weights that makes the maps smaller, and after a
+pooling that does: the blocks of a ResNet are its stem and its four stages. In a transformer the
+patches are the first block, and each layer is another. Its N tokens (with the class token) leave a
+block as maps (B, D, N, 1), so that pooling over positions is over all tokens. Weights are never
+downloaded: the user supplies a file.
 """
 
 import re
@@ -22,13 +23,13 @@ from fer_core.config import StreamConfig, require
 from fer_core.errors import ConfigError, unknown
 from fer_core.models.backbones.backbone import Backbone, fill, normalise_unit, seed_library
 
-KINDS = (  # torchvision's modules but googlenet and inception, whose parts branch
+KINDS = (  # torchvision's modules, except googlenet and inception, which run parts in parallel
     *("alexnet", "convnext", "densenet", "efficientnet", "maxvit", "mnasnet", "mobilenetv2"),
     *("mobilenetv3", "regnet", "resnet", "shufflenetv2", "squeezenet", "swin_transformer"),
     *("vgg", "vision_transformer"),
 )
-ENDS = ("avgpool", "classifier", "fc")  # what follows the maps in torchvision's networks
-LEGACY = (  # names in torchvision's files, and since; its own loaders rename them too
+ENDS = ("avgpool", "classifier", "fc")  # the children of torchvision's networks after the maps
+RENAMED = (  # old names in torchvision's files, and today's; torchvision's loaders rename them too
     (r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)", r"\1"),
     (r"\.mlp\.linear_1\.", ".mlp.0."),
     (r"\.mlp\.linear_2\.", ".mlp.3."),
@@ -36,18 +37,21 @@ LEGACY = (  # names in torchvision's files, and since; its own loaders rename th
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A library's whole network, what it reads, and how to take it apart, given an image."""
+class LibraryNetwork:
+    """Hold a library's whole network, the images that it reads, and a function to take it apart."""
 
     network: Any
-    side: int  # pixels
-    mean: Sequence[float]  # RGB, of 0..1
+    side: int  # side of its square input, in pixels
+    mean: Sequence[float]  # RGB, for pixels of 0..1
     std: Sequence[float]
-    take_apart: Callable[[Any, Tensor], list[nn.Module]]
+    take_apart: Callable[[Any, Tensor], list[nn.Module]]  # from the network and an image to parts
 
 
 class Block(nn.Sequential):
-    """Parts in a row, from maps (B, C, H, W) to maps, however these lie in between."""
+    """Run parts one after another, from maps (B, C, H, W) to maps.
+
+    The parts may read and give other layouts, as `_layout` names them: the block converts.
+    """
 
     def __init__(self, parts: Sequence[nn.Module], reads: str, gives: str) -> None:
         super().__init__(*parts)
@@ -63,7 +67,7 @@ class Block(nn.Sequential):
 
 
 class Patches(nn.Module):
-    """What torchvision's vision transformer does before its layers: (B, 3, H, W) to (B, N, D)."""
+    """Do what torchvision's vision transformer does before its layers: images to (B, N, D)."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -76,8 +80,8 @@ class Patches(nn.Module):
         return torch.add(tokens, self.positions)
 
 
-class Before(nn.Module):
-    """What a network of timm does before its layers, which have been taken out of it."""
+class BeforeLayers(nn.Module):
+    """Do what a network of timm does before its layers; the layers were taken out of `network`."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -89,10 +93,10 @@ class Before(nn.Module):
 
 
 def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -> Backbone:
-    """Build "LIBRARY:NAME" with a file's weights, or its own random ones, and cut it into blocks.
+    """Build "LIBRARY:NAME", with a file's weights or random ones, and cut it into blocks.
 
-    Raises: ConfigError for a network that there is not or that cannot be cut, and where crop or
-    blocks do not fit it; WeightsError where the file does not.
+    Raises: ConfigError for an unknown network or one that cannot be cut, and for a crop or a
+        number of blocks that does not suit it; WeightsError where the file does not fit.
     """
     library, _, name = stream.backbone.partition(":")
     seed_library(generator)
@@ -101,8 +105,8 @@ def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -
     image = torch.rand(1, 3, loaded.side, loaded.side, generator=generator)
     with torch.no_grad():
         blocks = _blocks(loaded.take_apart(loaded.network.eval(), image), image)
-        right = f"1 to {len(blocks)}, the blocks of {stream.backbone}"
-        require(stream.blocks <= len(blocks), "stream.blocks", stream.blocks, right)
+        allowed = f"1 to {len(blocks)}, the blocks of {stream.backbone}"
+        require(stream.blocks <= len(blocks), "stream.blocks", stream.blocks, allowed)
         crop_pixels = stream.crop_pixels or loaded.side
         if crop_pixels != loaded.side:
             _check_crop(blocks[: stream.blocks], crop_pixels, f"{name}, whose own is {loaded.side}")
@@ -115,18 +119,18 @@ def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -
     )
 
 
-def _torchvision(name: str) -> Opened:
-    from torchvision import models  # takes a second, and other backbones need it not
+def _torchvision(name: str) -> LibraryNetwork:
+    from torchvision import models  # the import takes a second, and other backbones do without it
 
     if name not in (names := models.list_models(module=models)):
         raise ConfigError(_unknown("torchvision", name, names))
     kind = models.get_model_builder(name).__module__.rpartition(".")[2]
     if kind not in KINDS:
-        right = f"of torchvision these kinds can: {', '.join(KINDS)}"
-        raise ConfigError(f"torchvision:{name} cannot be cut into blocks; {right}.")
+        kinds = f"of torchvision's networks these kinds can be: {', '.join(KINDS)}"
+        raise ConfigError(f"torchvision:{name} cannot be cut into blocks; {kinds}.")
     network = models.get_model(name, weights=None)
-    preset = models.get_model_weights(name).DEFAULT.transforms()  # says how, without the weights
-    return Opened(
+    preset = models.get_model_weights(name).DEFAULT.transforms()  # this downloads no weights
+    return LibraryNetwork(
         network=network,
         side=getattr(network, "image_size", preset.crop_size[0]),
         mean=preset.mean,
@@ -135,18 +139,18 @@ def _torchvision(name: str) -> Opened:
     )
 
 
-def _timm(name: str) -> Opened:
+def _timm(name: str) -> LibraryNetwork:
     try:
         import timm
     except ImportError as error:
         message = f"timm:{name} needs timm, which is not installed; run pip install timm."
         raise ConfigError(message) from error
-    names = {*timm.list_models(), *timm.list_pretrained()}  # NAME, and NAME.TAG
+    names = {*timm.list_models(), *timm.list_pretrained()}  # names as NAME, and as NAME.TAG
     if name not in names:
         raise ConfigError(_unknown("timm", name, names))
     network: Any = timm.create_model(name, pretrained=False)
     settings = network.pretrained_cfg
-    return Opened(
+    return LibraryNetwork(
         network=network,
         side=settings["input_size"][-1],
         mean=settings["mean"],
@@ -155,7 +159,10 @@ def _timm(name: str) -> Opened:
     )
 
 
-LIBRARIES: Mapping[str, Callable[[str], Opened]] = {"torchvision": _torchvision, "timm": _timm}
+LIBRARIES: Mapping[str, Callable[[str], LibraryNetwork]] = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+}
 
 
 def _unknown(library: str, name: str, names: Iterable[str]) -> str:
@@ -163,24 +170,26 @@ def _unknown(library: str, name: str, names: Iterable[str]) -> str:
 
 
 def renamed(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    for pattern, now in LEGACY:
+    """Replace the old names in a state dict of torchvision by today's."""
+    for pattern, now in RENAMED:
         state = {re.sub(pattern, now, name): tensor for name, tensor in state.items()}
     return state
 
 
 def _parts_of_torchvision(network: Any, _image: Tensor) -> list[nn.Module]:
+    """List the parts of a network of `KINDS`, in the order in which it runs them."""
     kind = type(network).__name__
     if kind == "VisionTransformer":
         return [Patches(network), *network.encoder.layers, network.encoder.ln]
     children = takewhile(lambda named: named[0] not in ENDS, network.named_children())
     parts = [part for _, child in children for part in _flat(child)]
-    return [*parts, nn.ReLU()] if kind == "DenseNet" else parts  # a function in its `forward`
+    return [*parts, nn.ReLU()] if kind == "DenseNet" else parts  # its `forward` calls relu itself
 
 
 def _parts_of_timm(network: Any, image: Tensor) -> list[nn.Module]:
-    """Run children one after another until they give what the network gives as its features.
+    """List the children of a network that, run one after another, give the network's features.
 
-    Raises: ConfigError where they never do.
+    Raises: ConfigError where no number of them does.
     """
     wanted, maps, parts = network.forward_features(image), image, []
     try:
@@ -191,25 +200,27 @@ def _parts_of_timm(network: Any, image: Tensor) -> list[nn.Module]:
             if torch.equal(maps, wanted):
                 return parts
         raise ValueError("no child gave the features")
-    except Exception as error:  # whatever parts throw that were not made to be run like this
-        name, right = network.pretrained_cfg["architecture"], "ResNet, EfficientNet, Swin and ViT"
+    except Exception as error:  # parts that do not run one after another raise errors of any kind
+        name = network.pretrained_cfg["architecture"]
         raise ConfigError(
-            f"timm:{name} cannot be cut into blocks; of timm those can whose parts run one after "
-            f"another, as in {right}."
+            f"timm:{name} cannot be cut into blocks; use a network of timm whose parts run one "
+            "after another, such as a ResNet, EfficientNet, Swin or ViT."
         ) from error
 
 
 def _children(network: Any) -> list[nn.Module]:
+    """List a network's children; what a transformer does before its layers becomes one of them."""
     named = dict(network.named_children())
     if not {"patch_embed", "blocks"} <= named.keys():
         return list(named.values())
     later = list(named)[list(named).index("blocks") :]
     for name in later:
-        setattr(network, name, nn.Sequential())  # gives back what it reads
-    return [Before(network), *(named[name] for name in later)]
+        setattr(network, name, nn.Sequential())  # an empty one returns its input
+    return [BeforeLayers(network), *(named[name] for name in later)]
 
 
 def _flat(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the parts of nested lists and sequences of modules."""
     if isinstance(module, nn.ModuleList) or type(module).forward is nn.Sequential.forward:
         for child in module.children():
             yield from _flat(child)
@@ -218,7 +229,7 @@ def _flat(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _blocks(parts: Iterable[nn.Module], maps: Tensor) -> list[Block]:
-    """Group parts into blocks, by what each makes of an image's maps."""
+    """Group parts into blocks, by how each of them changes the maps of an image."""
     blocks: list[Block] = []
     modules: list[nn.Module] = []
     start = _layout(maps)
@@ -238,7 +249,10 @@ def _blocks(parts: Iterable[nn.Module], maps: Tensor) -> list[Block]:
 
 
 def _layout(maps: Tensor) -> str:
-    """Say how a square image's maps lie: tokens (B, N, D), rows (B, H, W, C), or maps."""
+    """Name the layout of a square image's maps.
+
+    It is "tokens" (B, N, D), "rows" (B, H, W, C) or "maps" (B, C, H, W).
+    """
     if maps.ndim == 3:
         return "tokens"
     return "rows" if maps.shape[1] == maps.shape[2] != maps.shape[3] else "maps"
@@ -254,4 +268,7 @@ def _check_crop(blocks: Iterable[nn.Module], crop_pixels: int, name: str) -> Non
         for block in blocks:
             maps = block(maps)
     except (AssertionError, RuntimeError) as error:
-        raise ConfigError(f"stream.crop_pixels is {crop_pixels}, unfit for {name}.") from error
+        raise ConfigError(
+            f"stream.crop_pixels is {crop_pixels}, which does not suit {name}; use its own size, "
+            "or leave stream.crop_pixels out."
+        ) from error

@@ -1,10 +1,11 @@
-"""SCAE: four convolutions, each of which first learns to give back what it reads.
+"""SCAE: a stacked convolutional auto-encoder of four blocks, fitted to images without labels.
 
-Ruiz-Garcia et al. 2017, https://doi.org/10.1109/IJCNN.2017.7966040. Its channel and kernel sizes
-are our guess, and it reads local contrast. Unlike theirs, a decoder begins as the mean of what it
-has to give back, so that the large errors of a random one do not switch rectifiers off for good;
-and the maps of a fitted block are standardised, as by a batch normalisation (Ioffe and Szegedy
-2015, https://arxiv.org/abs/1502.03167) that keeps the training frames' figures.
+Each block first learns to reconstruct its input. Ruiz-Garcia et al. 2017,
+https://doi.org/10.1109/IJCNN.2017.7966040; the channel and kernel sizes are our guess, and it reads
+local contrast. Unlike theirs, a decoder starts by giving the mean of its target, so that the large
+errors of a random one do not switch rectifiers off for good. And the maps of a fitted block are
+standardised, as by a batch normalisation (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167)
+that keeps the statistics of the training frames.
 """
 
 from collections.abc import Iterable
@@ -18,12 +19,15 @@ from fer_core.config import PretrainConfig, StreamConfig
 from fer_core.models.backbones.backbone import Backbone, scaled
 from fer_core.models.backbones.unsupervised import Curves, fit_greedily, unfitted
 
-LAYERS = ((20, 5), (40, 5), (60, 3), (80, 3))  # channels, kernel; a guess
-LEAST_DEVIATION = 1e-2  # of a channel; one that is hardly ever on is not to be blown up
+LAYERS = ((20, 5), (40, 5), (60, 3), (80, 3))  # channels and kernel of each block; a guess
+LEAST_DEVIATION = 1e-2  # of a channel: one that is hardly ever active must not be amplified
 
 
 class Block(nn.Module):
-    """Convolve, rectify, halve by max-pooling and, once fitted, standardise (B, C, H, W)."""
+    """Convolve, rectify and max-pool maps (B, C, H, W) to half their size.
+
+    Once fitted, the block also standardises them by the mean and deviation of each channel.
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -38,6 +42,7 @@ class Block(nn.Module):
         return (self.code(maps) - self.mean) / self.deviation
 
     def code(self, maps: Tensor) -> Tensor:
+        """Return the maps before they are standardised."""
         return functional.max_pool2d(functional.relu(self.convolution(maps)), 2)
 
 
@@ -52,12 +57,12 @@ def build(stream: StreamConfig, _file: Path | None, generator: torch.Generator) 
 
 
 def fit(blocks: nn.ModuleList, images: Tensor, pretrain: PretrainConfig, seed: int) -> Curves:
-    """Fit blocks in place to preprocessed images (N, 1, H, W), which are on the blocks' device."""
+    """Fit blocks in place to preprocessed images (N, 1, H, W) on the same device."""
     return fit_greedily(blocks, images, pretrain, seed, _AutoEncoder)
 
 
 class _AutoEncoder:
-    """A block, the up-sampling and convolution that undo it, and what fits them."""
+    """Fit a block with a decoder, which up-samples and convolves the block's code to its input."""
 
     def __init__(
         self, block: nn.Module, maps: Tensor, pretrain: PretrainConfig, _generator: torch.Generator
@@ -71,8 +76,8 @@ class _AutoEncoder:
 
     def step(self, maps: Tensor, _epoch: int) -> dict[str, Tensor]:
         code = functional.interpolate(self.block.code(maps), size=maps.shape[2:])
-        given = functional.conv2d(code, self.weight, self.bias, padding="same")
-        error = functional.mse_loss(given, maps)
+        reconstruction = functional.conv2d(code, self.weight, self.bias, padding="same")
+        error = functional.mse_loss(reconstruction, maps)
         self.optimizer.zero_grad()
         error.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -1,9 +1,10 @@
-"""VGG-16, configuration D: five blocks of 3x3 convolutions, a max pool at the end of each.
+"""VGG-16, configuration D: five blocks of 3x3 convolutions, each ending in a max pool.
 
-Simonyan and Zisserman 2015, https://arxiv.org/abs/1409.1556; as VGG-Face, Parkhi et al. 2015,
-https://www.robots.ox.ac.uk/~vgg/publications/2015/Parkhi15/. Weights are read from a file that the
-user supplies: VGG-Face (CC BY-NC 4.0) in any of the formats of `vgg_face`, or torchvision's of
-ImageNet. The fully connected layers in them are checked, and left out.
+Simonyan and Zisserman 2015, https://arxiv.org/abs/1409.1556. Trained on faces it is VGG-Face,
+Parkhi et al. 2015, https://www.robots.ox.ac.uk/~vgg/publications/2015/Parkhi15/. Weights are read
+from a file: those of VGG-Face (CC BY-NC 4.0), which the user supplies in any of the formats that
+`fer_core.models.vgg_face` reads, or torchvision's for ImageNet. The fully connected layers of a
+file are checked, but not used.
 """
 
 from collections.abc import Mapping
@@ -23,27 +24,27 @@ from fer_core.weight_files import existing, hub_checkpoint
 
 CROP_PIXELS = 224  # Simonyan and Zisserman 2015, section 2.1
 CHANNELS = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)  # ibid., table 1, D
-CONNECTED = 4096  # ibid., FC-4096: what fc6 and fc7 give
-MAP_SIDE = CROP_PIXELS // 2 ** len(CHANNELS)  # of what fc6 reads
-CLASSES = {"file": 2622, "imagenet": 1000}  # what fc8 tells apart; Parkhi et al. 2015, section 3
-# RGB; meta of vgg_face_dag.pth, which divides by 1. keras-vggface agrees, but others, such as
-# PyVGGFace's demo.py, take the first from blue: mean_order.
+CONNECTED = 4096  # features of fc6 and fc7; ibid., FC-4096
+MAP_SIDE = CROP_PIXELS // 2 ** len(CHANNELS)  # side of the map that fc6 reads
+CLASSES = {"file": 2622, "imagenet": 1000}  # outputs of fc8; Parkhi et al. 2015, section 3
+# The mean is RGB and there is no division, by the meta of vgg_face_dag.pth. keras-vggface agrees;
+# others, such as PyVGGFace's demo.py, read it as BGR: `StreamConfig.mean_order` chooses.
 FACE_MEAN = (129.1863, 104.7624, 93.5940)
-IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, 255 x torchvision's
+IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, 255 times torchvision's mean
 IMAGENET_STD = (58.395, 57.12, 57.375)
 IMAGENET_FILE = "vgg16-397923af.pth"  # torchvision, VGG16_Weights.IMAGENET1K_V1
 
 
 def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -> Backbone:
-    """Build the first blocks; `stream.weights` says whose weights and so which input scale.
+    """Build the first blocks; the input scale is that of the weights which `stream` asks for.
 
-    Raises: ConfigError where weights "file" has none, or a mean order is given without them;
-    WeightsError where a file does not fit.
+    Raises: ConfigError for weights "file" without a file, or a mean order with other weights;
+        WeightsError where a file does not fit.
     """
     if stream.mean_order is not None and stream.weights != "file":
         raise ConfigError(
             f"stream.mean_order is {stream.mean_order!r}; it must be None where weights are "
-            f"{stream.weights!r}: it says how to read VGG-Face's mean, of weights 'file'."
+            f"{stream.weights!r}: it tells how to read the mean of VGG-Face, weights 'file'."
         )
     blocks = _blocks(stream)
     crop_pixels = stream.crop_pixels or CROP_PIXELS
@@ -76,7 +77,7 @@ def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -
 
 
 def shapes(classes: int) -> dict[str, tuple[int, ...]]:
-    """Give the shape of each of the network's tensors, by the names that `vgg_face` gives them."""
+    """Return the shape of each tensor of the network, by the names that `vgg_face` uses."""
     channels = [3, *(size for block in CHANNELS for size in block)]
     weights: list[tuple[int, ...]] = [(out, into, 3, 3) for into, out in pairwise(channels)]
     sizes = (channels[-1] * MAP_SIDE**2, CONNECTED, CONNECTED, classes)
@@ -89,6 +90,7 @@ def shapes(classes: int) -> dict[str, tuple[int, ...]]:
 
 
 def _path(weights: str, file: Path | None) -> Path:
+    """Return the user's file, or without one, torchvision's ImageNet file in torch's folder."""
     if file is not None:
         return existing(file)
     if weights == "file":
@@ -98,7 +100,7 @@ def _path(weights: str, file: Path | None) -> Path:
 
 def _fill(blocks: nn.ModuleList, tensors: Mapping[str, Tensor]) -> None:
     convolutions = [module for module in blocks.modules() if isinstance(module, nn.Conv2d)]
-    for layer, convolution in zip(LAYERS, convolutions, strict=False):  # blocks may be cut short
+    for layer, convolution in zip(LAYERS, convolutions, strict=False):  # only the built blocks
         convolution.load_state_dict({k: tensors[f"{layer}.{k}"] for k in ("weight", "bias")})
 
 
@@ -110,4 +112,4 @@ def _blocks(stream: StreamConfig) -> nn.ModuleList:
             layers += [nn.Conv2d(channels, size, 3, padding=1), nn.ReLU(inplace=True)]
             channels = size
         blocks.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
-    return blocks.to(memory_format=torch.channels_last)  # 1.2 to 1.4 times as fast on a CPU
+    return blocks.to(memory_format=torch.channels_last)  # this is 1.2 to 1.4 times as fast on a CPU

@@ -1,7 +1,7 @@
-"""ResNets of 18 layers over a volume of frames: R3D, MC3 and R(2+1)D, torchvision's own networks.
+"""ResNets of 18 layers over a volume of frames: R3D, MC3 and R(2+1)D, as torchvision builds them.
 
-Tran et al. 2018, https://arxiv.org/abs/1711.11248. A file is the state dict of the whole network,
-as torchvision's Kinetics-400 weights are; it is never fetched.
+Tran et al. 2018, https://arxiv.org/abs/1711.11248. A weights file is the state dict of the whole
+network, such as torchvision's Kinetics-400 weights. It is never downloaded: the user supplies it.
 """
 
 from pathlib import Path
@@ -19,11 +19,11 @@ MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 
 
 def build(stream: StreamConfig, file: Path | None, generator: torch.Generator) -> Backbone:
-    """Build the stem and the first stages; blocks map (B, C, T, H, W).
+    """Build the stem and the first stages, as blocks that map (B, C, T, H, W).
 
-    Raises: ConfigError where weights "file" has none; WeightsError where the file does not fit.
+    Raises: ConfigError for weights "file" without a file; WeightsError where it does not fit.
     """
-    from torchvision.models import video  # takes a second, and a frame's backbone needs it not
+    from torchvision.models import video  # the import takes a second, and only volumes need it
 
     seed_library(generator)
     network: Any = getattr(video, stream.backbone)(weights=None)

@@ -1,4 +1,10 @@
-"""VGG-Face's weights, from each format they are published in to one set of names and RGB input."""
+"""Read the weights of VGG-Face from any of the file formats in which they are published.
+
+In comes a file of Torch7, MatConvNet, Caffe, Keras or PyTorch, told apart by its first bytes; out
+come tensors under one set of names, for RGB input. Each module reads one format without the library
+that wrote it; `layers` is what they share. `fer_core.models.backbones.vgg16` uses this, also for
+torchvision's ImageNet weights, which have the same shapes.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,14 +19,15 @@ from fer_core.models.vgg_face.layers import Named
 
 __all__ = ["FaceWeights", "read"]
 
-READERS: Mapping[str, tuple[tuple[bytes, ...], Callable[[Path], Named]]] = {  # by first bytes
-    "torch7": ((b"\x04\0\0\0\x01\0\0\0",), torch7.read),  # a torch object, number 1
+# For each format, the first bytes that its files may have, and the function that reads them.
+READERS: Mapping[str, tuple[tuple[bytes, ...], Callable[[Path], Named]]] = {
+    "torch7": ((b"\x04\0\0\0\x01\0\0\0",), torch7.read),  # a torch object with number 1
     "matconvnet": ((b"MATLAB 5.0 MAT-file",), matconvnet.read),
     "keras": ((b"\x89HDF\r\n\x1a\n",), keras.read),
-    "caffe": ((b"\x0a", b"\x12", b"\xa2\x06"), caffe.read),  # a net's name, or a layer
+    "caffe": ((b"\x0a", b"\x12", b"\xa2\x06"), caffe.read),  # the name of a net, or a layer
 }
-PICKLED = (b"PK\x03\x04", b"\x80")  # as torch.save does, and did before 1.6
-ORDERS = {  # of the channels that conv1_1 reads
+PICKLED = (b"PK\x03\x04", b"\x80")  # first bytes of what torch.save writes, and wrote before 1.6
+ORDERS = {  # order of the colour channels that conv1_1 reads, by the format of the file
     "dag": "rgb",  # converted from matconvnet's
     "matconvnet": "rgb",
     "torchvision": "rgb",
@@ -30,30 +37,32 @@ ORDERS = {  # of the channels that conv1_1 reads
 
 @dataclass(frozen=True, kw_only=True)
 class FaceWeights:
-    """VGG-16's weights, and what kind of file they were in."""
+    """Hold the weights of a VGG-16, and the format of the file that they were read from.
 
-    # conv{b}_{i}.weight (O, I, 3, 3), fc{6,7,8}.weight (O, I), .bias (O,). conv1_1 reads RGB; fc6 a
-    # map (C, H, W).
+    The names of tensors are conv{b}_{i}.weight (O, I, 3, 3), fc{6,7,8}.weight (O, I), and .bias
+    (O,) for both. conv1_1 reads RGB, and fc6 reads a flattened map (C, H, W).
+    """
+
     tensors: Mapping[str, Tensor]
     format: str  # a key of ORDERS
-    order: str  # the file's own, "rgb" or "bgr"
+    order: str  # order of the colour channels in the file, "rgb" or "bgr"
 
 
 def read(path: Path, shapes: Mapping[str, tuple[int, ...]], *, weights: str) -> FaceWeights:
-    """Read a file that holds these tensors and no other; the fc layers may all be absent.
+    """Read a file that has the tensors of these names and shapes; all fc layers may be missing.
 
-    `weights` is "imagenet" for torchvision's format, "file" for VGG-Face's.
+    `weights` is "imagenet" for torchvision's format, and "file" for those of VGG-Face.
 
-    Raises: WeightsError where the file is broken or of the other kind, or its tensors differ.
+    Raises: WeightsError where the file is damaged, of the other kind, or has other tensors.
     """
     format_, tensors = _read(path)
     if (format_ == "torchvision") != (weights == "imagenet"):
         raise WeightsError(
-            f"weights file {path} has the layers of {format_}: those of torchvision go with "
-            "weights 'imagenet', all others with 'file'."
+            f"weights file {path} has the layers of {format_}: torchvision's files are for "
+            "weights 'imagenet', all others for weights 'file'."
         )
-    top = {name for name in shapes if name.startswith("fc")}
-    wanted = shapes.keys() if top & tensors.keys() else shapes.keys() - top
+    connected = {name for name in shapes if name.startswith("fc")}
+    wanted = shapes.keys() if connected & tensors.keys() else shapes.keys() - connected
     faults = [f"{name} is missing" for name in wanted - tensors.keys()]
     faults += [f"{name} is unknown" for name in tensors.keys() - wanted]
     faults += [
@@ -78,7 +87,7 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
         return format_, _unique(path, state_dict.renamed(state, format_))
     except WeightsError:
         raise
-    except Exception as error:  # nobody lists what a broken file makes these libraries raise
+    except Exception as error:  # a damaged file makes these libraries raise errors of any kind
         raise WeightsError(
             f"weights file {path} begins as a {format_} file does, but cannot be read as one; it "
             "may be cut short, or hold something else: fetch it again."
@@ -86,16 +95,17 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
 
 
 def _format(path: Path) -> str:
+    """Tell the format of a file by its first bytes."""
     with path.open("rb") as file:
         start = file.read(32)
-    if start.startswith(PICKLED) or start[8:9] == b"{":  # safetensors: a length, then JSON
+    if start.startswith(PICKLED) or start[8:9] == b"{":  # a safetensors file: a length, then JSON
         return "state dict"
     for format_, (starts, _) in READERS.items():
         if start.startswith(starts):
             return format_
     raise WeightsError(
-        f"weights file {path} cannot be read: it is no state dict (.pth or .safetensors), and of "
-        f"none of the formats {', '.join(READERS)}."
+        f"weights file {path} cannot be read: it is neither a state dict (.pth or .safetensors) "
+        f"nor a file of {', '.join(READERS)}."
     )
 
 
@@ -103,6 +113,6 @@ def _unique(path: Path, named: Named) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name, tensor in named:
         if name in tensors:
-            raise WeightsError(state_dicts.misfit(path, "vgg16", [f"{name} is there twice"]))
+            raise WeightsError(state_dicts.misfit(path, "vgg16", [f"{name} occurs twice"]))
         tensors[name] = tensor
     return tensors

@@ -1,4 +1,8 @@
-"""State dicts of VGG-16: Albanie's, PyVGGFace's and torchvision's differ in their layers' names."""
+"""Rename the tensors of PyTorch state dicts of VGG-16 to the names in `layers.LAYERS`.
+
+Three formats are known: those of Albanie's converted models, of PyVGGFace, and of torchvision.
+They differ in the names of layers only.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,7 +10,7 @@ from torch import Tensor
 
 from fer_core.models.vgg_face.layers import LAYERS, Named
 
-LAYOUTS = {  # format: its names for LAYERS
+LAYOUTS = {  # for each format, its names of the layers, in the order of LAYERS
     "dag": LAYERS,  # https://www.robots.ox.ac.uk/~albanie/pytorch-models.html
     "pyvggface": [  # https://github.com/chi0tzp/PyVGGFace
         f"{'fc' if name.startswith('fc') else 'features'}.{name.replace('conv', 'conv_')}"
@@ -20,13 +24,13 @@ LAYOUTS = {  # format: its names for LAYERS
 
 
 def layout(names: Iterable[str]) -> str:
-    """Tell the format by where most names are from."""
+    """Return the format that has the most of these names."""
     layers = {_split(name)[0] for name in names}
     return max(LAYOUTS, key=lambda format_: len(layers.intersection(LAYOUTS[format_])))
 
 
 def renamed(state: Mapping[str, Tensor], format_: str) -> Named:
-    """Give the format's layers the names in LAYERS, and leave others theirs."""
+    """Yield tensors under the names in LAYERS; unknown ones keep their names."""
     ours = dict(zip(LAYOUTS[format_], LAYERS, strict=True))
     for name, tensor in state.items():
         layer, kind = _split(name)

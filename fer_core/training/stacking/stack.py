@@ -188,7 +188,7 @@ class Stack:
         for start in range(0, members, width):
             positions = slice(start, min(start + width, members))
             part, values = batch.slice_of(positions), optimizer.slice_of(positions)
-            drop = _no_dropout
+            drop: Drop = _no_dropout
             if masks is not None:
                 drop = masks.for_batch(self._members[positions], part.sizes)
             losses = self._losses(part, values.leaves, drop)

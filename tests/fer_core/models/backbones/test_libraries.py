@@ -208,12 +208,16 @@ def test_between_blocks_channels_come_first_whatever_a_network_does_within(backb
     ],
 )
 def test_a_crop_that_a_transformer_cannot_read_is_refused_with_its_own(backbone):
-    with pytest.raises(ConfigError, match=r"stream.crop_pixels is 96, unfit for .*own is 224"):
+    with pytest.raises(
+        ConfigError, match=r"stream.crop_pixels is 96, which does not suit .*own is 224"
+    ):
         built(backbone, crop_pixels=96)
 
 
 def test_a_crop_too_small_for_the_blocks_in_use_is_refused():
-    with pytest.raises(ConfigError, match=r"stream\.crop_pixels is 32, unfit for alexnet"):
+    with pytest.raises(
+        ConfigError, match=r"stream\.crop_pixels is 32, which does not suit alexnet"
+    ):
         built("torchvision:alexnet", blocks=3, crop_pixels=32)
 
 

@@ -138,7 +138,7 @@ def test_each_kind_of_weights_refuses_the_files_of_the_other(face_state, imagene
 
     with pytest.raises(WeightsError, match=r"torchvision: .* weights 'imagenet'"):
         build(stream("file"), weights_file=imagenet, seed=0)
-    with pytest.raises(WeightsError, match=r"dag: .* others with 'file'"):
+    with pytest.raises(WeightsError, match=r"dag: .* others for weights 'file'"):
         build(stream("imagenet"), weights_file=face, seed=0)
 
 

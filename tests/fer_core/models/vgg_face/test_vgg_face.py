@@ -91,11 +91,11 @@ def test_a_layer_too_many_in_a_torch7_file_which_has_no_names_is_unknown(tmp_pat
     assert message.endswith("vgg16: layer 17.bias is unknown; layer 17.weight is unknown.")
 
 
-def test_a_layer_that_is_there_twice_is_refused(tmp_path):
+def test_a_layer_that_occurs_twice_is_refused(tmp_path):
     path = written("caffe", drawn(SHAPES), tmp_path)
     path.write_bytes(path.read_bytes() * 2)  # a protocol buffer's way to add to it
 
-    assert refusal(path).endswith("conv1_1.weight is there twice.")
+    assert refusal(path).endswith("conv1_1.weight occurs twice.")
 
 
 def test_a_third_array_of_a_layer_is_unknown(tmp_path):
