@@ -35,12 +35,14 @@ from fer_core.config import Config  # noqa: E402
 from fer_core.data.manifest import Manifest  # noqa: E402
 from fer_core.data.protocol import Protocol  # noqa: E402
 from fer_core.data.study_data import StudyData  # noqa: E402
+from fer_core.scoring import Metrics  # noqa: E402
 from search.cluster import tuner  # noqa: E402
 from search.results.board import Board  # noqa: E402
 from search.screen.progress import QUIET, Progress  # noqa: E402
 from search.study import folder as folders  # noqa: E402
 from search.study import space as spaces  # noqa: E402
-from search.study.journal import Journal, file_storage  # noqa: E402
+from search.study.journal import Journal  # noqa: E402
+from search.study.journal_backends import file_storage  # noqa: E402
 from search.study.parts import TrialResult  # noqa: E402
 from search.study.searcher import StudySearcher  # noqa: E402
 
@@ -160,7 +162,7 @@ def study(*, workers: int, seconds: float, trials: int) -> Ran:
             board.add(result)
             progress.finished(result)
 
-        share = tuner.share(1.0, 0.0)
+        share = tuner.divide_cluster(1.0, 0.0)
         searcher = StudySearcher(
             journal,
             spaces.load(file),
@@ -205,11 +207,10 @@ def _sleeping(seconds: float) -> Any:
 
 def _result(config: Config) -> Any:
     """Stand in for `FoldResult`, which imports torch, with a score by which TPE may draw."""
+    uar = float(np.exp(-(np.log10(config.optimizer.lr / 1e-3) ** 2)))
     return SimpleNamespace(
         fold=0,
-        uar=float(np.exp(-(np.log10(config.optimizer.lr / 1e-3) ** 2))),
-        war=0.5,
-        macro_f1=0.5,
+        metrics=Metrics(uar=uar, war=0.5, macro_f1=0.5),
         clips=("a", "b"),
         labels=np.array([0, 1]),
         probabilities=np.full((2, 2), 0.5, np.float32),

@@ -8,7 +8,7 @@ from benchmarks.rows.images import Size
 from benchmarks.rows.result import Ratio
 from benchmarks.rows.timing import wall_seconds
 from fer_core.data.study_data import StudyData
-from search.cluster import tuner
+from search.cluster import connection
 from search.request import find_faces
 
 # As many frames as OULU-CASIA has in three of each sequence, at VGG-16's own size.
@@ -21,7 +21,7 @@ def row(size: Size = SIZE) -> list[Ratio]:
         root = Path(folder)
         study_data = stills.study_data(size.images, root / "store", landmarks="dlib")
         runs: list[engine.Ran] = []
-        with tuner.connected("local"):
+        with connection.connected("local"):
             first, second = (
                 wall_seconds(lambda at=at: runs.append(_search(size, study_data, root / at)))
                 for at in ("first", "second")

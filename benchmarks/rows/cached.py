@@ -16,7 +16,7 @@ from benchmarks.rows.plain import rays_defaults, write_features
 from benchmarks.rows.result import Ratio
 from fer_core.config import Config, StreamConfig
 from fer_core.data.study_data import StudyData
-from search.cluster import tuner
+from search.cluster import connection
 
 SPACE = '''"""Frozen VGG-16 at 64 px, averaged: which two-layer head?"""
 
@@ -207,5 +207,5 @@ def _features(images: int) -> Iterator[_Ready]:
         stills.faces(study_data)
         file = root / "features.npz"
         write_features(Config(streams=(STREAM,)), study_data, file)
-        with tuner.connected("local"):
+        with connection.connected("local"):
             yield _Ready(root=root, study_data=study_data, file=file)

@@ -19,7 +19,8 @@ from search.study import folder as folders
 from search.study import parts
 from search.study import space as spaces
 from search.study.folder import Folder, Record
-from search.study.journal import Journal, file_storage
+from search.study.journal import Journal
+from search.study.journal_backends import file_storage
 from search.study.parts import TrialResult
 from search.study.sampling import BoundedTPE
 from search.study.searcher import StudySearcher
@@ -75,7 +76,7 @@ def study(text: str, study_data: StudyData, root: Path, *, trials: int) -> Ran:
             drew = sum(sampler)
             costs.append(Cost(outside=time.process_time() - computed - drew, sampler=drew))
 
-        each = tuner.share(1.0, None)
+        each = tuner.divide_cluster(1.0, None)
         searcher = StudySearcher(
             journal,
             space,

@@ -19,7 +19,7 @@ from benchmarks.rows.timing import wall_seconds
 from fer_core.config import Config, StreamConfig
 from fer_core.data.study_data import StudyData
 from fer_core.storage.store import Store
-from search.cluster import tuner
+from search.cluster import connection
 
 SPACE = '''"""Frozen VGG-16, pooled: which head?"""
 
@@ -96,7 +96,7 @@ LARGE = Size(pixels=224, configs=64, images=256, epochs=10)
 
 def against_plain(size: Size = SMALL) -> list[Ratio]:
     """Row 1: run both searches whole, ours before and after theirs."""
-    with tempfile.TemporaryDirectory() as folder, tuner.connected("local"):
+    with tempfile.TemporaryDirectory() as folder, connection.connected("local"):
         root = Path(folder)
         prepared = _prepared(size, root)
         ours = [_ours(size, prepared, root / "first").seconds]
@@ -146,7 +146,7 @@ class _Measured:
 
 @cache
 def _measured(size: Size) -> _Measured:
-    with tempfile.TemporaryDirectory() as folder, tuner.connected("local"):
+    with tempfile.TemporaryDirectory() as folder, connection.connected("local"):
         root = Path(folder)
         prepared = _prepared(size, root)
         ours = _ours(size, prepared, root / "ours")

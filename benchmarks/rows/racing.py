@@ -26,7 +26,8 @@ from search.cluster.worker import ActivePack
 from search.study import folder as folders
 from search.study import space as spaces
 from search.study.folder import Folder
-from search.study.journal import Journal, file_storage
+from search.study.journal import Journal
+from search.study.journal_backends import file_storage
 from search.study.parts import TrialResult
 from search.study.searcher import StudySearcher
 
@@ -137,7 +138,7 @@ def _steps(
     """Run a pack as worker and scheduler do, and give the CPU seconds of each rung."""
     configs = [from_json(text) for text in members.values()]
     rungs = rungs_of(len(study_data.protocol.folds), raced=raced)
-    run = ActivePack(folder, members, pack_.run(configs, study_data, raced=raced), rungs)
+    run = ActivePack(folder, members, pack_.train(configs, study_data, raced=raced), rungs)
     leaving: list[int] = []
     while True:
         reached: list[tuple[list[TrialResult], bool]] = []

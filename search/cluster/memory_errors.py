@@ -1,13 +1,15 @@
-"""What an error says of the machine: that memory was short, or that its device is broken. No torch.
+"""Recognise errors that blame the machine: it ran out of memory, or its device is broken.
 
-torch is imported by workers only, so its errors are known by their names and texts.
+A trial that ran out of memory is tried again on a larger share of a machine; after a device error
+its worker must end. The workers and the sealed test ask this module. Only workers import torch, so
+this module does not; it knows torch's errors by their names and texts.
 """
 
 from collections.abc import Iterator
 
-_SHORT = (
+_OUT_OF_MEMORY = (
     "CUDA out of memory",
-    "CUDA error: out of memory",  # of a context, or a library that starts
+    "CUDA error: out of memory",  # while a context or a library starts
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_NOT_INITIALIZED",
     "CUDNN_STATUS_ALLOC_FAILED",
@@ -16,19 +18,19 @@ _SHORT = (
 )
 
 
-def is_short(error: BaseException) -> bool:
-    """Whether an error, or what it was raised from, is that memory was short."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, or an error that caused it, means that memory ran out."""
     return any(
         isinstance(cause, MemoryError)
         or "OutOfMemoryError" in _names(cause)
-        or (isinstance(cause, RuntimeError) and any(text in str(cause) for text in _SHORT))
+        or (isinstance(cause, RuntimeError) and any(text in str(cause) for text in _OUT_OF_MEMORY))
         for cause in _causes(error)
     )
 
 
-def is_device(error: BaseException) -> bool:
-    """Whether the device failed: nothing more can be computed on it in this process."""
-    return not is_short(error) and any(
+def is_device_failure(error: BaseException) -> bool:
+    """Return whether the device failed, so that this process can compute nothing more on it."""
+    return not is_out_of_memory(error) and any(
         "AcceleratorError" in _names(cause)
         or (isinstance(cause, RuntimeError) and str(cause).startswith("CUDA error"))
         for cause in _causes(error)

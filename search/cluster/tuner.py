@@ -1,89 +1,74 @@
-"""Connect to Ray, and let Tune run a study's trials on its workers."""
+"""Divide a cluster among trials, and let Ray Tune run a study's packs on its workers.
 
-import logging
-import os
+`search/session.py` calls `divide_cluster` to learn what each trial gets, and `run` to run the
+study. What Tune calls a trial is one of our packs. Tune's own experiment is thrown away at the end,
+because the journal keeps all that matters.
+"""
+
+from search.cluster import ray_settings  # noqa: F401  # isort: skip  # before Ray is imported
+
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-# Tune must not write files for each trial, nor catch Ctrl-C (we do), nor snapshot what is
-# disposable; Ray must not send usage reports. All of it is read when Ray is imported or begins.
-for _name, _value in {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    # Else Tune itself repeats, from the start, what was on a node that Ray knew would be taken.
-    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}.items():
-    os.environ.setdefault(_name, _value)
+import ray
+from ray import tune
 
-import ray  # noqa: E402  # after its settings
-from ray import tune  # noqa: E402
-
-from fer_core.data.study_data import StudyData  # noqa: E402
-from fer_core.errors import ClusterError, FerError  # noqa: E402
-from search.cluster import nodes, runtime_env  # noqa: E402
-from search.cluster.watch import Watch  # noqa: E402
-from search.cluster.worker import PackWorker, train_pack  # noqa: E402
-from search.screen.progress import Progress  # noqa: E402
-from search.study.folder import Folder  # noqa: E402
-from search.study.pruning import PruningScheduler  # noqa: E402
-from search.study.searcher import StudySearcher  # noqa: E402
+from fer_core.data.study_data import StudyData
+from fer_core.errors import ClusterError
+from search.cluster import nodes
+from search.cluster.watch import Watch
+from search.cluster.worker import PackWorker, train_pack
+from search.screen.progress import Progress
+from search.study.folder import Folder
+from search.study.pruning import PruningScheduler
+from search.study.searcher import StudySearcher
 
 if TYPE_CHECKING:
     from search.cluster.worker import Begin
 
-HEAD_GPUS = 0.25  # of a GPU, unless the user says: `--dry-run` measures what heads take
-_HEALTH_SECONDS = 20.0
-_MOST_PACKS = 1024  # at once; the searcher keeps to what there is room for
-_PORT = 6379  # Ray's default
+HEAD_GPUS = 0.25  # share of a GPU for a head by default; `--dry-run` measures what heads need
+_MOST_PACKS = 1024  # Tune's limit where nodes may join; the searcher starts only what fits
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResources:
-    """What each trial is given, and how many run at once."""
+    """What each trial gets of a machine, and how many trials run at once."""
 
     cpus: float
-    gpus: float  # of a whole trial; logical: Ray counts them and does not divide their memory
+    gpus: float  # for a whole trial; Ray only counts GPUs, it does not divide their memory
     concurrent: int
-    head_gpus: float = 0.0  # of one that trains on what is stored
-    growing: bool = False  # whether more nodes may come than there were when it was divided
+    head_gpus: float = 0.0  # for a head, which trains on stored features
+    growing: bool = False  # whether more nodes may join than there were when it was divided
 
     @property
     def threads(self) -> int:
         return max(1, int(self.cpus))
 
     def gpus_of(self, shape: str) -> float:
-        """Say what a pack of a shape is given: after memory was short a whole GPU, if there is one.
+        """Return the GPUs for a pack of a shape.
 
-        A study that uses no GPU gets none then either.
+        After a trial ran out of memory, the "larger" shape gets a whole GPU, if a node has one. In
+        a study that uses no GPU it gets none either.
         """
         if shape == "larger" and 0 < self.gpus < 1 and self._most(1.0):
             return 1.0
         return self.head_gpus if shape == "head" else self.gpus
 
-    def room(self, shape: str) -> int:
-        """Say how many packs of a shape the cluster holds by now, or may come to hold."""
+    def most_packs(self, shape: str) -> int:
+        """Return how many packs of a shape the cluster can hold now, or once it has grown."""
         return self._most(self.gpus_of(shape))
 
     def _most(self, gpus: float) -> int:
-        return nodes.most({"CPU": self.cpus, "GPU": gpus}, growing=self.growing)
+        return nodes.most_bundles({"CPU": self.cpus, "GPU": gpus}, growing=self.growing)
 
     def request(self, pack: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """Ask for what a pack takes, on a node that is not to be avoided."""
+        """Describe for Ray what a pack needs, and the nodes that it must not run on."""
         avoid, labels = ",".join(pack["avoid"]), dict[str, Any]()
         if avoid:
             labels["bundle_label_selector"] = [{"ray.io/node-id": f"!in({avoid})"}]
@@ -91,40 +76,24 @@ class TrialResources:
         return tune.PlacementGroupFactory([bundle], **labels)
 
 
-@contextmanager
-def connected(at: str) -> Iterator[str]:
-    """Connect to what `resolved` gave, and say what it is; who connected leaves it at the end.
-
-    Raises: ClusterError where the cluster refuses.
-    """
-    said = "a Ray of its own on this machine" if at == "local" else f"the cluster at {at}"
-    if ray.is_initialized():
-        yield said
-        return
-    with redirect_stdout(sys.stderr):  # Ray prints to stdout, which is for data
-        _init(at)
-        try:
-            yield said
-        finally:
-            ray.shutdown()
-
-
-def share(
+def divide_cluster(
     cpus: float, gpus: float | None, head_gpus: float | None = None, *, growing: bool = False
 ) -> TrialResources:
-    """Divide the cluster among trials; by default a whole one takes one GPU where there are any.
+    """Divide the cluster among trials; by default a whole trial gets one GPU if there are any.
 
-    `growing`: nodes that may come count, by the file of the cluster that this machine heads.
+    `growing`: also count nodes that may join later, by the cluster's file on this machine.
+
     Raises: ClusterError where the cluster cannot hold one trial.
     """
-    most = partial(nodes.most, growing=growing)
+    most = partial(nodes.most_bundles, growing=growing)
     whole = (1.0 if most({"GPU": 1e-3}) else 0.0) if gpus is None else gpus
     head = min(whole, HEAD_GPUS if head_gpus is None else head_gpus)
     if not most({"CPU": cpus, "GPU": whole}):
-        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
+        total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
         raise ClusterError(
-            f"a trial wants {cpus:g} CPUs and {whole:g} GPUs; the cluster has "
-            f"{there.get('CPU', 0.0):g} and {there.get('GPU', 0.0):g}, and no node that holds both."
+            f"a trial needs {cpus:g} CPUs and {whole:g} GPUs, and no node has both; the cluster "
+            f"has {total.get('CPU', 0.0):g} CPUs and {total.get('GPU', 0.0):g} GPUs: give a "
+            "smaller --cpus-per-trial or --gpus-per-trial."
         )
     concurrent = most({"CPU": cpus, "GPU": head})
     return TrialResources(
@@ -136,34 +105,38 @@ def run(
     searcher: StudySearcher,
     study_data: StudyData,
     folder: Folder,
-    each: TrialResources,
+    resources: TrialResources,
     *,
     raced: bool,
     begin: "Begin" = train_pack,
     progress: Progress | None = None,
 ) -> None:
-    """Run packs until the searcher has no more; `raced` ones are compared at rungs.
+    """Run packs until the searcher has no more.
 
-    Raises: KeyboardInterrupt at the first SIGINT or SIGTERM, between two events of Tune.
+    `raced`: whether trials are compared at rungs, so that the worse ones stop early. `begin` starts
+    the training of a pack on its worker.
+
+    Raises: KeyboardInterrupt at the first SIGINT or SIGTERM, between two events of Tune, and the
+        searcher's error where it has one.
     """
     worker = tune.with_parameters(
         PackWorker,
         study_data=study_data,
         folder=folder,
-        threads=each.threads,
+        threads=resources.threads,
         raced=raced,
         begin=begin,
     )
-    searcher.room = each.room if each.growing else None
-    # Tune keeps there what nobody reads.
+    searcher.most_packs = resources.most_packs if resources.growing else None
+    # Tune insists on a folder for files that nobody reads.
     with _signals_noted() as stop, tempfile.TemporaryDirectory(prefix="tune-") as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(worker, each.request),
+            tune.with_resources(worker, resources.request),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=PruningScheduler(searcher, folder),
-                num_samples=-1,  # the searcher knows when it is done
-                max_concurrent_trials=_MOST_PACKS if each.growing else each.concurrent,
+                num_samples=-1,  # the searcher decides when the study has enough trials
+                max_concurrent_trials=(_MOST_PACKS if resources.growing else resources.concurrent),
                 reuse_actors=True,
                 trial_dirname_creator=_trial_name,
             ),
@@ -181,54 +154,36 @@ def _run_config(scratch: str, stop: "_Stop", watch: Watch) -> tune.RunConfig:
         stop=stop,
         callbacks=[watch],
         verbose=0,
-        # By default Tune saves each worker at the end, and loses it where it cannot.
+        # By default Tune saves each worker at the end, and gives it up if it cannot.
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
     )
 
 
 class _Stop(tune.Stopper):
-    """Ends Tune's loop at a moment when no file is half-written."""
+    """Ends Tune's loop between two events, when no file is half-written."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
         return False
 
 
-def _init(at: str) -> None:
-    for name in ("ray", "ray.tune"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is in parts, failures
-    on_term = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(
-            address=at,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            include_dashboard=False if at == "local" else None,
-            runtime_env=None if at == "local" else runtime_env.environment(),
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ClusterError(f"the Ray cluster at {at} cannot be used: {reason}") from error
-    signal.signal(signal.SIGTERM, on_term)  # Ray's own would end the driver at once
-
-
 @contextmanager
 def _signals_noted() -> Iterator[_Stop]:
-    """Note the first SIGINT or SIGTERM; a second one interrupts wherever the driver is."""
+    """Note the first SIGINT or SIGTERM; the second one interrupts the driver at once."""
     stop = _Stop()
     before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
+        if stop.requested:
             raise KeyboardInterrupt
-        stop.asked = True
+        stop.requested = True
 
     for name in before:
         signal.signal(name, note)
@@ -237,49 +192,6 @@ def _signals_noted() -> Iterator[_Stop]:
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
-
-
-def resolved(address: str) -> str:
-    """Say where to connect: "local", or the address of a cluster that answers.
-
-    Raises: ClusterError where `address` names a cluster that does not.
-    """
-    if address == "local":
-        return "local"
-    if address != "auto":
-        return _answering(address)
-    if named := os.environ.get("RAY_ADDRESS"):
-        return "local" if named == "local" else _answering(named)
-    # Ray's own "auto" also finds other users' local instances on this machine, and waits long for
-    # a cluster that has gone, so we read the file that `ray start` leaves ourselves.
-    started = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray/ray_current_cluster"
-    try:
-        return _answering(started.read_text().strip())
-    except (OSError, FerError):
-        return "local"
-
-
-def _answering(address: str) -> str:
-    """Give an address with its port, if a Ray cluster answers there within seconds."""
-    host, _, port = address.rpartition(":")
-    at = address if host else f"{address}:{_PORT}"
-    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", at]
-    try:
-        socket.create_connection((host or address, int(port if host else _PORT)), 5).close()
-        # Whatever else may listen there, `ray.init` would wait for it for minutes.
-        done = subprocess.run(command, timeout=_HEALTH_SECONDS, capture_output=True, text=True)
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        silent = isinstance(error, subprocess.TimeoutExpired)
-        reason = "what listens there is no Ray" if silent else str(error)
-        raise ClusterError(_unreachable(address, reason)) from error
-    if done.returncode:
-        raise ClusterError(_unreachable(address, done.stderr.strip().splitlines()[-1][:300]))
-    return at
-
-
-def _unreachable(address: str, reason: str) -> str:
-    start = "start one with `ray start --head`, or use --address local"
-    return f"no Ray cluster answers at {address}: {reason}; {start}."
 
 
 def _trial_name(trial: Any) -> str:

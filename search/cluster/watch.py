@@ -1,4 +1,9 @@
-"""Looks at the nodes while Tune's loop runs, and says what becomes of them."""
+"""Look at the cluster's nodes while Ray Tune runs, and pass on what happened to them.
+
+Tune calls this callback after each of its steps. It tells the progress which nodes joined or were
+lost, the searcher when to look again at packs that wait, and the user when packs wait for long.
+`tuner.py` makes it.
+"""
 
 import time
 from typing import Any
@@ -10,42 +15,43 @@ from search.screen.cluster_state import ClusterState
 from search.screen.progress import QUIET, Progress
 from search.study.searcher import StudySearcher
 
-LONG_SECONDS = 300.0  # that a pack waits; a machine of a cloud is there within minutes
+LONG_SECONDS = 300.0  # a pack waits for long after this; a cloud starts a machine within minutes
 
 
 class Watch(tune.Callback):
-    """Gives the searcher its nodes, and tells the progress of them."""
+    """Gives the searcher its nodes, and keeps it and the progress informed about them."""
 
     def __init__(self, searcher: StudySearcher, progress: Progress | None) -> None:
         self._searcher, self._progress = searcher, progress or Progress(verbosity=QUIET)
         self._nodes, searcher.print = nodes.Nodes(), self._progress.print
         searcher.nodes = self._nodes
-        self._since: dict[str, float] = {}  # when each pack that waits was seen first
-        self._joined = time.monotonic()  # when a node did last
+        self._waiting_since: dict[str, float] = {}  # time of the first look, by waiting pack
+        self._joined = time.monotonic()  # time at which the last node joined
         self._advised = False
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        if sample := self._nodes.sample(self._searcher.busy):
-            self._say(sample)
+        if state := self._nodes.sample(self._searcher.busy):
+            self._pass_on(state)
 
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
-        self._say(self._nodes.look(self._searcher.busy))  # what was lost since the last sample
+        self._pass_on(self._nodes.look(self._searcher.busy))  # losses since the last sample
 
-    def _say(self, sample: ClusterState) -> None:
+    def _pass_on(self, state: ClusterState) -> None:
         now, pending = time.monotonic(), self._searcher.pending
-        self._progress.on_nodes(sample, len(pending), self._searcher.preempted)
-        if sample.lost or sample.left:
+        self._progress.on_nodes(state, len(pending), self._searcher.preempted)
+        if state.lost or state.left:
             self._searcher.on_loss()
-        self._joined = now if sample.joined else self._joined
-        self._since = {pack: self._since.get(pack, now) for pack in pending}
-        waiting = now - max(self._joined, min(self._since.values(), default=now))
-        if waiting > LONG_SECONDS and not self._advised and nodes.may_come():
+        self._joined = now if state.joined else self._joined
+        self._waiting_since = {pack: self._waiting_since.get(pack, now) for pack in pending}
+        first = min(self._waiting_since.values(), default=now)
+        waited = now - max(self._joined, first)
+        if waited > LONG_SECONDS and not self._advised and nodes.may_join():
             self._advised = True
             self._progress.print(
-                f"packs have waited {waiting / 60:.0f} minutes, and no machine has come: where "
-                "spot ones have run out, raise max_workers of gpu_ondemand in cluster.yaml, and "
-                "`ray up --no-restart cluster.yaml`"
+                f"trials have waited {waited / 60:.0f} minutes for a machine, and none has "
+                "joined; if there are no spot machines left, raise max_workers of gpu_ondemand "
+                "in cluster.yaml, then run `ray up --no-restart cluster.yaml`"
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles it for `Tuner.restore`, which is never used
+        return {}  # Tune pickles the callback for `Tuner.restore`, which we never call

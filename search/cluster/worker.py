@@ -1,8 +1,10 @@
-"""A long-lived worker: it runs one pack of trials after another, a rung at a time.
+"""A long-lived worker, which trains one pack of trials after another, a rung at a time.
 
-It writes the predictions and the part of each member that ends before it returns the rung at which
-it did, and turns whatever goes wrong inside a trial into a failed trial, so that the others, the
-worker and the study go on. A full disk is nobody's fault, and is said to the driver instead.
+Ray Tune starts `PackWorker` on the cluster's machines and drives it; an `ActivePack` is the pack
+that it trains. When a member ends, the worker writes its predictions and its part before it
+returns the rung at which it ended. Any error inside a trial fails that trial alone: the other
+members, the worker and the study go on. A full disk is no trial's fault, and is reported to the
+driver instead.
 """
 
 import os
@@ -23,7 +25,7 @@ from fer_core.trial import packing
 from fer_core.trial.rungs import Rung
 from fer_core.trial.rungs import rungs as rungs_of
 from search.cluster import memory_errors
-from search.cluster.reachability import unreached
+from search.cluster.reachability import missing_file_message
 from search.cluster.trial_record import Account
 from search.study import disk
 from search.study.folder import Folder
@@ -35,14 +37,14 @@ if TYPE_CHECKING:
     from fer_core.trial.pack import AtRung
 
     PackTraining = Generator[list[AtRung], Collection[int], None]
-    # Configs, what they share, threads, and whether they are raced, to how they stand at each rung.
+    # (configs, study's data, threads, whether raced) -> the members' state at each rung
     Begin = Callable[[Sequence[configs.Config], StudyData, int, bool], PackTraining]
 
-_RECENT = 4  # packs whose stages a worker is taken to hold
+_RECENT = 4  # the stages of so many past packs count as still in the worker's memory
 
 
 class ActivePack:
-    """Some trials that train together, from their first rung to their parts."""
+    """A pack in training: it goes from rung to rung, and writes the parts of members that end."""
 
     def __init__(
         self,
@@ -53,10 +55,11 @@ class ActivePack:
         *,
         largest: str | None = None,
     ) -> None:
-        """Run the `members`, configs by number; the race knows them by their place.
+        """Train `members`, which are configs by trial number; `training` knows them by position.
 
-        Whoever runs out of memory is `out_of_memory`, and is to be tried again on a larger share;
-        on the `largest`, of which this says what it is, they fail.
+        Members that run out of memory are listed in `out_of_memory`, to be tried again on a larger
+        share of a machine. If this share is already the largest one, `largest` describes it, and
+        they fail.
         """
         self._training, self._rungs, self._largest = training, list(rungs), largest
         self.out_of_memory: list[int] = []
@@ -64,25 +67,27 @@ class ActivePack:
             place: Account(folder, number, config_json)
             for place, (number, config_json) in enumerate(members.items())
         }
-        self._leaving: set[int] = set()  # of themselves, which the race does not know yet
-        self._reached = 0
-        self._since = time.perf_counter()
+        self._leaving: set[int] = set()  # failed members that `training` does not know of yet
+        self._reached = 0  # rungs so far
+        self._since = time.perf_counter()  # time of the last rung
 
     def next_rung(self, leaving: Collection[int]) -> tuple[list[TrialResult], bool]:
-        """Run to the next rung without those that leave; give who came, and whether all ended.
+        """Train to the next rung, without the members that are `leaving`, given by trial number.
 
-        Raises: what was wrong where that was a full disk, or the device.
+        Returns the results of the members that reached it, and whether the pack has ended.
+
+        Raises: the error itself where a disk is full or the device failed.
         """
         out = {p for p, account in self._accounts.items() if account.number in leaving}
         for place in out:
             del self._accounts[place]
         try:
             reached = self._advance(out | self._leaving)
-        except Exception as error:  # of the race itself, so of all its members
-            if disk.is_full(error) or memory_errors.is_device(error):
+        except Exception as error:  # not of one member, so all of them fail
+            if disk.is_full(error) or memory_errors.is_device_failure(error):
                 raise
             return self._all_failed(error), True
-        settled = [self._settled(at_rung) for at_rung in reached]
+        settled = [self._settle(at_rung) for at_rung in reached]
         found = [result for result in settled if result is not None]
         done = not self._accounts or self._reached == len(self._rungs)
         if done:
@@ -90,7 +95,7 @@ class ActivePack:
         return found, done
 
     def close(self) -> None:
-        """Forget what the race holds, wherever it is."""
+        """Stop the training, wherever it is, and free its memory."""
         self._training.close()
 
     def _advance(self, out: set[int]) -> "list[AtRung]":
@@ -102,12 +107,13 @@ class ActivePack:
         self._since = now
         return [at_rung for at_rung in reached if at_rung.member in self._accounts]
 
-    def _settled(self, at_rung: "AtRung") -> TrialResult | None:
+    def _settle(self, at_rung: "AtRung") -> TrialResult | None:
+        """Return a member's result at a rung; None if it is to be tried on a larger share."""
         account, place, error = self._accounts[at_rung.member], at_rung.member, at_rung.error
         last = self._reached == len(self._rungs)
-        if error is not None and (disk.is_full(error) or memory_errors.is_device(error)):
+        if error is not None and (disk.is_full(error) or memory_errors.is_device_failure(error)):
             raise error
-        if error is not None and memory_errors.is_short(error):
+        if error is not None and memory_errors.is_out_of_memory(error):
             if self._largest is None:
                 self.out_of_memory.append(self._accounts.pop(place).number)
                 return None
@@ -123,7 +129,7 @@ class ActivePack:
     def _all_failed(self, error: Exception) -> list[TrialResult]:
         accounts = list(self._accounts.values())
         self._accounts.clear()
-        if memory_errors.is_short(error):
+        if memory_errors.is_out_of_memory(error):
             if self._largest is None:
                 self.out_of_memory += [account.number for account in accounts]
                 return []
@@ -132,16 +138,16 @@ class ActivePack:
 
 
 def _too_large(error: Exception, share: str) -> FerError:
-    said = FerError(
+    message = FerError(
         f"out of memory, twice, the second time alone on {share}: {describe(error)[:200]}; "
-        "draw a smaller optimizer.batch_clips, or give --gpus-per-head or --gpus-per-trial more."
+        "choose a smaller optimizer.batch_clips, or a larger --gpus-per-head or --gpus-per-trial."
     )
-    said.__cause__ = error
-    return said
+    message.__cause__ = error
+    return message
 
 
 class PackWorker(tune.Trainable):
-    """Runs `ActivePack`s for Tune; kept from pack to pack, with torch and its caches loaded."""
+    """Trains packs for Tune; Tune keeps it from pack to pack, with torch and its caches loaded."""
 
     def setup(
         self,
@@ -158,90 +164,97 @@ class PackWorker(tune.Trainable):
         self._raced, self._begin = raced, begin or train_pack
         self._node = ray.get_runtime_context().get_node_id()
         self._recent_stages: deque[list[str]] = deque(maxlen=_RECENT)
-        self._run: ActivePack | None = None
+        self._active: ActivePack | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Forget the last pack and begin the next."""
+        """Close the last pack and begin the next, which the searcher described."""
         self.cleanup()
-        members = {each["number"]: each["config_json"] for each in new_config["members"]}
+        members = {member["number"]: member["config_json"] for member in new_config["members"]}
         drawn = list(map(configs.from_json, members.values()))
         self._first = next(iter(members))
         self._recent_stages.append(list(dict.fromkeys(map(packing.stage_key, drawn))))
         training = self._begin(drawn, self._study_data, self._threads, self._raced)
         rungs = rungs_of(len(self._study_data.protocol.folds), raced=self._raced)
-        largest = _share() if new_config["shape"] == "larger" else None
-        self._run = ActivePack(self._folder, members, training, rungs, largest=largest)
+        largest = _own_share() if new_config["shape"] == "larger" else None
+        self._active = ActivePack(self._folder, members, training, rungs, largest=largest)
         self._placed = False
         return True
 
     def step(self) -> dict[str, Any]:
-        """Say where the pack is, at once; then run to a rung."""
-        assert self._run is not None
-        holds = [key for keys in self._recent_stages for key in keys]
-        message: dict[str, Any] = {"pack": self._first, "holds": holds}
+        """Report where the pack runs, in the first step; in each later one, train to a rung.
+
+        The report goes to the searcher (`search/study/searcher.py`).
+        """
+        assert self._active is not None
+        cached = [key for keys in self._recent_stages for key in keys]
+        report: dict[str, Any] = {"pack": self._first, "cached_stages": cached}
         if not self._placed:
             self._placed = True
-            return message | self._place()
+            return report | self._place()
         try:
-            found, done = self._run.next_rung(self._folder.take_leaving(self._first))
+            found, done = self._active.next_rung(self._folder.take_leaving(self._first))
         except Exception as error:
             if not disk.is_full(error):
                 raise
-            self._run.close()
-            full = f"node {socket.gethostname()}: {disk.said(error)}"
-            return message | {"parts": [], "done": True, "node": self._node, "full_disk": full}
-        message["out_of_memory"] = self._run.out_of_memory
-        return message | {"parts": [result.to_json() for result in found], "done": done}
+            self._active.close()
+            full = f"node {socket.gethostname()}: {disk.full_disk_message(error)}"
+            return report | {"parts": [], "done": True, "node": self._node, "full_disk": full}
+        report["out_of_memory"] = self._active.out_of_memory
+        return report | {"parts": [result.to_json() for result in found], "done": done}
 
     def _place(self) -> dict[str, Any]:
-        """Say where the pack is, and if it cannot be there, why."""
+        """Report on which node the pack runs, and if it cannot run there, why."""
         placed: dict[str, Any] = {"node": self._node, "parts": [], "done": False}
-        if self._begin is train_pack and (why := unreached(self._study_data, self._folder)):
-            return placed | {"done": True, "unreached": why}
+        trains = self._begin is train_pack  # else the trials need no files: tests, benchmarks
+        if trains and (missing := missing_file_message(self._study_data, self._folder)):
+            return placed | {"done": True, "missing_file": missing}
         return placed
 
     def cleanup(self) -> None:
-        """Let go of a pack that Tune stopped between two rungs."""
-        if self._run is not None:
-            self._run.close()
-            if self._run.out_of_memory and "torch" in sys.modules:
-                sys.modules["torch"].cuda.empty_cache()  # for those that share the device
+        """Close a pack, which Tune may have stopped between two rungs."""
+        if self._active is not None:
+            self._active.close()
+            if self._active.out_of_memory and "torch" in sys.modules:
+                sys.modules["torch"].cuda.empty_cache()  # for other workers on the same device
 
 
-def _share() -> str:
-    """Say what Ray gave to this worker."""
-    given: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]  # Ray's
-    return f"{given.get('CPU', 0):g} CPUs and {given.get('GPU', 0):g} GPUs"
+def _own_share() -> str:
+    """Describe what Ray gave to this worker."""
+    share: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]  # Ray's
+    return f"{share.get('CPU', 0):g} CPUs and {share.get('GPU', 0):g} GPUs"
 
 
 def finish_alone(folder: Folder, number: int, results: "Iterator[FoldResult]") -> TrialResult:
-    """Run what is no member of a pack through all its folds, and give its part."""
+    """Run a baseline, which is in no pack, through all its folds, and return its result."""
     account, began = Account(folder, number, None), time.perf_counter()
     done: list[FoldResult] = []
     error: Exception | None = None
     try:
         done.extend(results)
-    except Exception as broken:  # it may fail in any way, and the study goes on
+    except Exception as broken:  # whatever it is, the study goes on
         error = broken
     account.seconds = time.perf_counter() - began
     return account.at_rung(done, error, reached=None, last=True)
 
 
 def keep_to_share(threads: int) -> None:
-    """Let torch use the CPUs and GPUs that Ray gave to this worker, and no others."""
+    """Limit torch to the CPUs and GPUs that Ray gave to this worker."""
     from fer_core.machine import make_deterministic  # imports torch: in workers only
 
     make_deterministic(threads)
     if not ray.get_gpu_ids():
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA reads it when it is first used
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA reads it at its first use
 
 
 def train_pack(
     drawn: "Sequence[configs.Config]", study_data: StudyData, threads: int, raced: bool
 ) -> "PackTraining":
-    """Begin only when the first rung is asked for, so that any error is the pack's own."""
+    """Train a pack from rung to rung.
+
+    Nothing happens before the first rung is asked for, so any error becomes the pack's own.
+    """
     from fer_core.trial import pack  # imports torch: in workers only
 
     keep_to_share(threads)
-    yield from pack.run(drawn, study_data, raced=raced)
+    yield from pack.train(drawn, study_data, raced=raced)

@@ -1,4 +1,9 @@
-"""A full disk is no trial's fault: it stops the study, which goes on once there is room."""
+"""Recognise errors that mean a disk is full, and word the message about them.
+
+A full disk says nothing about a trial's config, so it fails no trial. It stops the study, or takes
+one machine out of use, and the study goes on once there is room. The workers, the searcher and the
+command line use this module.
+"""
 
 import errno
 
@@ -8,11 +13,11 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class FullDiskError(FerError):
-    """No room for what a trial must write."""
+    """A file that a trial must write does not fit on the disk."""
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error, or what it was raised from, is that of a full disk."""
+    """Return whether an error, or an error that caused it, means that a disk is full."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _FULL:
@@ -21,10 +26,13 @@ def is_full(error: BaseException) -> bool:
     return False
 
 
-def said(error: BaseException) -> str:
-    """Say in one line what was to be written, and what helps."""
+def full_disk_message(error: BaseException) -> str:
+    """Name, in one line, the file that could not be written, and what the user can do."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
-    at = getattr(cause, "filename", None) or "a file of the store or the study"
-    return f"the disk is full: {at} cannot be written; nothing is lost: make room, and --resume"
+    path = getattr(cause, "filename", None) or "a file of the store or the study"
+    return (
+        f"the disk is full: {path} cannot be written; no finished trial is lost: free some space, "
+        "then continue with --resume"
+    )

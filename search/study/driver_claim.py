@@ -1,8 +1,11 @@
-"""A claim on a study in S3, which has no locks: its driver says every few seconds that it is there.
+"""Make sure that one driver at a time works on a study in S3, which has no file locks.
 
-A driver that was killed falls silent, and another takes over. Whoever looks on counts beats by its
-own clock, so no two clocks need to agree. A claim keeps a second driver from starting; that one
-which was cut off harms nothing once it is back, is what the terms of the journal are for.
+The driver of a study keeps a *claim*, a small file in the study's folder, and rewrites it every few
+seconds with a higher count, its *beat*. A driver that was killed stops beating, and another one may
+take over. An observer measures the silence with its own clock, so the clocks of two machines need
+not agree. A claim stops a second driver from starting. The journal's terms handle the other case: a
+driver that lost its connection cannot write once another has taken over (`journal_backends.py`).
+`Folder.locked` uses this module; for a study in an ordinary folder it uses a file lock instead.
 """
 
 import json
@@ -24,23 +27,26 @@ from fer_core.storage.paths import S3Path
 
 BEAT_SECONDS = 5.0
 _SETTLE_SECONDS = 1.0
-SILENT_SECONDS = 20.0  # after which a driver is taken to be dead
+SILENT_SECONDS = 20.0  # a driver that has not beaten for so long counts as dead
 
 
 @dataclass(frozen=True)
 class _Claim:
-    """What a driver says of itself."""
+    """The content of the claim's file: which driver holds the study, and whether it still works."""
 
-    term: int  # one more than that of the driver that it follows
+    term: int  # one more than the term of the driver before
     driver: str
-    beat: int  # 0 while it only asks
+    beat: int  # 0 while the driver only asks for the study
     process: int
     host: str
-    processes: str  # the table in which its number is that of a process; "" where unknown
-    ended: bool = False  # it works no more; what it says stays, lest terms begin anew
+    processes: str  # the process table in which `process` is valid (`_processes`); "": unknown
+    ended: bool = False  # the driver has stopped; the file stays, so that terms keep counting up
 
     def yields_to(self, other: "_Claim | None") -> bool:
-        """Whether another driver holds the study; one that only asks, or came before, does not."""
+        """Return whether another driver holds the study instead of this one.
+
+        A driver that only asks for the study does not hold it, nor does one of an earlier term.
+        """
         if other is None or other.driver == self.driver or not other.beat:
             return False
         return (other.term, other.driver) > (self.term, self.driver)
@@ -48,42 +54,47 @@ class _Claim:
 
 @contextmanager
 def claimed(file: S3Path, study: str) -> Iterator[None]:
-    """Hold a claim while this process works.
+    """Hold the claim on a study while the context lasts.
 
-    Raises: FerError where another driver beats.
+    Raises: FerError where another driver works on the study.
     """
-    past, looked = _silent(file, study)
+    past, checked_at = _wait_for_silence(file, study)
     term, driver = past.term + 1 if past else 1, secrets.token_hex(8)
-    asks = _Claim(term, driver, 0, os.getpid(), socket.gethostname(), _processes())
-    _write(file, asks)
-    # Of two that begin at once, the one that wrote last goes on. The other has seen it by then,
-    # but if S3 was slow: this may have been written over the claim of one that works, and beats.
-    quick = time.monotonic() - looked < _SETTLE_SECONDS
+    request = _Claim(term, driver, 0, os.getpid(), socket.gethostname(), _processes())
+    _write(file, request)
+    # Of two drivers that begin at once, the one that writes last goes on, and the other sees that
+    # after a moment. If S3 was slow, our request may instead have overwritten the claim of a driver
+    # that works: we wait until that one would have beaten again.
+    quick = time.monotonic() - checked_at < _SETTLE_SECONDS
     time.sleep(_SETTLE_SECONDS if quick else SILENT_SECONDS)
     if (found := _read(file)) is None or found.driver != driver:
-        raise FerError(f"study {study} is being run by another process, which began just now.")
-    holds = replace(asks, beat=1)
-    _write(file, holds)
+        raise FerError(
+            f"study {study} is being run by another process, which began just now; "
+            "wait until it ends."
+        )
+    claim = replace(request, beat=1)
+    _write(file, claim)
     ended = threading.Event()
-    thread = threading.Thread(target=_beats, args=(file, holds, study, ended), daemon=True)
+    thread = threading.Thread(target=_beat_until, args=(ended, file, claim, study), daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
-        thread.join(SILENT_SECONDS)  # where S3 does not answer, the claim falls silent by itself
+        thread.join(SILENT_SECONDS)  # if S3 does not answer, the claim falls silent by itself
 
 
-def _beats(file: S3Path, claim: _Claim, study: str, ended: threading.Event) -> None:
+def _beat_until(ended: threading.Event, file: S3Path, claim: _Claim, study: str) -> None:
+    """Beat until the driver has ended; end the driver if another has taken over the study."""
     while not ended.wait(BEAT_SECONDS):
         claim = replace(claim, beat=claim.beat + 1)
         try:
             if claim.yields_to(_read(file)):
-                # We were cut off, and another goes on: what we would write would be in its way.
+                # Our connection was lost and another driver took over: our writes would disturb it.
                 print(f"error: another process goes on with study {study}.", file=sys.stderr)
                 os.kill(os.getpid(), signal.SIGKILL)
             _write(file, claim)
-        except FerError as error:  # nobody must take over while we go on
+        except FerError as error:  # we cannot beat: stop before another driver takes over
             print(f"error: {error}", file=sys.stderr)
             os.kill(os.getpid(), signal.SIGTERM)
             return
@@ -92,43 +103,47 @@ def _beats(file: S3Path, claim: _Claim, study: str, ended: threading.Event) -> N
             _write(file, replace(claim, ended=True))
 
 
-def _silent(file: S3Path, study: str) -> tuple[_Claim | None, float]:
-    """Watch a claim that is there; give it, and when it was last seen to be silent.
+def _wait_for_silence(file: S3Path, study: str) -> tuple[_Claim | None, float]:
+    """Watch the claim that is in the file until its driver can be taken for dead.
 
-    Raises: FerError where its driver lives.
+    Returns the claim, None if there is none, and the time of the last look at it.
+
+    Raises: FerError where its driver still beats.
     """
-    looked = time.monotonic()
+    checked_at = time.monotonic()
     first = _read(file)
     if first is None or first.ended or _died_here(first):
-        return first, looked
-    ends = looked + SILENT_SECONDS
-    while looked < ends:
+        return first, checked_at
+    ends = checked_at + SILENT_SECONDS
+    while checked_at < ends:
         time.sleep(BEAT_SECONDS / 2)
-        looked = time.monotonic()
+        checked_at = time.monotonic()
         found = _read(file)
         if found is None or found.ended:
-            return found or first, looked
+            return found or first, checked_at
         if found != first:
             who = f"process {found.process} on {found.host}"
-            raise FerError(f"study {study} is being run by another process, {who}.")
-    return first, looked
+            raise FerError(
+                f"study {study} is being run by another process, {who}; wait until it ends."
+            )
+    return first, checked_at
 
 
 def _died_here(claim: _Claim) -> bool:
-    """Whether a claim is of a process that would be seen here, and is no more."""
+    """Return whether the claim's process would be visible from here and no longer exists."""
     if not claim.processes or claim.processes != _processes():
         return False
     try:
         os.kill(claim.process, 0)
     except ProcessLookupError:
         return True
-    except PermissionError:  # it is another user's
+    except PermissionError:  # it exists, and belongs to another user
         return False
     return False
 
 
 def _processes() -> str:
-    """Name this machine since it was started, and the processes of it that are seen from here."""
+    """Identify the process table that is visible here: this boot of the machine, this container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

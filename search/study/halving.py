@@ -1,11 +1,14 @@
-"""Successive halving: at each rung the better ones of those that have come to it go on.
+"""Successive halving: decide at each rung which trials go on and which stop.
 
-Within the first fold, which says least, that is one of two; where folds are compared, one of three.
+A *rung* is a point at which the trials that reach it are compared: within the first fold after some
+of the epochs, later after each fold. Within the first fold, whose scores say least, the best half
+goes on; between folds, the best third. The journal uses this module to prune a study.
 
-Jamieson and Talwalkar, 2016, https://arxiv.org/abs/1502.07943; as in its asynchronous form (Li et
-al., 2020, https://arxiv.org/abs/1810.05934) nobody waits for a rung to fill. Its state is the
-values that the study's trials reported, so that it outlives any driver. It is no Optuna pruner:
-one would look at all trials at each rung, and a driver must not slow down as a study grows.
+Jamieson and Talwalkar, 2016, https://arxiv.org/abs/1502.07943. As in its asynchronous form (Li et
+al., 2020, https://arxiv.org/abs/1810.05934) no trial waits for a rung to fill. The state is the
+values that the study's trials reported, which the journal keeps, so it outlives the driver. It is
+not an Optuna pruner: a pruner would read all trials at each rung, and would slow the driver down as
+the study grows.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -15,55 +18,56 @@ from collections.abc import Sequence
 from fer_core.config import Config
 from fer_core.trial.rungs import Rung
 
-OF_EPOCHS, OF_FOLDS = 2, 3  # one of so many goes on, within the first fold and between folds
-LEAST = 4  # trials to compare at a rung before any is stopped there
+OF_EPOCHS, OF_FOLDS = 2, 3  # one trial in so many goes on: within the first fold, between folds
+LEAST = 4  # the fewest trials at a rung that are compared; before that, all go on
 
-_Rivals = tuple[object, ...]  # what the trials that are compared have in common
+_Comparable = tuple[object, ...]  # trials with equal keys are compared with each other
 
 
 def one_of(rung: Rung) -> int:
-    """Say of how many trials one goes on from a rung."""
+    """Return n, where one trial of n goes on from a rung."""
     return OF_EPOCHS if rung.epochs < 1 else OF_FOLDS
 
 
 class Halving:
-    """Knows the values at each rung; without rungs it stops nobody."""
+    """Keeps the values that trials reported at each rung; without rungs it stops no trial."""
 
     def __init__(self, rungs: Sequence[Rung]) -> None:
         self._rungs = rungs
-        self._values: dict[_Rivals, list[float]] = defaultdict(list)  # sorted
-        self._passed: dict[int, list[tuple[_Rivals, float]]] = defaultdict(list)
+        self._values: dict[_Comparable, list[float]] = defaultdict(list)  # each list is sorted
+        self._passed: dict[int, list[tuple[_Comparable, float]]] = defaultdict(list)
 
     def passed(self, number: int) -> int:
-        """Say how many rungs a trial has passed."""
+        """Return how many rungs a trial has passed."""
         return len(self._passed[number]) if number in self._passed else 0
 
     def add(self, number: int, config: Config, value: float) -> None:
         """Note the value with which a trial passes its next rung."""
-        rivals = self._comparable(self.passed(number), config)
-        insort(self._values[rivals], value)
-        self._passed[number].append((rivals, value))
+        key = self._comparable(self.passed(number), config)
+        insort(self._values[key], value)
+        self._passed[number].append((key, value))
 
     def forget(self, number: int) -> None:
-        """Strike a trial that another repeats."""
-        for rivals, value in self._passed.pop(number, ()):
-            values = self._values[rivals]
+        """Remove the values of a trial that failed or that another trial repeats."""
+        for key, value in self._passed.pop(number, ()):
+            values = self._values[key]
             del values[bisect_left(values, value)]
 
     def keeps(self, number: int) -> bool:
-        """Say whether a trial is among the better ones at the last rung that it passed."""
+        """Return whether a trial is good enough to go on from the last rung that it passed."""
         if not self._rungs or not self.passed(number):
             return True
-        rivals, value = self._passed[number][-1]
-        values = self._values[rivals]
+        key, value = self._passed[number][-1]
+        values = self._values[key]
         better = len(values) - bisect_right(values, value)
         goes_on = -(-len(values) // one_of(self._rungs[self.passed(number) - 1]))
         return len(values) < LEAST or better < goes_on
 
-    def _comparable(self, rung: int, config: Config) -> _Rivals:
-        """Within the first fold families are compared with their own: others learn at other paces.
+    def _comparable(self, rung: int, config: Config) -> _Comparable:
+        """Return the key that a trial shares with the trials it is compared with at a rung.
 
-        Tasks are never compared: each has its own number of classes.
+        Within the first fold a family is compared with itself only, since others learn at another
+        pace. Two tasks are never compared: their numbers of classes differ.
         """
         inside = rung < len(self._rungs) and self._rungs[rung].epochs < 1
         return (rung, config.task, config.family if inside else None)

@@ -1,4 +1,9 @@
-"""Our pruning as a Tune scheduler: who leaves a pack at a rung, and whether any of it goes on."""
+"""Connect our pruning to Ray Tune, as one of Tune's schedulers.
+
+At each rung the searcher decides which members leave their pack, and whether the pack goes on.
+`search/cluster/tuner.py` hands this scheduler to Tune. In this file a *Tune trial* is what Tune
+calls a trial, which for us is one pack. Two methods correct the bookkeeping of Tune 2.60.
+"""
 
 from typing import Any
 
@@ -17,7 +22,7 @@ class PruningScheduler(FIFOScheduler):
         self._searcher, self._folder = searcher, folder
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Say who leaves, in a file that the worker reads before it goes on."""
+        """Write which members leave to a file, which the worker reads before it goes on."""
         go_on: str = TrialScheduler.CONTINUE
         if "node" in result:
             self._searcher.placed(trial.trial_id, result["node"])
@@ -34,11 +39,13 @@ class PruningScheduler(FIFOScheduler):
         return stop if leaving is None else go_on
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Choose none: Tune starts or reuses a worker for each trial that waits, in their order.
+        """Choose no Tune trial, so that Tune starts or reuses workers in the order of the queue.
 
-        One that is chosen is given an idle worker even while its own is starting, which Tune then
-        ends: with packs shorter than a start, workers would never come to be as many as may be.
-        What the searcher took back waits no more.
+        If one were chosen, Tune would give it an idle worker even while a worker of its own is
+        starting, and would then end that one. With packs that are shorter than the start of a
+        worker, there would never be as many workers as there may be.
+
+        Packs that the searcher took back are stopped here, since this is called often.
         """
         if taken := self._searcher.taken_back:
             for trial in [t for t in tune_controller.get_live_trials() if t.trial_id in taken]:
@@ -46,15 +53,18 @@ class PruningScheduler(FIFOScheduler):
             taken.clear()
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Tell Tune 2.60 that a trial which is stopped while it waits is given no worker."""
+        """Make Tune 2.60 forget a Tune trial that was stopped before it had a worker.
+
+        Otherwise Tune would go on to ask for a worker for it.
+        """
         super().on_trial_remove(tune_controller, trial)
         _unstage(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Tell Tune 2.60 what it forgets where the worker that it reuses turns out to be dead.
+        """Make Tune 2.60 forget a Tune trial whose reused worker turned out to be dead.
 
-        It goes on to think that the trial waits for a worker, and keeps an idle one for it, whose
-        share a trial of another shape may wait for in vain.
+        Otherwise Tune believes that it still waits for a worker, and keeps an idle one for it. A
+        Tune trial of another shape may then wait in vain for that worker's share of the machine.
         """
         super().on_trial_error(tune_controller, trial)
         _unstage(tune_controller, trial)

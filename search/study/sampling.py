@@ -1,8 +1,10 @@
-"""Optuna's TPE over those finished trials that it weighs most, so that a draw's cost is bounded.
+"""The sampler: Optuna's TPE, shown only the finished trials that matter most to it.
 
-TPE models the best 10 %, at most 25, against all others, and of these it weighs the old ones down
-in a ramp (Bergstra et al., 2013, http://proceedings.mlr.press/v28/bergstra13.pdf). We show it the
-best `BEST`, which are what it would choose of all, and the latest others; it sees trials that run.
+Without a bound, each draw would take longer than the one before, as the study grows. TPE models the
+best 10 % of the trials, at most 25, against all others, and gives old trials among the others less
+weight (Bergstra et al., 2013, http://proceedings.mlr.press/v28/bergstra13.pdf). So we show it the
+best `BEST` trials, which it would choose itself, the latest of the others, and all trials that are
+running. `search/study/space.py` makes one such sampler for each draw.
 """
 
 from collections.abc import Container, Sequence
@@ -14,32 +16,32 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-BEST = 25  # TPE takes for good ceil(n / 10) of n trials, and at most 25
-MODELLED = 250  # finished trials at most
-MODELLED_VALUES = 3000  # parameters of them all: a draw takes about 10 us for each
+BEST = 25  # TPE calls the best ceil(n / 10) of n trials good, at most 25
+MODELLED = 250  # the most finished trials that are shown
+MODELLED_VALUES = 3000  # the most parameter values of them all; a draw takes about 10 us for each
 _SCORED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class BoundedTPE(BaseSampler):
     """TPE that models at most `MODELLED` finished trials, chosen anew at each draw.
 
-    Where trials have many parameters, it models fewer, at least twice as many as the best.
+    If trials have many parameters, it models fewer trials, but at least 2 * `BEST`.
     """
 
     def __init__(self, seed: int) -> None:
         self._tpe = TPESampler(seed=seed)
-        self._seen: optuna.Study | None = None
+        self._bounded: optuna.Study | None = None
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        self._seen = _Seen(study)
-        return self._tpe.infer_relative_search_space(self._seen, trial)
+        self._bounded = _BoundedStudy(study)
+        return self._tpe.infer_relative_search_space(self._bounded, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._tpe.sample_relative(self._seen or study, trial, search_space)
+        return self._tpe.sample_relative(self._bounded or study, trial, search_space)
 
     def sample_independent(
         self,
@@ -48,24 +50,24 @@ class BoundedTPE(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        seen = self._seen or study
-        return self._tpe.sample_independent(seen, trial, param_name, param_distribution)
+        bounded = self._bounded or study
+        return self._tpe.sample_independent(bounded, trial, param_name, param_distribution)
 
 
-class _Seen(optuna.Study):
-    """A study of which only the trials worth modelling are seen, as they are when it is made."""
+class _BoundedStudy(optuna.Study):
+    """A study that shows only the trials worth modelling, as they were when this was made."""
 
     def __init__(self, study: optuna.Study) -> None:
         super().__init__(study.study_name, study._storage)
         trials = study.get_trials(deepcopy=False)
         scored = [trial for trial in trials if trial.state in _SCORED]
-        shown = _shown(scored)
-        if len(scored) > shown:
-            good = min(BEST, -(-shown // 10))
-            best = {trial.number for trial in nlargest(good, scored, key=_rank)}
-            others = [trial for trial in scored if trial.number not in best]
-            best |= {trial.number for trial in others[good - shown :]}
-            scored = [trial for trial in scored if trial.number in best]
+        most = _most_shown(scored)
+        if len(scored) > most:
+            good = min(BEST, -(-most // 10))
+            shown = {trial.number for trial in nlargest(good, scored, key=_rank)}
+            others = [trial for trial in scored if trial.number not in shown]
+            shown |= {trial.number for trial in others[good - most :]}
+            scored = [trial for trial in scored if trial.number in shown]
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         self._shown = sorted(scored + running, key=lambda trial: trial.number)
 
@@ -78,15 +80,18 @@ class _Seen(optuna.Study):
         return [trial for trial in self._shown if states is None or trial.state in states]
 
 
-def _shown(scored: Sequence[FrozenTrial]) -> int:
-    """Say how many trials are modelled, by how many parameters the latest ones have."""
+def _most_shown(scored: Sequence[FrozenTrial]) -> int:
+    """Return how many trials may be shown, from the number of parameters of the latest ones."""
     sizes = [len(trial.params) for trial in scored[-BEST:]] or [1]
     mean = max(1.0, sum(sizes) / len(sizes))
     return min(MODELLED, max(2 * BEST, int(MODELLED_VALUES / mean)))
 
 
 def _rank(trial: FrozenTrial) -> tuple[float, float]:
-    """Order trials as TPE does: complete ones by value, pruned ones by how far they came."""
+    """Return a key that orders trials as TPE does: complete ones first, by value.
+
+    Pruned trials follow, ordered by the rung they reached and their value there.
+    """
     if trial.state == TrialState.COMPLETE:
         return float("inf"), trial.value or 0.0
     steps = trial.intermediate_values

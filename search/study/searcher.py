@@ -1,8 +1,10 @@
-"""Our searcher: Optuna's ask and tell behind Ray Tune's interface.
+"""The searcher: it gives Ray Tune the next trials to run, and settles those that come back.
 
-One Tune trial is one pack: drawn trials, its members, that train together. Why not Tune's own
-OptunaSearch: it loses finished trials over a kill, tells stopped trials as complete, and leaves
-failed ones running for ever (measured with Ray 2.60 and Optuna 5.0).
+It puts Optuna's ask and tell behind Tune's `Searcher` interface. What Tune calls a trial is here a
+*pack*: drawn trials, its members, that train together on one worker. `search/session.py` makes the
+searcher, and `search/cluster/tuner.py` runs it. We do not use Tune's own `OptunaSearch`, because it
+loses finished trials when the driver is killed, tells Optuna that stopped trials are complete, and
+leaves failed ones running for ever (measured with Ray 2.60 and Optuna 5.0).
 """
 
 import time
@@ -20,29 +22,29 @@ from search.study.parts import TrialResult
 from search.study.queue import Queue, QueuedTrial
 from search.study.space import Space
 
-BLIND = 10  # draws that TPE makes at random, whatever came before
-AHEAD = 4  # afterwards one draw of so many may be ahead of its results: packs, against knowledge
-SHARES = 2  # of what is left a worker gets at most one such share at once, lest others stand by
+BLIND = 10  # TPE makes its first draws at random, so these need no results
+AHEAD = 4  # later, finished trials for each member of a pack: larger packs draw with fewer results
+SHARES = 2  # a pack gets at most 1 / (SHARES * workers) of the trials to come: no worker stays idle
 
 
 class Nodes(Protocol):
-    """What is known of the machines that packs run on, each by its name."""
+    """What the searcher needs to know about the cluster's machines; a node is named by Ray's id."""
 
-    def lost(self, node: str | None) -> bool:
-        """Whether a node is gone; None: one that is not known."""
+    def is_lost(self, node: str | None) -> bool:
+        """Return whether the node is gone. With None (unknown node): whether any went lately."""
 
-    def died(self, node: str, config_jsons: Collection[str]) -> None:
-        """Note that a worker died of itself, and what it ran."""
+    def note_death(self, node: str, config_jsons: Collection[str]) -> None:
+        """Note that a worker died while its node lived on, and which configs it ran."""
 
-    def bar(self, node: str) -> bool:
-        """Avoid a node from now on; give whether another can take its place."""
+    def exclude(self, node: str) -> bool:
+        """Use a node no more from now on; return whether another one can take its place."""
 
-    def avoided(self, config_jsons: Collection[str]) -> list[str]:
-        """Name the nodes that a pack should not go to."""
+    def to_avoid(self, config_jsons: Collection[str]) -> list[str]:
+        """List the nodes that a pack of these configs should not run on."""
 
 
 class StudySearcher(Searcher):
-    """Draws configs until the study has its number of trials, or its time is up."""
+    """Draws trials until the study has the number that was asked for, or its time is up."""
 
     def __init__(
         self,
@@ -55,13 +57,19 @@ class StudySearcher(Searcher):
         most_members: Callable[[Config], int],
         workers: int = 1,
     ) -> None:
-        """Let no new trial start after `deadline`, on the clock of `time.monotonic`."""
+        """Start no new trial after `deadline`, on the clock of `time.monotonic`.
+
+        `most_members` gives the best size of a pack of configs like one; `on_finish` is called with
+        the result of each trial that has ended, and `workers` is how many packs run at once.
+        """
         super().__init__()
-        self.error: Exception | None = None  # Tune would take it for the trial's own
-        self.nodes: Nodes | None = None  # None: no node is ever lost
-        self.preempted = 0  # trials that lost their nodes
-        self.room: Callable[[str], int] | None = None  # for packs of a shape at once
-        self.print: Callable[[str], None] = lambda text: None  # for whoever runs the study
+        # What ends the study; raised inside a callback, Tune would blame the pack for it.
+        self.error: Exception | None = None
+        self.nodes: Nodes | None = None  # None: nodes are not watched, and never lost
+        self.preempted = 0  # trials whose node was lost under them
+        # How many packs of a shape the cluster can run at once; None: Tune itself limits them.
+        self.most_packs: Callable[[str], int] | None = None
+        self.print: Callable[[str], None] = lambda text: None  # shows the user a line
         self._journal = journal
         self._space = space
         self._trials = trials
@@ -70,42 +78,43 @@ class StudySearcher(Searcher):
         self._workers = workers
         self._finished = len(journal.finished_numbers())
         self._queue = Queue(most_members)
-        self._live: dict[str, dict[int, QueuedTrial]] = {}  # members still in, by pack
-        self._at: dict[str, str] = {}  # nodes, by pack
-        self._avoids: dict[str, list[str]] = {}  # nodes that a pack was not to go to
-        self.taken_back: list[str] = []  # packs that nobody is to wait for any more
-        self._holds: Collection[str] = ()  # stages of the worker that ended last: Tune reuses it
+        self._live: dict[str, dict[int, QueuedTrial]] = {}  # members that still train, by pack
+        self._node_of: dict[str, str] = {}  # the node that runs a pack, by pack
+        self._avoids: dict[str, list[str]] = {}  # nodes that a pack must not run on, by pack
+        self.taken_back: list[str] = []  # waiting packs that the scheduler is to stop
+        # Stages in the memory of the worker whose pack ended last; Tune reuses that worker next.
+        self._cached_stages: Collection[str] = ()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Give the next pack; None while others run that may yet need repeating."""
+        """Give Tune the next pack; None while packs run whose trials may have to be repeated."""
         if self._may_start():
             self._draw()
             if self._is_full():
                 return None
-            pack = self._queue.take(self._holds, self._limit())
+            pack = self._queue.take(self._cached_stages, self._limit())
             if pack:
-                return self._begun(trial_id, pack)
-        finished: Any = Searcher.FINISHED  # a string, which Ray's own type leaves out
+                return self._start(trial_id, pack)
+        finished: Any = Searcher.FINISHED  # a string, though Ray's annotation says otherwise
         return None if self._live else finished
 
     @property
     def pending(self) -> Collection[str]:
-        """Which packs wait for a node, or for their worker to start."""
-        return self._live.keys() - self._at.keys()
+        """Packs that wait for a node, or for their worker to start."""
+        return self._live.keys() - self._node_of.keys()
 
     @property
     def busy(self) -> Collection[str]:
-        """The nodes that packs run on."""
-        return set(self._at.values())
+        """Nodes on which a pack runs."""
+        return set(self._node_of.values())
 
     def placed(self, trial_id: str, node: str) -> None:
-        """Note where a pack runs."""
-        self._at[trial_id] = node
+        """Note on which node a pack runs."""
+        self._node_of[trial_id] = node
 
     def on_loss(self) -> None:
-        """Take back the packs that wait for others than a node which is all that is left by now.
+        """Cancel packs that are waiting to avoid a node when no other node is left.
 
-        What a pack asks for cannot be changed while it waits: its trials are drawn again.
+        Tune cannot change what a waiting pack asks for, so its trials are queued again instead.
         """
         for pack in self.pending if self.error is None else ():
             live = self._live[pack]
@@ -120,7 +129,10 @@ class StudySearcher(Searcher):
             live.clear()
 
     def on_rung(self, trial_id: str, reached: Sequence[TrialResult]) -> list[int] | None:
-        """Settle who has ended, compare the others, and give those that leave; None: all have."""
+        """Settle members that ended, and compare the others with earlier trials at this rung.
+
+        Returns the members that must leave the pack, or None if no member is left in it.
+        """
         live = self._live.get(trial_id, {})
         try:
             going_on = [
@@ -145,26 +157,26 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Settle a pack's members by their parts; those that have none lost their worker."""
-        live, at = self._live.pop(trial_id, {}), self._at.pop(trial_id, None)
+        """Settle the members of a pack that ended, from their parts; without one, repeat them."""
+        live, node = self._live.pop(trial_id, {}), self._node_of.pop(trial_id, None)
         self._avoids.pop(trial_id, None)
-        self._holds = (result or {}).get("holds", ())
-        if self.error is not None:  # the journal may be what is broken: the next start settles them
+        report = result or {}  # empty if the worker died
+        self._cached_stages = report.get("cached_stages", ())
+        if self.error is not None:  # perhaps of the journal itself: the next driver settles them
             return
         try:
-            result = result or {}
-            if "full_disk" in result:
-                self._bar(result["node"], FullDiskError(result["full_disk"]))
-            elif "unreached" in result:
-                self._bar(result["node"], FerError(result["unreached"]))
-            lost = error and bool(live) and self._lost(at, live)
+            if "full_disk" in report:
+                self._exclude(report["node"], FullDiskError(report["full_disk"]))
+            elif "missing_file" in report:
+                self._exclude(report["node"], FerError(report["missing_file"]))
+            lost = error and bool(live) and self._lost(node, live)
             for number in live:
-                self._settle(number, result, lost=lost)
-        except Exception as broken:  # the journal's own disk may be the one that is full
+                self._settle(number, report, lost=lost)
+        except Exception as broken:  # the full disk may be the one that the journal is on
             self.error = self.error or broken
 
     def _draw(self) -> None:
-        """Draw until the next pack has its members; what the space refuses has failed."""
+        """Draw trials until the next pack has its members; a draw without a valid config failed."""
         while self._wanted() > 0 and (
             self._journal.repeats_wait or self._queue.wants_more(self._limit())
         ):
@@ -177,18 +189,19 @@ class StudySearcher(Searcher):
             else:
                 self._queue.add(self._journal.queued_trial(trial.number, config))
 
-    def _begun(self, trial_id: str, pack: Sequence[QueuedTrial]) -> dict[str, Any]:
-        self._live[trial_id] = {drawn.number: drawn for drawn in pack}
-        self._journal.start(drawn.number for drawn in pack)
-        members = [{"number": d.number, "config_json": d.config.to_json()} for d in pack]
+    def _start(self, trial_id: str, pack: Sequence[QueuedTrial]) -> dict[str, Any]:
+        """Note that a pack starts, and describe it for Tune and the worker."""
+        self._live[trial_id] = {trial.number: trial for trial in pack}
+        self._journal.start(trial.number for trial in pack)
+        members = [{"number": t.number, "config_json": t.config.to_json()} for t in pack]
         avoid = self._avoids[trial_id] = self._avoided(pack)
         return {"members": members, "shape": pack[0].shape, "avoid": avoid}
 
     def _avoided(self, pack: Iterable[QueuedTrial]) -> list[str]:
-        return self.nodes.avoided([d.config.to_json() for d in pack]) if self.nodes else []
+        return self.nodes.to_avoid([t.config.to_json() for t in pack]) if self.nodes else []
 
     def _limit(self) -> int:
-        """Say how many members a pack may have for the good of the study."""
+        """Return how many members a pack may have, given the workers and the results so far."""
         to_come = self._wanted() + len(self._queue)
         share = -(-to_come // (SHARES * self._workers if self._workers > 1 else 1))
         if self._journal.enumerates:
@@ -197,26 +210,26 @@ class StudySearcher(Searcher):
         return max(1, min(known, share))
 
     def _wanted(self) -> int:
-        """Say how many trials are still to be drawn."""
+        """Return how many trials are still to be drawn."""
         live = sum(map(len, self._live.values()))
         return self._trials - self._finished - live - len(self._queue)
 
     def _is_full(self) -> bool:
-        """Whether the next pack would only wait, and have been drawn too early."""
+        """Return whether the next pack would only wait, and so be drawn earlier than need be."""
         shape = self._queue.shape
-        if self.room is None or shape is None:
+        if self.most_packs is None or shape is None:
             return False
         packs = filter(None, self._live.values())
         live = sum(next(iter(pack.values())).shape == shape for pack in packs)
-        return live > 0 and live >= self.room(shape)
+        return live > 0 and live >= self.most_packs(shape)
 
     def _may_start(self) -> bool:
         in_time = self._deadline is None or time.monotonic() < self._deadline
         return in_time and self.error is None
 
     def _ended(self, result: TrialResult) -> bool:
-        """Settle a member that has left its pack by itself."""
-        if result.state == "pruned":  # what it is if it goes no further
+        """Settle a member if it completed or failed, and return whether it did."""
+        if result.state == "pruned":  # the state of every member that has rungs before it
             return False
         self._tell_journal(result)
         return True
@@ -225,48 +238,52 @@ class StudySearcher(Searcher):
         self._journal.tell(result)
         self._count(result)
 
-    def _lost(self, at: str | None, live: Mapping[int, QueuedTrial]) -> bool:
-        """Say whether a pack's worker died with its node; else that may be the node's fault."""
+    def _lost(self, node: str | None, live: Mapping[int, QueuedTrial]) -> bool:
+        """Return whether a pack's worker died with its node.
+
+        If only the worker died, the node may be at fault, and is told about the death.
+        """
         if self.nodes is None:
             return False
-        lost = self.nodes.lost(at)
-        if at is not None and not lost:
-            self.nodes.died(at, [drawn.config.to_json() for drawn in live.values()])
+        lost = self.nodes.is_lost(node)
+        if node is not None and not lost:
+            self.nodes.note_death(node, [trial.config.to_json() for trial in live.values()])
         return lost
 
-    def _bar(self, node: str, why: FerError) -> None:
-        """Send no more packs to a node that cannot run them; where no other can, end the study."""
-        known = self.nodes is not None and node in self.nodes.avoided(())
-        if self.nodes is None or not self.nodes.bar(node):
-            self.error = why
+    def _exclude(self, node: str, reason: FerError) -> None:
+        """Send no more packs to a node that cannot run them; end the study if no other can."""
+        known = self.nodes is not None and node in self.nodes.to_avoid(())
+        if self.nodes is None or not self.nodes.exclude(node):
+            self.error = reason
         elif not known:
-            self.print(f"no more packs go there: {why}")
+            self.print(f"no more trials go to this node: {reason}")
 
     def _settle(self, number: int, report: Mapping[str, Any], *, lost: bool) -> None:
+        """Settle a member of a pack that ended: by its part, else by why it has none."""
         result = self._journal.folder.result(number)
         if result is not None:
             self._tell_journal(result)
-        elif "full_disk" in report or "unreached" in report:
+        elif "full_disk" in report or "missing_file" in report:
             self._journal.interrupt(number, counts=False)
         elif number in report.get("out_of_memory", ()):
             self._journal.interrupt(number, counts=False, larger=True)
         else:
             self.preempted += lost
-            given_up = self._journal.interrupt(number, lost=lost)
-            if given_up is not None:
-                self._count(given_up)
+            failed = self._journal.interrupt(number, lost=lost)
+            if failed is not None:
+                self._count(failed)
 
     def _count(self, result: TrialResult) -> None:
         self._finished += 1
-        if result.state != "complete" and result.config_json:  # else its worker has removed them
+        if result.state != "complete" and result.config_json:  # a complete trial removed its own
             self._journal.folder.clear_checkpoints(result.config_json)
         self._on_finish(result)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its parts for `Tuner.restore`, which is never used
+        return {}  # Tune pickles the searcher for `Tuner.restore`, which we never call
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the journal is the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Do nothing: a study is resumed from its journal, never from a Ray experiment."""
+        """Do nothing: a study resumes from its journal, never from Tune's experiment."""

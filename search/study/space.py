@@ -1,12 +1,14 @@
-"""Load a space file, draw configs from it, and refuse one that cannot be searched.
+"""Load a user's space file, draw configs from it, and refuse one that cannot be searched.
 
-A space is drawn from, or enumerated: a file that also defines
+A space file defines a function `space(trial)` that makes a config from what it suggests. The plan,
+the presets and the searcher use this module. A space is either drawn from, or it lists its points.
+A file that also defines
 
     POINTS = ({"lr": 1e-3, "depth": 2}, {"lr": 1e-4, "depth": 5})
 
-is tried at exactly these parameters, in their order. Each point names all parameters that
-`space(trial)` suggests along its branch. Its study has as many trials as there are points
-(`--trials N`: the first N), and none is pruned, since each of them is asked for.
+is tried at exactly these parameters, in this order. Each point names all parameters that
+`space(trial)` suggests for it. The study has as many trials as there are points (`--trials N`: the
+first N). None of them is pruned, because the user asked for each one.
 """
 
 import atexit
@@ -31,39 +33,40 @@ from fer_core.errors import ConfigError, unknown
 from fer_core.storage.paths import AnyPath, S3Path
 from search.study.sampling import BoundedTPE
 
-CHECK_DRAWS = 50
+CHECK_DRAWS = 50  # configs that are drawn to check a space
 
 
 @dataclass(frozen=True)
 class Space:
-    """The function `space(trial) -> Config` of a file, and its points if it enumerates them."""
+    """A loaded space file: its function `space(trial) -> Config`, and its points if it has any."""
 
     path: Path
     function: Callable[[BaseTrial], object]
-    points: tuple[Mapping[str, Any], ...] = ()  # none: it is drawn from
+    points: tuple[Mapping[str, Any], ...] = ()  # empty: configs are drawn
 
     def draw(self, trial: BaseTrial) -> Config:
-        """Let the space choose a config.
+        """Let the space make a config from a trial.
 
-        Raises: ConfigError of one line, whatever the space raised.
+        Raises: ConfigError of one line, whatever the user's function raised.
         """
         try:
             with redirect_stdout(sys.stderr), warnings.catch_warnings():
-                # Of a name that one draw gives two ranges Optuna only warns.
+                # Optuna only warns if one draw gives a name two ranges, or a point is out of range.
                 warnings.filterwarnings("error", "Inconsistent parameter values", RuntimeWarning)
-                warnings.filterwarnings("error", "Fixed parameter")  # of a point, out of range
+                warnings.filterwarnings("error", "Fixed parameter")
                 config = self.function(trial)
         except ConfigError as error:
             raise ConfigError(f"{self.path}: {error}") from error
         except RuntimeWarning as warning:
             raise ConfigError(
-                f"{self.path}: a name has two ranges in one draw, and a name has one: {warning}"
+                f"{self.path}: a parameter has two ranges in one draw; it must have one: {warning}"
             ) from warning
-        except (Exception, SystemExit) as error:  # the user's code: anything may come
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
             raise ConfigError(f"{self.path}: {describe(error)}") from error
         if not isinstance(config, Config):
             raise ConfigError(
-                f"{self.path}: space(trial) gave a {type(config).__name__}; it must give a Config."
+                f"{self.path}: space(trial) returned a {type(config).__name__}; it must return a "
+                "Config."
             )
         return config
 
@@ -76,28 +79,28 @@ def load(place: AnyPath) -> Space:
     path = _fetched(place) if isinstance(place, S3Path) else place
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path("spaces")
-        there = [str(p) for p in folder.glob("*.py") if not p.name.startswith("_")]
-        raise ConfigError(unknown("space", path, there))
+        available = [str(p) for p in folder.glob("*.py") if not p.name.startswith("_")]
+        raise ConfigError(unknown("space", path, available))
     spec = importlib.util.spec_from_file_location(f"space_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} is no Python file; a space is one, see spaces/smoke.py.")
+        raise ConfigError(f"{path} is not a Python file; a space must be one, see spaces/smoke.py.")
     module = importlib.util.module_from_spec(spec)
     try:
         with redirect_stdout(sys.stderr):  # stdout is for data
             spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # the user's code: anything may come
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ConfigError(f"{path}: {describe(error)}") from error
     function = getattr(module, "space", None)
     if not callable(function):
         raise ConfigError(f"{path} has no function space(trial); see spaces/smoke.py.")
     points = getattr(module, "POINTS", ())
     if not isinstance(points, tuple) or not all(isinstance(point, dict) for point in points):
-        raise ConfigError(f"{path}: POINTS is no tuple of dicts of parameters; it must be one.")
+        raise ConfigError(f"{path}: POINTS must be a tuple of dicts of parameters.")
     return Space(path, function, points)
 
 
 def _fetched(place: S3Path) -> Path:
-    """Copy a study's space to where Python can load it from, until this process ends."""
+    """Copy a space file from S3 to a local folder that is deleted when this process ends."""
     folder = tempfile.mkdtemp(prefix="space-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder) / place.name
@@ -106,22 +109,22 @@ def _fetched(place: S3Path) -> Path:
 
 
 def sampler(seed: int, index: int) -> optuna.samplers.BaseSampler:
-    """Give the sampler of the draw `index` (0, 1, ...) of a study.
+    """Make the sampler for draw `index` (0, 1, ...) of a study.
 
-    Each draw has a sampler seeded by its own index, so that a resumed study, which has lost the
-    state of a generator that ran along, draws as the uninterrupted one would have.
+    Each draw has a sampler of its own, seeded with its index. So a resumed study draws what the
+    uninterrupted study would have drawn, though no state of a random generator was saved.
     """
     digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
     return BoundedTPE(seed=int.from_bytes(digest[:4]))
 
 
 def draws(space: Space, *, seed: int, count: int) -> Iterator[tuple[optuna.Trial, Config]]:
-    """Draw without results: the first ten are the configs that a study of this seed starts with.
+    """Draw trials and their configs without any results; for listed points, take each point.
 
-    Of a space that enumerates its points these are all. Each draw has a throwaway study of its
-    own, so that Optuna compares no ranges between them.
+    The first ten are those with which a study of this seed starts. Each draw has a throwaway
+    Optuna study of its own, so that Optuna does not compare ranges between draws.
 
-    Raises: ConfigError where a point is none of the space's.
+    Raises: ConfigError where the space makes other parameters of a point than the point names.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for index in range(min(count, len(space.points) or count)):
@@ -132,14 +135,14 @@ def draws(space: Space, *, seed: int, count: int) -> Iterator[tuple[optuna.Trial
         config = space.draw(trial)
         if space.points and trial.params != space.points[index]:
             raise ConfigError(
-                f"{space.path}: POINTS[{index}] is {space.points[index]}, and space(trial) makes "
-                f"{trial.params} of it; a point names the parameters that are suggested."
+                f"{space.path}: POINTS[{index}] is {space.points[index]}, but space(trial) "
+                f"suggests {trial.params}; a point must name exactly the suggested parameters."
             )
         yield trial, config
 
 
 def check(space: Space, *, draws_count: int = CHECK_DRAWS, seed: int = 0) -> tuple[Config, ...]:
-    """Draw a few dozen configs, or all points, each of which must be valid, and give them.
+    """Draw a few dozen configs, or take all points, check that each is valid, and return them.
 
     Raises: ConfigError where a draw is invalid or a parameter has two ranges.
     """
@@ -151,14 +154,14 @@ def check(space: Space, *, draws_count: int = CHECK_DRAWS, seed: int = 0) -> tup
             if first != distribution:
                 raise ConfigError(
                     f"{space.path}: parameter '{name}' has two ranges, {_text(first)} and "
-                    f"{_text(distribution)}; a name has one: call them by two names."
+                    f"{_text(distribution)}; give each range a name of its own."
                 )
         configs.append(config)
     return tuple(configs)
 
 
 def describe(error: BaseException) -> str:
-    """Say an exception in one line."""
+    """Describe an exception in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 

@@ -16,30 +16,30 @@ MOVES = st.lists(
 
 @given(MOVES)
 def test_nobody_is_given_what_another_holds(moves):
-    office, holders = LeaseServer(), {}
+    server, holders = LeaseServer(), {}
     for move, name, holder in moves:
         if move == "take":
-            assert office.take(name, holder) == (holders.get(name, holder) == holder)
+            assert server.take(name, holder) == (holders.get(name, holder) == holder)
             holders.setdefault(name, holder)
         else:
-            office.free(name, holder)
+            server.release(name, holder)
             if holders.get(name) == holder:
                 del holders[name]
 
 
 def test_a_lease_of_who_fell_silent_is_given_to_the_next(monkeypatch):
-    office, now = LeaseServer(), time.monotonic()
-    assert office.take("a", "x")
-    assert office.take("b", "x")
+    server, now = LeaseServer(), time.monotonic()
+    assert server.take("a", "x")
+    assert server.take("b", "x")
     monkeypatch.setattr(time, "monotonic", lambda: now + SILENT_SECONDS - 1)
-    office.hear("x")
+    server.note_alive("x")
     monkeypatch.setattr(time, "monotonic", lambda: now + 1.5 * SILENT_SECONDS)
-    assert not office.take("a", "y")
+    assert not server.take("a", "y")
     monkeypatch.setattr(time, "monotonic", lambda: now + 3 * SILENT_SECONDS)
 
-    assert office.take("a", "y")
-    office.free("a", "x")  # it is not dead after all, and no longer the holder
-    assert not office.take("a", "z")
+    assert server.take("a", "y")
+    server.release("a", "x")  # it is not dead after all, and no longer the holder
+    assert not server.take("a", "z")
 
 
 def test_outside_ray_nobody_else_is_asked():

@@ -20,9 +20,10 @@ from rich.console import Console
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
 from fer_core.data.study_data import StudyData
+from fer_core.scoring import Metrics
 from search.cluster import nodes as watched
 from search.cluster import tuner, watch
-from search.cluster.nodes import Nodes, most
+from search.cluster.nodes import Nodes, most_bundles
 from search.screen.progress import Progress
 from search.study import space as spaces
 from search.study.searcher import StudySearcher
@@ -76,7 +77,7 @@ def run_study(journal, tmp_path):
         landmarks="data",
     )
 
-    def run(space, does, trials, each, progress=None):
+    def run(space, does, trials, resources, progress=None):
         searcher = StudySearcher(
             journal,
             space,
@@ -84,14 +85,14 @@ def run_study(journal, tmp_path):
             deadline=None,
             on_finish=lambda result: None,
             most_members=lambda config: 4,
-            workers=each.concurrent,
+            workers=resources.concurrent,
         )
         begin = trials_that(does)
         tuner.run(
             searcher,
             study_data,
             journal.folder,
-            each,
+            resources,
             raced=False,
             begin=begin,
             progress=progress,
@@ -123,9 +124,7 @@ def trials_that(does):
 def result():
     return SimpleNamespace(
         fold=0,
-        uar=0.5,
-        war=0.5,
-        macro_f1=0.5,
+        metrics=Metrics(uar=0.5, war=0.5, macro_f1=0.5),
         clips=("a",),
         labels=np.array([0]),
         probabilities=np.ones((1, 1)),
@@ -162,7 +161,7 @@ def test_a_node_whose_workers_keep_dying_gets_no_more_packs(two_nodes, run_study
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.5)
 
-    searcher = run_study(space, does, 14, tuner.share(1, None))
+    searcher = run_study(space, does, 14, tuner.divide_cluster(1, None))
 
     started = log.read_text().split()
     assert states(journal) == ["complete"] * 14
@@ -186,14 +185,15 @@ def test_a_node_whose_disk_is_full_gets_no_more_packs_and_is_named(
         time.sleep(0.5)
 
     console = Console(file=io.StringIO(), width=300)
-    run_study(space, does, 6, tuner.share(1, None), Progress(console=console))
+    run_study(space, does, 6, tuner.divide_cluster(1, None), Progress(console=console))
 
     assert states(journal) == ["complete"] * 6
     started = log.read_text().split()
     assert full in started[:2]  # both packs that began at first may have come there
     assert full not in started[2:]
-    said = f"no more packs go there: node {socket.gethostname()}: the disk is full: cache/x.npy"
-    assert console.file.getvalue().count(said) == 1
+    node = f"node {socket.gethostname()}"
+    line = f"no more trials go to this node: {node}: the disk is full: cache/x.npy"
+    assert console.file.getvalue().count(line) == 1
 
 
 def test_trials_of_a_node_that_is_lost_go_on_elsewhere_and_are_not_counted(
@@ -217,15 +217,15 @@ def test_trials_of_a_node_that_is_lost_go_on_elsewhere_and_are_not_counted(
                 two_nodes.second = None
             progress.on_nodes(*values)
 
-    searcher = run_study(space, does, 6, tuner.share(1, None), Losing())
+    searcher = run_study(space, does, 6, tuner.divide_cluster(1, None), Losing())
 
     assert states(journal) == ["complete"] * 6
     assert searcher.preempted == 1
     retries = [trial.user_attrs.get("retry", 0) for trial in journal._study.trials]
     assert set(retries) == {0}
-    said = console.file.getvalue()
-    assert f"node {OTHER} is lost (1 nodes, 0 of 0 GPUs in use" in said
-    assert "\n1 trial goes on elsewhere (1 nodes, 0 of 0 GPUs in use" in said
+    printed = console.file.getvalue()
+    assert f"node {OTHER} is lost (1 nodes, 0 of 0 GPUs in use" in printed
+    assert "\n1 trial goes on elsewhere (1 nodes, 0 of 0 GPUs in use" in printed
 
 
 @pytest.mark.slow
@@ -251,7 +251,7 @@ def test_a_pack_that_waits_for_another_node_than_its_own_returns_when_that_other
                 self.lost_at = time.monotonic()
             assert self.lost_at is None or time.monotonic() < self.lost_at + 60
 
-    searcher = run_study(space, does, 2, tuner.share(1, None), Losing())
+    searcher = run_study(space, does, 2, tuner.divide_cluster(1, None), Losing())
 
     assert states(journal) == ["complete"] * 2
     assert searcher.preempted == 1
@@ -268,9 +268,10 @@ def test_packs_of_both_shapes_end_where_one_gpu_holds_one_or_four_of_them(
         with log.open("a") as file:
             file.write(f"{ray.get_runtime_context().get_assigned_resources()['GPU']}\n")
 
-    run_study(space, does, 16, each := tuner.share(1, None))
+    run_study(space, does, 16, resources := tuner.divide_cluster(1, None))
 
-    assert (each.gpus, each.head_gpus, each.concurrent) == (1.0, tuner.HEAD_GPUS, 2)
+    assert (resources.gpus, resources.head_gpus) == (1.0, tuner.HEAD_GPUS)
+    assert resources.concurrent == 2
     assert states(journal) == ["complete"] * 16
     assert set(log.read_text().split()) == {"1.0", str(tuner.HEAD_GPUS)}
 
@@ -288,7 +289,7 @@ def test_workers_that_die_between_two_packs_keep_no_share_from_the_other_shape(
             mark.touch()
             threading.Timer(0.1, os._exit, [1]).start()
 
-    run_study(space, does, 16, tuner.share(1, None))
+    run_study(space, does, 16, tuner.divide_cluster(1, None))
 
     assert states(journal) == ["complete"] * 16
 
@@ -307,7 +308,7 @@ def test_who_runs_out_of_memory_is_tried_once_more_alone_on_a_whole_gpu(
         ):
             return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    run_study(space, does, 10, tuner.share(1, 0.5))
+    run_study(space, does, 10, tuner.divide_cluster(1, 0.5))
 
     lrs = [trial.params["lr"] for trial in journal._study.trials if "lr" in trial.params]
     failed = [result for result in journal.finished() if result.state == "failed"]
@@ -340,7 +341,7 @@ def write_cluster(tmp_path, monkeypatch):
     return write
 
 
-def test_packs_that_wait_for_long_are_said_once_where_a_node_may_still_come(
+def test_a_long_wait_for_a_machine_is_printed_once_if_one_may_still_join(
     one_gpu, write_cluster, journal, space, monkeypatch
 ):
     monkeypatch.setattr(watch, "LONG_SECONDS", 0.2)
@@ -356,35 +357,35 @@ def test_packs_that_wait_for_long_are_said_once_where_a_node_may_still_come(
     watching = watch.Watch(searcher, Progress(console=console))
     searcher.suggest("1")
 
-    for workers, said in ((0, 0), (1, 1), (1, 1)):
+    for workers, lines in ((0, 0), (1, 1), (1, 1)):
         write_cluster(8, spot=workers)
         for _ in range(3):
             watching.on_experiment_end([])
             time.sleep(0.15)
 
-        assert console.file.getvalue().count("raise max_workers of gpu_ondemand") == said
+        assert console.file.getvalue().count("raise max_workers of gpu_ondemand") == lines
 
 
-def test_nodes_that_may_come_count_and_one_must_hold_a_trial(one_gpu, write_cluster):
+def test_nodes_that_may_join_count_and_one_must_hold_a_trial(one_gpu, write_cluster):
     write_cluster(9, spot=8, demand=2)
 
-    assert most({"CPU": 1, "GPU": 0.25}, growing=True) == 9 * 4
-    assert most({"CPU": 4, "GPU": 1}, growing=True) == 9
-    assert most({"CPU": 8, "GPU": 1}, growing=True) == 0
-    assert most({"CPU": 1, "GPU": 0.25}, growing=False) == 2
+    assert most_bundles({"CPU": 1, "GPU": 0.25}, growing=True) == 9 * 4
+    assert most_bundles({"CPU": 4, "GPU": 1}, growing=True) == 9
+    assert most_bundles({"CPU": 8, "GPU": 1}, growing=True) == 0
+    assert most_bundles({"CPU": 1, "GPU": 0.25}, growing=False) == 2
 
 
 def test_a_worker_that_dies_again_of_the_same_trial_tells_nothing_of_its_node(two_nodes):
     seen, second = Nodes(), id_of("second")
 
     for _ in range(watched.FAILING):
-        seen.died(second, ["a"])
-    assert seen.avoided(["b"]) == []
-    assert seen.avoided(["a"]) == [second]
+        seen.note_death(second, ["a"])
+    assert seen.to_avoid(["b"]) == []
+    assert seen.to_avoid(["a"]) == [second]
 
     for other in ("c", "d"):
-        seen.died(second, [other])
-    assert seen.avoided(["b"]) == [second]
+        seen.note_death(second, [other])
+    assert seen.to_avoid(["b"]) == [second]
 
 
 def test_never_are_all_nodes_avoided(two_nodes):
@@ -392,9 +393,9 @@ def test_never_are_all_nodes_avoided(two_nodes):
 
     for node in ray.nodes():
         for ran in "abc":
-            seen.died(node["NodeID"], [ran])
+            seen.note_death(node["NodeID"], [ran])
 
-    assert seen.avoided(["z"]) == []
+    assert seen.to_avoid(["z"]) == []
 
 
 def test_a_node_that_goes_while_no_pack_runs_there_has_left_and_is_not_lost(two_nodes):
@@ -404,8 +405,8 @@ def test_a_node_that_goes_while_no_pack_runs_there_has_left_and_is_not_lost(two_
     sample = until_it_changes(seen, set())
 
     assert (sample.lost, sample.left) == ((), (OTHER,))
-    assert seen.lost(second)
-    assert seen.lost(None)  # a pack that had not said where it is may have been there
+    assert seen.is_lost(second)
+    assert seen.is_lost(None)  # a pack that had not said where it is may have been there
 
 
 def until_it_changes(seen, busy):
@@ -431,15 +432,15 @@ def test_an_address_that_comes_and_goes_idle_is_not_avoided_and_one_that_is_lost
         made.wait_for_nodes()
         seen.look()
 
-        assert seen.avoided(()) == ([id_of("second")] if busy else [])
+        assert seen.to_avoid(()) == ([id_of("second")] if busy else [])
 
 
 @pytest.mark.slow
 def test_whether_any_of_several_nodes_is_lost_is_asked_of_all_at_once(two_nodes):
     seen, began = Nodes(), time.monotonic()
-    assert not seen.lost(id_of("second"))
+    assert not seen.is_lost(id_of("second"))
     one = time.monotonic() - began
 
-    assert not seen.lost(None)
+    assert not seen.is_lost(None)
 
     assert time.monotonic() - began - one < 1.5 * one  # it takes as long as asking one

@@ -7,7 +7,7 @@ from fer_core.data.protocol import Protocol
 from fer_core.data.study_data import StudyData
 from fer_core.errors import FerError
 from fer_core.storage.paths import S3Path
-from search.cluster.reachability import is_mounted, shared_store, missing_file_message
+from search.cluster.reachability import is_mounted, missing_file_message, shared_store
 from search.request.settings import resolve
 from search.study.options import Options
 
@@ -86,7 +86,9 @@ def test_a_machine_that_joins_late_says_what_it_does_not_see(make_study_data, fo
     assert "space.py" in missing_file_message(study_data, folder)
 
     folder.space.write_text("")
-    assert "vgg.pth; put it into a folder that all machines mount" in missing_file_message(study_data, folder)
+    assert "vgg.pth; put it into a folder that all machines mount" in missing_file_message(
+        study_data, folder
+    )
 
     (folder.path / "vgg.pth").touch()
     assert missing_file_message(study_data, folder) is None

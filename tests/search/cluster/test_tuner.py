@@ -7,7 +7,7 @@ import ray
 import torch
 
 from fer_core.errors import ClusterError
-from search.cluster.tuner import TrialResources, share
+from search.cluster.tuner import TrialResources, divide_cluster
 from search.cluster.worker import keep_to_share
 
 pytestmark = pytest.mark.ray
@@ -21,22 +21,22 @@ def cluster():
 
 
 @pytest.mark.parametrize(
-    ("cpus", "gpus", "each", "concurrent"),
+    ("cpus", "gpus", "gpus_of_each", "concurrent"),
     [(1, None, 1.0, 4), (1, 0, 0, 4), (1, 0.5, 0.5, 4), (2, 0.25, 0.25, 2), (4, 1, 1, 1)],
 )
-def test_as_many_trials_run_as_the_scarcer_resource_allows(cpus, gpus, each, concurrent):
-    divided = share(cpus, gpus)
+def test_as_many_trials_run_as_the_scarcer_resource_allows(cpus, gpus, gpus_of_each, concurrent):
+    divided = divide_cluster(cpus, gpus)
 
-    assert (divided.gpus, divided.concurrent) == (each, concurrent)
+    assert (divided.gpus, divided.concurrent) == (gpus_of_each, concurrent)
 
 
 @pytest.mark.parametrize(("gpus", "larger"), [(None, 1.0), (0.5, 1.0), (0.25, 1.0), (2, 2), (0, 0)])
 def test_a_trial_that_ran_out_of_memory_gets_a_whole_gpu_where_gpus_are_used(gpus, larger):
-    divided = share(1, gpus)
+    divided = divide_cluster(1, gpus)
 
     (asked,) = divided.request({"avoid": [], "shape": "larger"}).bundles
     assert asked == {"CPU": 1.0} | ({"GPU": larger} if larger else {})
-    assert divided.room("larger") == {0: 4, 1: 2, 2: 1}[larger]
+    assert divided.most_packs("larger") == {0: 4, 1: 2, 2: 1}[larger]
 
 
 def test_no_larger_share_is_asked_for_than_a_node_holds():
@@ -44,8 +44,11 @@ def test_no_larger_share_is_asked_for_than_a_node_holds():
 
 
 def test_a_trial_that_the_cluster_cannot_hold_is_refused_with_what_there_is():
-    with pytest.raises(ClusterError, match="wants 1 CPUs and 3 GPUs; the cluster has 4 and 2"):
-        share(1, 3)
+    with pytest.raises(
+        ClusterError,
+        match="needs 1 CPUs and 3 GPUs, and no node has both; the cluster has 4 CPUs and 2",
+    ):
+        divide_cluster(1, 3)
 
 
 @pytest.mark.parametrize(("gpus", "visible"), [(0, ""), (1, "0")])

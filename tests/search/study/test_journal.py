@@ -17,8 +17,8 @@ from fer_core.config import RecurrentConfig, from_json
 from fer_core.errors import FerError
 from fer_core.trial.rungs import rungs
 from search.study.folder import Folder
-from search.study.journal import LOSSES, RETRIES, Durable, Journal, file_storage
-from search.study.journal_backends import LogFile
+from search.study.journal import LOSSES, RETRIES, Journal
+from search.study.journal_backends import DurableStorage, LogFile, file_storage
 from tests.search.conftest import CONFIG
 
 
@@ -418,7 +418,7 @@ def test_wherever_the_driver_is_killed_every_trial_is_finished_exactly_once(
 
     for writes in [*kills, 10_000]:
         with suppress(Killed):
-            storage = Durable(DyingBackend(folder.journal, writes))
+            storage = DurableStorage(DyingBackend(folder.journal, writes))
             drive(Journal(folder, storage, seed=0), space, make_result, trials=5)
         left = Journal(folder, file_storage(folder), seed=0)
         after = {result.number: result for result in left.finished()}
@@ -446,7 +446,7 @@ def test_wherever_the_driver_is_killed_every_point_is_finished_exactly_once(
 
     for writes in [*kills, 10_000]:
         with suppress(Killed):
-            storage = Durable(DyingBackend(folder.journal, writes))
+            storage = DurableStorage(DyingBackend(folder.journal, writes))
             journal = Journal(folder, storage, seed=0, points=enumerated.points)
             drive(journal, enumerated, make_result, trials=3)
 

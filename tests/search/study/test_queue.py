@@ -21,7 +21,7 @@ def queue():
 
 
 def numbers(pack):
-    return [each.number for each in pack]
+    return [trial.number for trial in pack]
 
 
 def test_a_pack_has_the_shape_of_what_was_drawn_first(queue):
@@ -32,17 +32,17 @@ def test_a_pack_has_the_shape_of_what_was_drawn_first(queue):
 
 
 def test_a_worker_sooner_gets_the_pack_whose_stage_it_holds(queue):
-    holds = [drawn(0, hidden=16).stage_key]
+    cached = [drawn(0, hidden=16).stage_key]
 
-    assert numbers(queue.take(holds, 4)) == [1, 3, 5]
+    assert numbers(queue.take(cached, 4)) == [1, 3, 5]
 
 
 def test_what_was_drawn_first_is_not_passed_over_for_ever(queue):
-    holds = [drawn(0, hidden=16).stage_key]
+    cached = [drawn(0, hidden=16).stage_key]
     taken = []
     for number in range(6, 20):
         queue.add(drawn(number, hidden=16))
-        taken += numbers(queue.take(holds, 1))
+        taken += numbers(queue.take(cached, 1))
 
     assert 0 in taken[:6]
 

@@ -51,7 +51,7 @@ def test_of_many_trials_it_sees_the_best_and_the_latest(make_study):
     study = make_study(MODELLED + 100)
     running = study.ask().number
 
-    seen = sampling._Seen(study).get_trials(deepcopy=False)
+    seen = sampling._BoundedStudy(study).get_trials(deepcopy=False)
 
     complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     best = {t.number for t in sorted(complete, key=lambda t: -t.value)[:BEST]}

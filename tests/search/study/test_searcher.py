@@ -10,7 +10,8 @@ from fer_core.trial.rungs import rungs
 from search.study import space as spaces
 from search.study.disk import FullDiskError
 from search.study.folder import Folder
-from search.study.journal import RETRIES, Journal, file_storage
+from search.study.journal import RETRIES, Journal
+from search.study.journal_backends import file_storage
 from search.study.searcher import BLIND, StudySearcher
 
 NEVER_VALID = """
@@ -169,8 +170,8 @@ def test_members_of_one_pack_have_one_shape(make_searcher, journal, two_kinds):
     first, second = searcher.suggest("a"), searcher.suggest("b")
 
     for pack in (first, second):
-        drawn = {'"hidden":8' in member["config_json"] for member in pack["members"]}
-        assert len(drawn) == 1
+        shapes = {'"hidden":8' in member["config_json"] for member in pack["members"]}
+        assert len(shapes) == 1
     assert not set(numbers(first)) & set(numbers(second))
 
 
@@ -205,8 +206,8 @@ def test_the_worse_half_of_a_pack_leaves_it_and_the_rest_goes_on(
 
     assert leaving == [1, 3]
     assert [(result.number, result.state) for result in finished] == [(1, "pruned"), (3, "pruned")]
-    message = raced._study.trials[1]
-    assert (message.state, message.value) == (TrialState.PRUNED, 0.1)
+    pruned = raced._study.trials[1]
+    assert (pruned.state, pruned.value) == (TrialState.PRUNED, 0.1)
     complete(searcher, raced, make_result, "a", 0, 2, rung_uars=(0.5,))
     assert raced.finished_numbers() == [0, 1, 2, 3]
     assert searcher.suggest("b") == Searcher.FINISHED
@@ -251,17 +252,17 @@ def test_a_full_disk_stops_the_study_and_fails_no_trial(make_searcher, journal, 
 def test_a_full_disk_of_one_of_several_nodes_bars_that_node_and_the_study_goes_on(
     make_searcher, journal, finished
 ):
-    searcher, said = make_searcher(trials=3), []
-    searcher.nodes, searcher.print = Nodes(), said.append
-    why = "node w1: the disk is full: cache/x.npy cannot be written"
+    searcher, lines = make_searcher(trials=3), []
+    searcher.nodes, searcher.print = Nodes(), lines.append
+    reason = "node w1: the disk is full: cache/x.npy cannot be written"
     lost, _ = searcher.suggest("1"), searcher.suggest("2")
 
     for name in "12":
         searcher.placed(name, "a")
-        searcher.on_trial_complete(name, {"node": "a", "full_disk": why})
+        searcher.on_trial_complete(name, {"node": "a", "full_disk": reason})
 
     assert (searcher.error, finished) == (None, [])
-    assert said == [f"no more packs go there: {why}"]
+    assert lines == [f"no more trials go to this node: {reason}"]
     again = searcher.suggest("3")
     assert again["avoid"] == ["a"]
     assert again["members"][0]["config_json"] == lost["members"][0]["config_json"]
@@ -337,20 +338,20 @@ class Nodes:
     """Two nodes; `gone` ones are lost."""
 
     def __init__(self, *gone):
-        self.gone, self.deaths, self.avoided = set(gone), [], set()
+        self.gone, self.deaths, self.excluded = set(gone), [], set()
 
-    def lost(self, node):
+    def is_lost(self, node):
         return node in self.gone
 
-    def died(self, node, config_jsons):
+    def note_death(self, node, config_jsons):
         self.deaths.append((node, len(config_jsons)))
 
-    def bar(self, node):
-        self.avoided.add(node)
-        return len(self.avoided) < 2
+    def exclude(self, node):
+        self.excluded.add(node)
+        return len(self.excluded) < 2
 
-    def avoided(self, config_jsons):
-        return [*self.avoided, *(node for node, _ in self.deaths)]
+    def to_avoid(self, config_jsons):
+        return [*self.excluded, *(node for node, _ in self.deaths)]
 
 
 def test_however_often_a_trial_loses_its_node_it_is_repeated_and_not_counted(
@@ -415,8 +416,8 @@ def test_what_lost_its_node_goes_before_what_was_drawn_ahead(make_searcher, two_
 
     searcher.on_trial_complete("1", error=True)
 
-    said = [member["config_json"] for member in searcher.suggest("3")["members"]]
-    assert said == [member["config_json"] for member in lost["members"]]
+    again = [member["config_json"] for member in searcher.suggest("3")["members"]]
+    assert again == [member["config_json"] for member in lost["members"]]
 
 
 def test_a_trial_that_ran_out_of_memory_is_repeated_alone_on_a_whole_share(
@@ -466,7 +467,7 @@ def test_a_node_that_does_not_see_what_it_must_gets_no_more_packs_and_nothing_co
     searcher.suggest("1")
     searcher.placed("1", "a")
 
-    searcher.on_trial_complete("1", {"node": "a", "unreached": "node a does not see /mnt/lab."})
+    searcher.on_trial_complete("1", {"node": "a", "missing_file": "node a does not see /mnt/lab."})
 
     assert searcher.suggest("2")["avoid"] == ["a"]
     assert (searcher.error, finished) == (None, [])
@@ -478,15 +479,15 @@ def test_where_no_other_node_is_left_what_it_does_not_see_ends_the_study(make_se
     for node in ("a", "b"):
         searcher.suggest(node)
         searcher.placed(node, node)
-        why = f"node {node} does not see /mnt/lab."
-        searcher.on_trial_complete(node, {"node": node, "unreached": why})
+        reason = f"node {node} does not see /mnt/lab."
+        searcher.on_trial_complete(node, {"node": node, "missing_file": reason})
 
     assert str(searcher.error) == "node b does not see /mnt/lab."
 
 
 def test_no_more_is_drawn_than_there_is_room_for(make_searcher):
     searcher = make_searcher(trials=9)
-    searcher.room = lambda shape: 2
+    searcher.most_packs = lambda shape: 2
 
     assert searcher.suggest("1")["members"]
     assert searcher.suggest("2")["members"]
@@ -495,7 +496,7 @@ def test_no_more_is_drawn_than_there_is_room_for(make_searcher):
 
 def test_one_pack_may_wait_where_all_nodes_are_gone(make_searcher):
     searcher = make_searcher(trials=9)
-    searcher.room = lambda shape: 0
+    searcher.most_packs = lambda shape: 0
 
     assert searcher.suggest("1")["members"]
     assert searcher.suggest("2") is None

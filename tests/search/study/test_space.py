@@ -17,15 +17,15 @@ def refusal(path, **options):
 def test_a_missing_space_file_lists_those_there_are_and_suggests_the_nearest(write_space):
     path = write_space("")
 
-    said = refusal(path.with_name("tay.py"))
+    message = refusal(path.with_name("tay.py"))
 
-    assert f"did you mean '{path}'" in said
+    assert f"did you mean '{path}'" in message
 
 
 def test_a_space_that_does_not_load_is_told_in_one_line(write_space):
-    said = refusal(write_space("import no_such_module"))
+    message = refusal(write_space("import no_such_module"))
 
-    assert said.endswith("toy.py: ModuleNotFoundError: No module named 'no_such_module'")
+    assert message.endswith("toy.py: ModuleNotFoundError: No module named 'no_such_module'")
 
 
 def test_a_file_without_a_function_space_is_no_space(write_space):
@@ -33,21 +33,21 @@ def test_a_file_without_a_function_space_is_no_space(write_space):
 
 
 def test_a_space_that_raises_is_told_in_one_line(write_space):
-    said = refusal(write_space("def space(trial):\n    raise KeyError('width')"))
+    message = refusal(write_space("def space(trial):\n    raise KeyError('width')"))
 
-    assert said.endswith("toy.py: KeyError: 'width'")
+    assert message.endswith("toy.py: KeyError: 'width'")
 
 
 def test_a_space_that_gives_no_config_is_refused(write_space):
-    assert "gave a int" in refusal(write_space("def space(trial):\n    return 1"))
+    assert "returned a int" in refusal(write_space("def space(trial):\n    return 1"))
 
 
 def test_a_config_out_of_range_names_the_space_and_the_field(write_space):
     space = f"{IMPORTS}def space(trial):\n    return Config(streams=())"
 
-    said = refusal(write_space(space))
+    message = refusal(write_space(space))
 
-    assert "toy.py: streams is ()" in said
+    assert "toy.py: streams is ()" in message
 
 
 @pytest.mark.parametrize(
@@ -62,20 +62,20 @@ def test_a_name_with_two_ranges_is_refused_and_both_are_named(write_space, sugge
     body = f"big = trial.suggest_categorical('big', [False, True]); {suggestion}"
     path = write_space(f"{IMPORTS}def space(trial):\n    {body}; return Config(streams=({C3D},))")
 
-    said = refusal(path)
+    message = refusal(path)
 
-    assert "parameter 'x' has two ranges" in said
-    assert all(text in said for text in ranges)
+    assert "parameter 'x' has two ranges" in message
+    assert all(text in message for text in ranges)
 
 
 def test_a_name_with_two_ranges_in_one_draw_is_refused_too(write_space):
     body = "trial.suggest_int('x', 1, 2); trial.suggest_int('x', 1, 5)"
     path = write_space(f"{IMPORTS}def space(trial):\n    {body}; return Config(streams=({C3D},))")
 
-    said = refusal(path)
+    message = refusal(path)
 
-    assert "two ranges in one draw" in said
-    assert '"x"' in said
+    assert "two ranges in one draw" in message
+    assert '"x"' in message
 
 
 @pytest.mark.parametrize("body", ["raise SystemExit(0)", "import sys; sys.exit()"])
@@ -129,16 +129,16 @@ def test_a_space_that_enumerates_its_points_is_checked_at_each_of_them(enumerate
     [
         ("trial.suggest_int('x', 1, 2)", "Fixed parameter x with value 3 is out of range"),
         ("trial.suggest_int('y', 1, 9)", "POINTS[0] is {'x': 1}"),
-        ("None", "a point names the parameters that are suggested"),
+        ("None", "a point must name exactly the suggested parameters"),
     ],
 )
 def test_a_point_that_the_space_does_not_make_is_refused(write_space, suggested, expected):
-    said = refusal(write_space(f"{OF_POINTS}{suggested}; return Config(streams=({C3D},))"))
+    message = refusal(write_space(f"{OF_POINTS}{suggested}; return Config(streams=({C3D},))"))
 
-    assert expected in said
+    assert expected in message
 
 
 def test_points_that_are_no_tuple_of_dicts_are_refused(write_space):
-    said = refusal(write_space("POINTS = [1]\ndef space(trial): pass"))
+    message = refusal(write_space("POINTS = [1]\ndef space(trial): pass"))
 
-    assert said.endswith("POINTS is no tuple of dicts of parameters; it must be one.")
+    assert message.endswith("POINTS must be a tuple of dicts of parameters.")
