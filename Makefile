@@ -1,10 +1,11 @@
-# `make run` and `make test` work on a fresh machine: Python >= 3.11 is all that must be there.
+# Each target works on a fresh machine that has Python >= 3.11; the others' packages are installed first.
 PYTHON ?= python3
 BIN := .venv/bin
 HOST_PACKAGES := openssh-server rsync iproute2 nftables sudo
 CHECKED := search fer_core spaces tests benchmarks
+WORKERS ?= auto
 
-.PHONY: install run test test-all test-cluster clean
+.PHONY: install run test test-slow test-all test-cluster docs clean
 
 install: .venv/installed
 
@@ -13,17 +14,29 @@ install: .venv/installed
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[test]"
 	touch $@
 
+.venv/installed-docs: .venv/installed docs/requirements.lock
+	$(BIN)/pip install --quiet --constraint requirements.lock --constraint docs/requirements.lock \
+		--editable ".[docs]"
+	touch $@
+
+# A first result: make prints the command, and the command prints the leaderboard.
 run: install
-	$(BIN)/python -m search.run --space spaces/temporal.py
+	$(BIN)/python -m search.run --space spaces/first.py --task emotion
 
 test: install
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
-test-all: test
-	$(BIN)/pytest -m slow
+test-slow: install
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m slow
+
+test-all: test test-slow
+
+# The pages are written to build/docs; open build/docs/index.html.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Needs root: its machines are network namespaces. RUNLEVEL=1 keeps apt from starting an sshd here.
 test-cluster: install
@@ -33,4 +46,4 @@ test-cluster: install
 	$(BIN)/pytest -m cluster -s tests/cluster
 
 clean:
-	rm -rf .venv store studies leaderboards
+	rm -rf .venv build store studies leaderboards
