@@ -49,13 +49,14 @@ OLD_FLOORS = {"fer_core": 15, "search": 1}
 OLD_ARROWS = {"fer_core": 195, "search": 57}  # imports between rooms, not between commands
 OLD_ROOMS = {
     "fer_core": """
-        activations 1 111, baselines 1 81, bench 1 222, checks 1 132, choices 1 132, config 1 213,
-        datasets 28 1839, encoders 1 68, errors 1 21, evaluation 4 64, experiment 1 29,
-        export 1 204, faces 16 1522, feasible 1 120, features 1 152, held 1 58, labels 1 46, manifest 1 83,
-        memory 1 30, models 28 1823, packs 1 83, places 1 196, precision 1 94, predict 1 133,
-        prediction 1 56, pretrain 1 50, probe 1 71, processes 1 45, protocol 1 135, race 1 220,
-        reduce 1 84, repeatable 1 9, setting 1 107, sources 1 219, stages 1 89, store 1 132,
-        storing 1 79, tiers 1 176, timeline 1 72, training 9 785, trial 1 48, weight_files 1 23
+        activations 1 111, baselines 1 81, bench 1 222, checks 1 132, choices 1 132, config 1
+        213, datasets 28 1839, encoders 1 68, errors 1 21, evaluation 4 64, experiment 1 29,
+        export 1 204, faces 16 1522, feasible 1 120, features 1 152, held 1 58, labels 1 46,
+        manifest 1 83, memory 1 30, models 28 1823, packs 1 83, places 1 196, precision 1 94,
+        predict 1 133, prediction 1 56, pretrain 1 50, probe 1 71, processes 1 45, protocol 1
+        135, race 1 220, reduce 1 84, repeatable 1 9, setting 1 107, sources 1 219, stages 1 89,
+        store 1 132, storing 1 79, tiers 1 176, timeline 1 72, training 9 785, trial 1 48,
+        weight_files 1 23
     """,
     "search": """
         checkup 1 189, cluster 14 1266, command 1 42, data 1 71, doctor 1 142, duration 1 4,
