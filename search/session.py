@@ -18,7 +18,7 @@ from fer_core.storage.paths import AnyPath
 from fer_core.storage.s3_requests import OUTAGES
 from fer_core.storage.shared_store import SharedPlace
 from fer_core.trial import packing, rungs
-from search.cluster import baseline_tasks, nodes, reachability, tuner
+from search.cluster import baseline_tasks, connection, nodes, reachability, tuner
 from search.cluster.sealed_test import score_winners
 from search.planning import first_draws
 from search.request import data, find_faces, presets
@@ -89,14 +89,14 @@ def run(
         NoTrialSucceededError where no trial is complete.
     """
     began, OUTAGES.print = time.monotonic(), progress.print
-    machines = replace(machines, address=tuner.resolved(machines.address))
+    machines = replace(machines, address=connection.resolved(machines.address))
     past = folder.record() if folder else None
     space = presets.runnable(spaces.load(settings.space), settings.options)
     drawn = spaces.check(space, seed=settings.options.seed)
     check_weights_named(drawn, settings)
     trials = trials_of(settings, len(space.points))
     cluster = machines.address != "local"
-    with tuner.connected(machines.address) if cluster else nullcontext():
+    with connection.connected(machines.address) if cluster else nullcontext():
         store = reachability.shared_store(settings, grows=cluster and nodes.may_grow())
         study_data = _study_data(settings, store, space, drawn, trials, progress, past)
         record, folder = _begun(settings, trials, study_data, past, folder)
@@ -149,8 +149,8 @@ def _run(
         progress.print(f"the part of trial {number} is gone or damaged: another takes its place")
     progress.begin(record.trials, journal.finished())
     board = Board(folder, record)
-    with tuner.connected(machines.address) as where:
-        each = tuner.share(
+    with connection.connected(machines.address) as where:
+        each = tuner.divide_cluster(
             machines.cpus_per_trial,
             machines.gpus_per_trial,
             machines.gpus_per_head,

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from search.study.folder import Folder
-from search.study.journal import Journal, file_storage
+from search.study.journal import Journal
+from search.study.journal_backends import file_storage
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
