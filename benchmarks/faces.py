@@ -91,22 +91,22 @@ def frontalize(*, threads: int) -> float:
 
 def landmark_share(path: Path) -> float:
     """Print and give what all else takes over what dlib takes for the same frames."""
-    find = landmarks.engine("dlib")
+    finder = landmarks.load_finder("dlib")
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     images = list(video.frames(path))
-    seen = [(image, find(image)) for image in images]
-    faces = [image for image, at in seen if at is not None]
-    points = np.stack([at for _, at in seen if at is not None])
+    found = [(image, finder.search(image)) for image in images]
+    faces = [image for image, face in found if face is not None]
+    points = np.stack([face.points for _, face in found if face is not None])
 
     def follow() -> None:
         last = None
         for image in images:
-            face = find.search(image, last)
+            face = finder.search(image, last)
             last = face.points if face else last
 
     whole, followed, decoded, aligned, frontal = medians(
-        lambda: [find(image) for image in images],
+        lambda: [finder.search(image) for image in images],
         follow,
         lambda: [None for _ in video.frames(path)],
         lambda: views(faces, points, view="aligned"),

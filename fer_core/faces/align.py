@@ -1,16 +1,21 @@
-"""Similarity alignment: the turn, scale and shift that take a face's five points to a template."""
+"""Align a face: find the turn, scale and shift that bring its five points onto a template.
+
+`views` aligns crops with it, `frontal` fits its camera with it, and `features` aligns points.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.arrays import Points
 from fer_core.errors import DataError
 
 CROP_PIXELS = 224  # side of a view; VGG-16's input, Simonyan and Zisserman 2015, section 2.1
 
-# Where the centres of the left and right eye in the image, the nose tip and the corners of the
-# mouth stand, (x, y) as fractions of the crop's side. They are those of dlib's mean face
-# (get_face_chip_details, image_transforms/interpolation.h) with dlib's margin of 1/4 of the face
-# around it, so the crops are like those that dlib's ResNet was trained on: brows and chin are in.
+# The template: where an aligned crop has the centres of the left and the right eye (as seen in the
+# image), the tip of the nose and the two corners of the mouth, (x, y) as fractions of the crop's
+# side. The positions are those of dlib's mean face (get_face_chip_details,
+# image_transforms/interpolation.h) with dlib's margin of 1/4 of the face on each side. The crops
+# therefore look like those that dlib's ResNet was trained on, and include the brows and the chin.
 MARGIN = 0.25
 _MEAN_FACE = np.array(
     [
@@ -23,9 +28,6 @@ _MEAN_FACE = np.array(
 )
 TEMPLATE: NDArray[np.float64] = (_MEAN_FACE + MARGIN) / (1 + 2 * MARGIN)
 
-Image = NDArray[np.uint8]
-Points = NDArray[np.floating]
-
 
 def five_points(points: Points) -> Points:
     """Reduce the 68 points (..., 68, 2) to eye centres, nose tip and mouth corners (..., 5, 2)."""
@@ -34,18 +36,21 @@ def five_points(points: Points) -> Points:
 
 
 def similarity(source: Points, target: Points) -> NDArray[np.float64]:
-    """Fit the (2, 3) matrix that takes points (N, 2) to others, in least squares, unmirrored.
+    """Fit the (2, 3) matrix that maps the points `source` (N, 2) onto `target` in least squares.
 
-    Umeyama 1991, https://doi.org/10.1109/34.88573, for the plane: with points as complex numbers
-    it is the regression target = a * source + b, in which no reflection can occur.
+    The map turns, scales and shifts; it never mirrors. This is Umeyama 1991,
+    https://doi.org/10.1109/34.88573, for the plane: with points as complex numbers it is the
+    regression target = a * source + b, which cannot contain a reflection.
 
-    Raises: DataError where all points fall into one.
+    Raises: DataError if all points of `source` coincide.
     """
     s, t = (np.asarray(p, np.float64) @ (1, 1j) for p in (source, target))
     spread = s - s.mean()
     variance = np.vdot(spread, spread).real
-    if not variance > 0:  # also where it is not a number
-        raise DataError(f"face landmarks {source.tolist()} span no face; they must differ.")
+    if not variance > 0:  # "not >" also refuses NaN
+        raise DataError(
+            f"face landmarks {source.tolist()} span no face; they must not all coincide."
+        )
     a = np.vdot(spread, t) / variance
     b = t.mean() - a * s.mean()
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])

@@ -1,4 +1,8 @@
-"""The first stored stage, `faces`: each clip decoded once, its face followed and cut out."""
+"""Make the first stored stage, `faces`: decode each clip once, follow its face and cut it out.
+
+A shard holds the faces of several clips in the format of `tracks`. `search` makes the shards ahead
+of the trials, `features` reads them, and `predict` makes one for a new video.
+"""
 
 import hashlib
 import os
@@ -21,27 +25,28 @@ from fer_core.faces.follow import (
     INTERPOLATED,
     LEFT_OUT,
     LONGEST_GAP,
-    Seen,
+    FollowedFrame,
     cut,
     follow,
-    follow_given,
+    join_points,
 )
 from fer_core.faces.tracks import FRAME, packed
 from fer_core.storage.files import file_sha256
 from fer_core.storage.stages import Shard, Tally
 
-SHARD_CLIPS = 8  # on average
-LEAST_STILLS, MOST_STILLS = 4, 64  # of a shard of photographs, on average
-SHARDS = 32  # at least, where there are photographs enough: several workers share them evenly
-LEAST_FOUND = 0.5  # of a clip's frames; with fewer it is left out
+SHARD_CLIPS = 8  # clips per shard, on average
+LEAST_STILLS, MOST_STILLS = 4, 64  # photographs per shard, on average
+SHARDS = 32  # shards to aim for with photographs, so that several workers share them evenly
+LEAST_FOUND = 0.5  # share of a clip's frames that must show a face; with fewer, it is skipped
 _PACKAGES = {"data": (), "dlib": ("dlib-bin",), "face_alignment": ("face-alignment", "torch")}
-_CODE = 2  # raise it when the same input gives another result
+_CODE = 2  # raise it whenever a change makes the same input give another result
 
 
 def shards(manifest: Manifest, engine: str, device: str, tally: Tally) -> list[Shard]:
-    """Name the shards of the stage `faces`, which `tracks.Faces` reads.
+    """List the shards of the stage `faces` for a dataset; `tracks.Faces` reads each of them.
 
-    A clip that cannot be read or shows too few faces is left out, with its reason.
+    `engine` is a landmark engine's name, or `data` for the landmarks that come with the dataset.
+    Making a shard skips a clip that cannot be read or shows too few faces, and stores the reason.
     """
     size = _stills(len(manifest.clips)) if manifest.stills else SHARD_CLIPS
     groups = _groups(manifest.clips, size)
@@ -49,13 +54,16 @@ def shards(manifest: Manifest, engine: str, device: str, tally: Tally) -> list[S
 
 
 def _stills(count: int) -> int:
-    """Give the photographs of a shard: a power of two, so that few more leave it as it was."""
+    """Choose how many of `count` photographs a shard holds, on average.
+
+    It is a power of two, so that a few more photographs do not change the other shards.
+    """
     size = 1 << max(0, (count // SHARDS).bit_length() - 1)
     return max(LEAST_STILLS, min(MOST_STILLS, size))
 
 
 def _groups(clips: Sequence[Clip], size: int) -> Iterator[list[Clip]]:
-    """Group clips by name, so that adding a clip leaves the other groups as they are."""
+    """Group clips by hashes of their names, so that a new clip changes only its own group."""
     group: list[Clip] = []
     for clip in clips:
         group.append(clip)
@@ -68,25 +76,25 @@ def _groups(clips: Sequence[Clip], size: int) -> Iterator[list[Clip]]:
 
 
 def _shard(clips: Sequence[Clip], engine: str, device: str, tally: Tally) -> Shard:
-    given = engine == "data"
+    own = engine == "data"
     parts = {
         "code": _CODE,
-        "clips": [[c.clip, c.sha256, c.landmarks_sha256 if given else None] for c in clips],
-        # Not the device: points are the same on any, to a fraction of a pixel.
+        "clips": [[c.clip, c.sha256, c.landmarks_sha256 if own else None] for c in clips],
+        # The device is not part of the key: it moves points by a fraction of a pixel only.
         "landmarks": [engine, _engine_sha256(engine)],
         "versions": [version(package) for package in ("av", "opencv-python", *_PACKAGES[engine])],
     }
     return Shard("faces", parts, partial(_make, clips, engine, device, tally), once=True)
 
 
-@cache  # of 100 MB and more; a worker asks again for each trial
+@cache  # hashing 100 MB takes time, and a worker asks again for each trial
 def _engine_sha256(engine: str) -> tuple[str, ...]:
     return () if engine == "data" else tuple(map(file_sha256, landmarks.files(engine)))
 
 
-@cache  # the same in every trial of a worker
+@cache  # a worker loads the engine once for all of its trials
 def _finder(engine: str, device: str) -> landmarks.Finder:
-    return landmarks.engine(engine, device=device)
+    return landmarks.load_finder(engine, device=device)
 
 
 def _make(
@@ -95,9 +103,10 @@ def _make(
     rows: list[Array] = []
     files: list[bytes] = []
     meta: dict[str, dict[str, Any]] = {"clips": {}, "skipped": {}, "notes": {}}
-    if clips and not any(clip.path.exists() for clip in clips):  # else all would count as skipped
+    # On a machine without the dataset, stop here; otherwise every clip would be stored as skipped.
+    if clips and not any(clip.path.exists() for clip in clips):
         raise DataError(
-            f"{clips[0].path} is not on this machine; have its faces found where it is."
+            f"{clips[0].path} is not on this machine; find the faces on a machine that has it."
         )
     for clip in clips:
         try:
@@ -117,11 +126,11 @@ def _make(
 
 
 def _followed(clip: Clip, engine: str, device: str, tally: Tally) -> tuple[Array, list[bytes], int]:
-    """Give a clip's records (T,), its JPEG files, and how many other faces it shows."""
+    """Give a clip's records (T,), its JPEG files, and the most other faces seen in a frame."""
     rows: list[Array] = []
     files: list[bytes] = []
     others = 0
-    for frame in seen(clip, engine, device):
+    for frame in followed_frames(clip, engine, device):
         row = np.zeros((), FRAME)
         row["state"], row["points"] = frame.state, np.nan
         jpeg = b""
@@ -144,28 +153,31 @@ def _followed(clip: Clip, engine: str, device: str, tally: Tally) -> tuple[Array
     return np.stack(rows), files, others
 
 
-def seen(clip: Clip, engine: str, device: str) -> Iterator[Seen]:
-    """Follow the face of a clip from frame to frame, or read where it comes along.
+def followed_frames(clip: Clip, engine: str, device: str) -> Iterator[FollowedFrame]:
+    """Decode a clip and follow its face; with the engine `data`, read the dataset's landmarks.
 
-    Raises: DataError where the clip or its landmarks cannot be read.
+    Raises: DataError if the clip or its landmarks cannot be read.
     """
     frames = video.frames(clip.path, clip.offset)
     if engine != "data":
         return follow(frames, _finder(engine, device))
-    return follow_given(frames, _given(clip.landmarks))
+    return join_points(frames, _load_points(clip.landmarks))
 
 
-def _given(path: Path | None) -> Array:
+def _load_points(path: Path | None) -> Array:
+    """Read the landmarks (T, 68, 2) of a clip from its .npy file."""
     if path is None:
-        raise DataError("it comes without landmarks.")
+        raise DataError("the dataset has no landmarks for it; choose --landmarks dlib.")
     try:
         points: Array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"landmarks {path} cannot be read: {error}") from error
     if not isinstance(points, np.ndarray):
-        raise DataError(f"landmarks {path} are no .npy array.")
+        raise DataError(f"landmarks {path} are not one array in a .npy file.")
     if points.ndim != 3 or points.shape[1:] != (68, 2) or points.dtype.kind not in "fiu":
-        raise DataError(f"landmarks {path} are {points.dtype} {points.shape}, not (frames, 68, 2).")
+        raise DataError(
+            f"landmarks {path} are {points.dtype} {points.shape}, not (frames, 68, 2) numbers."
+        )
     return points.astype(np.float32)
 
 
@@ -174,15 +186,16 @@ def _text(error: OSError | cv2.error) -> str:
 
 
 def _note(states: Array, others: int) -> str:
+    """Describe what is unusual about a clip's faces, for the user; empty if nothing is."""
     counts = Counter(states.tolist())
-    said = []
+    notes = []
     if others:
-        said.append(f"{others + 1} faces in a frame: the largest central one is followed")
+        notes.append(f"{others + 1} faces in a frame: the largest central one is followed")
     if counts[INTERPOLATED]:
-        said.append(f"{counts[INTERPOLATED]} of {len(states)} frames without a face interpolated")
+        notes.append(f"{counts[INTERPOLATED]} of {len(states)} frames without a face interpolated")
     if counts[LEFT_OUT]:
-        said.append(
+        notes.append(
             f"{counts[LEFT_OUT]} of {len(states)} frames left out: no face at an end, or for more "
             f"than {LONGEST_GAP} frames"
         )
-    return "; ".join(said)
+    return "; ".join(notes)

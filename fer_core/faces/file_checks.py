@@ -1,7 +1,9 @@
-"""What the header of a clip's file tells before a pixel is decoded: frames, size and oddities.
+"""Check the file of a clip without decoding it: count its frames, read its size, find its faults.
 
-A still is opened by Pillow, which reads on demand, and searched for its end mark; so are all
-images of a folder. A video is demuxed: every packet is seen and none decoded.
+`search.checkup` checks a whole dataset this way before a search, and the plan counts frames with
+it; `video` uses the tests for files that are cut short. An image's header is read by Pillow, and
+its bytes are searched for the mark that ends it; so is each image of a folder. A video is split
+into packets, and none of them is decoded.
 """
 
 import re
@@ -19,27 +21,29 @@ from PIL import Image, ImageFile
 from fer_core.data.manifest import Clip, is_image
 from fer_core.errors import DataError
 
-LEAST_YIELD = 0.95  # of what a container declares; sound files were seen to fall short by 3 %
-_DURATION = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # Matroska's tag of a stream, as muxers write it
+# A video is taken for cut short if it has less than this share of the frames, or of the seconds,
+# that its container declares. Sound files were seen to have up to 3 % less.
+LEAST_YIELD = 0.95
+_DURATION = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # a stream's DURATION tag in a Matroska file
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA  # markers, ITU-T T.81, table B.1
-_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # what ends a scan: no stuffing, no restart
+_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that is no stuffing or restart
 _ORIENTATION = 0x0112  # Exif 2.32, table 4; 1 is upright
-_GREY = {"1", "L", "I", "F"}  # first bands of Pillow's modes without colour
+_GREY = {"1", "L", "I", "F"}  # the first band of those Pillow modes that have no colour
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a clip's file says of itself, which decoding may yet belie."""
+    """What a clip's file declares about itself; decoding may show that some of it is wrong."""
 
     frames: int = 0
-    size: tuple[int, int] | None = None  # (width, height) as stored; None: not told
-    notes: tuple[str, ...] = ()  # what reading will do to it
-    fault: str | None = None  # why it cannot be a clip
+    size: tuple[int, int] | None = None  # (width, height) as stored; None if the file has none
+    notes: tuple[str, ...] = ()  # how reading will change the pixels, for the user
+    fault: str | None = None  # why the file cannot be used; None if nothing is wrong
 
 
 def header(clip: Clip) -> Header:
-    """Examine the file, or folder of frames, of a clip."""
-    if clip.offset is not None:  # a line of a table
+    """Examine the file of a clip, or its folder of frames; a fault is returned, not raised."""
+    if clip.offset is not None:  # the clip is one line of a table
         return Header(1)
     try:
         if clip.path.is_dir():
@@ -54,9 +58,9 @@ def header(clip: Clip) -> Header:
 
 
 def is_cut_short(data: bytes) -> bool:
-    """Say whether an image's file ends before its end mark; False where its format has none.
+    """Say whether an image's file ends before its end mark; False if its format has no end mark.
 
-    What follows the image, as the film does in a phone's moving photograph, is not looked at.
+    Bytes after the image do not matter, such as the film in a phone's moving photograph.
     """
     if data.startswith(b"\x89PNG"):
         return b"IEND" not in data[max(0, data.find(b"IDAT")) :]
@@ -64,23 +68,26 @@ def is_cut_short(data: bytes) -> bool:
 
 
 def _reaches_end(jpeg: bytes) -> bool:
-    """Walk from marker to marker, over the thumbnails that some segments hold, to the end mark."""
-    at = 2
-    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] != _JPEG_END:
-        marker = jpeg[at + 1]
-        at += 1 if marker == 0xFF else 2 + int.from_bytes(jpeg[at + 2 : at + 4])
+    """Walk from marker to marker until the end mark.
+
+    A search for the end mark alone would stop at that of a thumbnail inside a segment.
+    """
+    place = 2
+    while place + 4 <= len(jpeg) and jpeg[place] == 0xFF and jpeg[place + 1] != _JPEG_END:
+        marker = jpeg[place + 1]
+        place += 1 if marker == 0xFF else 2 + int.from_bytes(jpeg[place + 2 : place + 4])
         if marker == _JPEG_SCAN:
-            found = _IN_SCAN.search(jpeg, at)
-            at = found.start() if found else len(jpeg)
+            found = _SCAN_END.search(jpeg, place)
+            place = found.start() if found else len(jpeg)
     end = bytes((0xFF, _JPEG_END))
-    strayed = jpeg[at : at + 1] != b"\xff"  # bytes that are no segment, which decoders skip
-    return end in jpeg[at:] if strayed else jpeg[at : at + 2] == end
+    strayed = jpeg[place : place + 1] != b"\xff"  # bytes that are no segment; decoders skip them
+    return end in jpeg[place:] if strayed else jpeg[place : place + 2] == end
 
 
 def shortfall(container: InputContainer, frames: int, seconds: float) -> str | None:
-    """Say how a video that yields so many frames, the last at a time, falls short; None: whole.
+    """Say how a video with `frames` frames, the last at `seconds`, is incomplete; None if whole.
 
-    The count of frames is the better witness; the time is asked where none is declared.
+    The declared number of frames is compared first; the declared time only if there is no number.
     """
     stream = container.streams.video[0]
     if frames < LEAST_YIELD * stream.frames:
@@ -89,16 +96,16 @@ def shortfall(container: InputContainer, frames: int, seconds: float) -> str | N
         return None
     own = _own_seconds(stream)
     declared = (container.duration or 0) / av.time_base if own is None else own
-    seconds += float(1 / stream.average_rate)  # the last frame lasts, too
+    seconds += float(1 / stream.average_rate)  # the last frame has a duration, too
     if seconds >= LEAST_YIELD * declared:
         return None
     if own is None and _last_seconds(container) >= LEAST_YIELD * declared:
-        return None  # the container lasts as long as its sound, which outlasts the picture
+        return None  # the declared time is that of the sound, which is longer than the picture
     return f"it declares {declared:.2f} s and yields {seconds:.2f} s"
 
 
 def _own_seconds(stream: VideoStream) -> float | None:
-    """Read how long the picture is to last, where it is told apart from the sound."""
+    """Read the declared duration of the picture; None if only the whole file declares one."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if tag := _DURATION.fullmatch(stream.metadata.get("DURATION", "")):
@@ -108,24 +115,24 @@ def _own_seconds(stream: VideoStream) -> float | None:
 
 
 def _last_seconds(container: InputContainer) -> float:
-    """Find where the last packet of any stream ends, in the file anew: not every one rewinds."""
-    with av.open(container.name) as again:
+    """Find where the last packet of any stream ends."""
+    with av.open(container.name) as again:  # opened anew, because not every file can rewind
         packets = (packet for packet in again.demux() if packet.size)
         return max(float(((p.pts or 0) + (p.duration or 0)) * p.time_base) for p in packets)
 
 
 def _folder(path: Path) -> Header:
-    found: list[Header] = []
+    stills: list[Header] = []
     for file in sorted(path.glob("[!.]*")):
         if is_image(file):
             try:
-                found.append(_still(file))
+                stills.append(_still(file))
             except DataError as error:
                 raise DataError(f"frame {file.name}: {error}") from error
-    if not found:
+    if not stills:
         raise DataError("it is a folder without images")
-    notes = dict.fromkeys(note for still in found for note in still.notes)
-    return Header(len(found), found[0].size, tuple(notes))
+    notes = dict.fromkeys(note for still in stills for note in still.notes)
+    return Header(len(stills), stills[0].size, tuple(notes))
 
 
 def _still(path: Path) -> Header:
@@ -136,25 +143,25 @@ def _still(path: Path) -> Header:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             return Header(1, image.size, tuple(_notes(image)))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError("it is no image that Pillow knows") from error
+        raise DataError("it is no image in a format that Pillow knows") from error
 
 
 def _notes(image: ImageFile.ImageFile) -> list[str]:
     orientation = _orientation(image)
-    said = {
+    notes = {
         "16 bits a channel, read as 8": ";16" in str(image.tile),
         "grey, read as three equal channels": image.getbands()[0] in _GREY,
         "its alpha channel is dropped": image.has_transparency_data,
         f"turned as its EXIF orientation {orientation} says": orientation in range(2, 9),
     }
-    return [note for note, holds in said.items() if holds]
+    return [note for note, applies in notes.items() if applies]
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION, 1)) if "exif" in image.info else 1
     except (OSError, SyntaxError, TypeError, ValueError, struct.error):
-        return 1  # a damaged block, which decoders do not heed either
+        return 1  # the block is damaged, and decoders ignore it as well
 
 
 def _video(path: Path) -> Header:
@@ -163,7 +170,7 @@ def _video(path: Path) -> Header:
             raise DataError("it holds no video stream")
         stream = container.streams.video[0]
         if stream.codec_context is None:
-            raise DataError("nothing here decodes its codec")
+            raise DataError("no installed decoder knows its codec")
         packets, seconds = 0, 0.0
         for packet in container.demux(stream):
             if packet.is_corrupt:

@@ -1,8 +1,9 @@
-"""68 facial landmarks: engines that find faces in an image, and the one that matters among them.
+"""Find the face that matters in an image, and its 68 landmarks.
 
-The points are numbered as in Multi-PIE and iBUG 300-W: jaw 0-16, brows 17-26, nose 27-35, eyes
-36-47, mouth 48-67. dlib's 68-point predictor was trained on iBUG 300-W, whose terms exclude
-commercial use: https://ibug.doc.ic.ac.uk/resources/300-W/.
+An engine (dlib or face_alignment) finds all faces and the points of one; `Finder` chooses the face.
+`faces_stage` uses it on every frame. The points are numbered as in Multi-PIE and iBUG 300-W: jaw
+0-16, brows 17-26, nose 27-35, eyes 36-47, mouth 48-67. dlib's 68-point predictor was trained on
+iBUG 300-W, whose terms exclude commercial use: https://ibug.doc.ic.ac.uk/resources/300-W/.
 """
 
 import math
@@ -13,41 +14,44 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from fer_core.arrays import Image, Points
 from fer_core.errors import ConfigError, WeightsError, unknown
 from fer_core.weight_files import hub_checkpoint, packaged
 
-Image = NDArray[np.uint8]
-Points = NDArray[np.float32]
-Box = tuple[float, float, float, float]  # left, top, right, bottom
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
-DETECT_PIXELS = 480  # short side at which faces are looked for first
-UPSAMPLE_BELOW_PIXELS = 400  # short side; dlib's detector sees no face under 80 pixels
-FOLLOWED_PIXELS = 120  # side to which a face is brought to be looked for where it was last seen
-FOLLOWED_REACH = 0.6  # how far around that place, as a share of its side
+# An image with a longer short side is searched at this size first, which is faster.
+DETECT_PIXELS = 480
+# An image with a shorter short side is searched again at twice its size if no face is found, since
+# dlib's detector sees no face under 80 pixels.
+UPSAMPLE_BELOW_PIXELS = 400
+# Around the place of the last face, the image is searched at a scale that makes a face of that
+# size FOLLOWED_PIXELS large, and up to FOLLOWED_REACH times the face's side beyond its points.
+FOLLOWED_PIXELS, FOLLOWED_REACH = 120, 0.6
 DLIB_FILE = "shape_predictor_68_face_landmarks.dat"
 FACE_ALIGNMENT_FILES = ("2DFAN4-11f355bf06.pth.tar", "s3fd-619a316812.pth")  # version 1.5.0
 
 
 class Engine(Protocol):
-    """What finds faces, and the points of one."""
+    """What a landmark library must offer: a detector of faces and a predictor of points."""
 
     def boxes(self, image: Image) -> list[Box]:
-        """Find all faces of an RGB image (H, W, 3)."""
+        """Find all faces in an RGB image (H, W, 3)."""
 
     def points(self, image: Image, box: Box) -> Points:
-        """Find the points (68, 2), in pixels, of the face in a box."""
+        """Find the points (68, 2) float32, in pixels, of the face in a box."""
 
 
 class Dlib:
-    """dlib's HOG detector (Dalal and Triggs 2005) and regression trees (Kazemi and Sullivan 2014).
+    """The engine `dlib`, which runs on the CPU and needs no download.
 
-    https://doi.org/10.1109/CVPR.2005.177, https://doi.org/10.1109/CVPR.2014.241
+    It detects faces by HOG (Dalal and Triggs 2005, https://doi.org/10.1109/CVPR.2005.177) and finds
+    points by regression trees (Kazemi and Sullivan 2014, https://doi.org/10.1109/CVPR.2014.241).
     """
 
     def __init__(self, _device: str) -> None:
-        import dlib  # here and not above: who uses another engine need not have it
+        import dlib  # imported here, so that the other engine works without dlib
 
         self._rectangle = dlib.rectangle
         self._detect = dlib.get_frontal_face_detector()
@@ -67,15 +71,17 @@ class Dlib:
 
 
 class FaceAlignment:
-    """FAN, Bulat and Tzimiropoulos 2017, https://arxiv.org/abs/1703.07332, with the S3FD detector.
+    """The engine `face_alignment`: FAN with the S3FD detector, more accurate than dlib.
 
-    Raises: WeightsError where its weights are not in $TORCH_HOME/hub/checkpoints.
+    Bulat and Tzimiropoulos 2017, https://arxiv.org/abs/1703.07332. The user supplies its weights.
+
+    Raises: WeightsError if its weights are not in $TORCH_HOME/hub/checkpoints.
     """
 
     def __init__(self, device: str) -> None:
-        files("face_alignment")  # before the library would fetch them
+        files("face_alignment")  # fails if one is missing; the library would download it instead
 
-        import face_alignment  # here and not above: it takes seconds
+        import face_alignment  # imported here, because the import takes seconds
 
         kind = face_alignment.LandmarksType.TWO_D
         self._net: Any = face_alignment.FaceAlignment(kind, device=device, compile=False)
@@ -94,27 +100,24 @@ ENGINES: Mapping[str, Callable[[str], Engine]] = {"dlib": Dlib, "face_alignment"
 
 @dataclass(frozen=True)
 class Face:
-    """The face that was looked for in an image."""
+    """The face that `Finder` chose in an image."""
 
-    points: Points  # (68, 2) in pixels
-    others: int  # faces that were seen beside it
+    points: Points  # (68, 2) float32, in pixels
+    others: int  # how many further faces the engine saw
 
 
 class Finder:
-    """Finds the face that matters: the one that is followed, else the largest central one."""
+    """Choose one face of an image: the one that is being followed, else the largest central one."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def __call__(self, image: Image) -> Points | None:
-        """Give the points (68, 2) of the largest central face of an image (H, W, 3), or None."""
-        face = self.search(image)
-        return face.points if face else None
-
     def search(self, image: Image, last: Points | None = None) -> Face | None:
-        """Look where a face was `last` seen, (68, 2), and only then in the whole image.
+        """Find the face in an image (H, W, 3); None if there is none.
 
-        A face that is far from there, or of another size, is somebody else.
+        With the points `last` (68, 2) of the followed face in the previous frame, search around
+        them first, and in the whole image only if that finds nothing. A face far from there, or of
+        another size, is taken for another person and is not returned.
         """
         if last is None:
             boxes = self._engine.boxes(image)
@@ -130,7 +133,7 @@ class Finder:
         return Face(self._engine.points(image, boxes[chosen]), others=len(boxes) - 1)
 
     def _near(self, image: Image, last: Points) -> list[Box]:
-        """Search the surroundings of a face alone: a fraction of the image, and so of the time."""
+        """Search only around the last place of the face, in a fraction of the time."""
         low, high = last.min(axis=0), last.max(axis=0)
         side = max(1.0, float((high - low).max()))
         left, top = (max(0, int(corner - FOLLOWED_REACH * side)) for corner in low)
@@ -143,10 +146,10 @@ class Finder:
         return [_shifted(_scaled(box, 1 / factor), left, top) for box in found]
 
 
-def engine(name: str, *, device: str = "cpu") -> Finder:
-    """Load a landmark engine; dlib stays on the CPU whatever the device.
+def load_finder(name: str, *, device: str = "cpu") -> Finder:
+    """Load the landmark engine of that name, for use on a device; dlib always uses the CPU.
 
-    Raises: ConfigError for an unknown name; WeightsError where its weights are absent.
+    Raises: ConfigError if the name is unknown; WeightsError if the engine's weights are missing.
     """
     if name not in ENGINES:
         raise ConfigError(unknown("landmark engine", name, ENGINES))
@@ -154,7 +157,7 @@ def engine(name: str, *, device: str = "cpu") -> Finder:
 
 
 def best_engine() -> str:
-    """Name the most accurate engine whose weights are here: FAN's are the user's to supply."""
+    """Name the most accurate engine whose weights are on this machine."""
     try:
         files("face_alignment")
     except WeightsError:
@@ -163,9 +166,9 @@ def best_engine() -> str:
 
 
 def files(name: str) -> list[Path]:
-    """List the weights files that an engine reads.
+    """List the weights files that the engine of that name reads.
 
-    Raises: WeightsError where one is absent.
+    Raises: WeightsError if one is missing.
     """
     if name == "dlib":
         return [packaged(DLIB_FILE)]
@@ -173,32 +176,35 @@ def files(name: str) -> list[Path]:
 
 
 def main_face(boxes: list[Box], shape: tuple[int, ...]) -> int:
-    """Choose the large central face among boxes in an image (H, W, ...): its position.
+    """Choose the large central face among the boxes in an image of that shape; give its index.
 
-    The area counts, less the farther the box is from the centre: nothing is left at a distance
-    of the image's diagonal.
+    A box counts by its area, times a factor that falls from 1 at the image's centre to 0 at a
+    distance of the image's diagonal.
     """
     height, width = shape[:2]
 
     def weight(box: Box) -> float:
         left, top, right, bottom = box
-        off = math.hypot((left + right - width) / 2, (top + bottom - height) / 2)
-        return (right - left) * (bottom - top) * (1 - off / math.hypot(width, height))
+        distance = math.hypot((left + right - width) / 2, (top + bottom - height) / 2)
+        return (right - left) * (bottom - top) * (1 - distance / math.hypot(width, height))
 
     return max(range(len(boxes)), key=lambda i: weight(boxes[i]))
 
 
 def _closest(boxes: Sequence[Box], last: Points) -> int | None:
-    """Choose the box of the face that had its points (68, 2) there a moment ago: its position."""
+    """Find the box of the face that had the points `last` (68, 2) one frame ago; give its index.
+
+    None if no box is within one face's side of that place and between half and twice its size.
+    """
     x, y = (last.min(axis=0) + last.max(axis=0)) / 2
     side = float((last.max(axis=0) - last.min(axis=0)).max())
-    off = [math.hypot((b[0] + b[2]) / 2 - x, (b[1] + b[3]) / 2 - y) for b in boxes]
+    distances = [math.hypot((b[0] + b[2]) / 2 - x, (b[1] + b[3]) / 2 - y) for b in boxes]
     same = [
         i
         for i, (left, top, right, bottom) in enumerate(boxes)
-        if off[i] <= side and 0.5 <= max(right - left, bottom - top) / side <= 2
+        if distances[i] <= side and 0.5 <= max(right - left, bottom - top) / side <= 2
     ]
-    return min(same, key=off.__getitem__, default=None)
+    return min(same, key=distances.__getitem__, default=None)
 
 
 def _scaled(box: Box, factor: float) -> Box:
@@ -212,7 +218,7 @@ def _shifted(box: Box, x: float, y: float) -> Box:
 
 
 def _attempts(short_side: int) -> list[tuple[float, int]]:
-    """List what to search, fastest first: factor on the image, and doublings by dlib."""
+    """List the searches to try, fastest first: factor on the image, and doublings by dlib."""
     if short_side > DETECT_PIXELS:
         return [(DETECT_PIXELS / short_side, 0), (1.0, 0)]
     return [(1.0, 0), (1.0, 1)] if short_side < UPSAMPLE_BELOW_PIXELS else [(1.0, 0)]

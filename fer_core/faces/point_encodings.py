@@ -1,7 +1,8 @@
-"""Encodings of 68 points: what a network is given of a face's geometry, (..., 68, 2) to (..., D).
+"""Encode the 68 points of a face as the input of a network, (..., 68, 2) to (..., D) float32.
 
-`centred` is the study's; the others remove what is no expression: where a face is, how large, how
-tilted (`procrustes`, `distances`), and whose it is (`difference`, `motion`).
+`features` uses these for a config's geometry stream. `centred` is the original study's encoding.
+The others remove what is no part of an expression: where a face is, how large and how tilted
+(`procrustes`, `distances`), and also whose face it is (`difference`, `motion`).
 """
 
 from dataclasses import dataclass
@@ -9,22 +10,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.arrays import Points
 from fer_core.errors import DataError
-from fer_core.faces.align import Points
 
 Features = NDArray[np.float32]
 
-STUDY_CENTRE = (112.0, 135.0)  # pixel of the aligned view that the study took for the origin
-PAIRS = np.triu_indices(68, k=1)  # 2,278
-ROUNDS = 20  # Procrustes means settle in two or three
+STUDY_CENTRE = (112.0, 135.0)  # pixel of the aligned view that the study took as the origin
+PAIRS = np.triu_indices(68, k=1)  # the 2,278 pairs of points
+ROUNDS = 20  # iterations of the fit of a mean shape, which settles in two or three
 
 
 def centred(points: Points, *, centre: tuple[float, float] = STUDY_CENTRE) -> Features:
-    """Shift the points of each face to a centre and stretch all of its values to [0, 1], D = 136.
+    """Shift the points of each face by a centre and stretch its values to [0, 1], D = 136.
 
-    One stretch for both axes. Position and tilt stay in; scale about the centre goes.
+    Both axes are stretched by the same factor. The encoding keeps position and tilt; a change of
+    scale about the centre makes no difference.
 
-    Raises: DataError where all values of a face are one.
+    Raises: DataError if all values of a face are equal.
     """
     values = _flat(np.asarray(points, np.float64) - centre)
     low = values.min(axis=-1, keepdims=True)
@@ -35,11 +37,12 @@ def centred(points: Points, *, centre: tuple[float, float] = STUDY_CENTRE) -> Fe
 
 
 def distances(points: Points) -> Features:
-    """Distances between all pairs of points over the face's size, D = 2,278; no turn changes them.
+    """Measure the distance between each pair of points over the face's size, D = 2,278.
 
-    The size is the root mean square distance of the points to their centroid.
+    The size is the root mean square distance of the points to their centroid. Neither the
+    position, nor the size, nor the tilt of a face changes these numbers.
 
-    Raises: DataError where all points of a face fall into one.
+    Raises: DataError if all points of a face coincide.
     """
     shapes = _shapes(points)
     first, second = PAIRS
@@ -48,17 +51,20 @@ def distances(points: Points) -> Features:
 
 @dataclass(frozen=True)
 class Procrustes:
-    """A mean shape that faces are turned onto; fitted on training clips only, or it leaks."""
+    """A mean shape, onto which faces are turned and scaled before they are compared.
 
-    mean: NDArray[np.complex128]  # (68,) x + iy, about its centroid, of root mean square 1
+    It must be fitted on training clips only; otherwise test subjects leak into the encoding.
+    """
+
+    mean: NDArray[np.complex128]  # (68,) x + iy, centroid at 0, root mean square 1
 
     @classmethod
     def fit(cls, points: Points) -> "Procrustes":
-        """Average faces (..., 68, 2), each shifted, scaled and turned to fit; eyes level.
+        """Average faces (..., 68, 2), each shifted, scaled and turned to fit; the eyes end level.
 
         Gower 1975, https://doi.org/10.1007/BF02291478.
 
-        Raises: DataError where all points of a face fall into one.
+        Raises: DataError if all points of a face coincide.
         """
         shapes = _shapes(points).reshape(-1, 68)
         mean = _level(shapes).mean(axis=0)
@@ -72,21 +78,21 @@ class Procrustes:
         return _features(_turned(_shapes(points), self.mean))
 
     def difference(self, points: Points) -> Features:
-        """What changed since the first frame of each clip (..., T, 68, 2), D = 136.
+        """Encode the change since the first frame of each clip (..., T, 68, 2), D = 136.
 
-        It takes the first frame for neutral, as it is in CK+, MMI and OULU-CASIA.
+        This assumes that the first frame is neutral, as it is in CK+, MMI and OULU-CASIA.
         """
         shapes = _turned(_shapes(points), self.mean)
         return _features(shapes - shapes[..., :1, :])
 
     def motion(self, points: Points) -> Features:
-        """What changed since the frame before, in each clip (..., T, 68, 2), D = 136."""
+        """Encode the change since the previous frame of each clip (..., T, 68, 2), D = 136."""
         shapes = _turned(_shapes(points), self.mean)
         return _features(np.diff(shapes, axis=-2, prepend=shapes[..., :1, :]))
 
 
 def _shapes(points: Points) -> NDArray[np.complex128]:
-    """Faces as complex numbers (..., 68), without position and size."""
+    """Give faces as complex numbers (..., 68), centred at 0 and scaled to size 1."""
     shapes: NDArray[np.complex128] = np.asarray(points, np.float64) @ np.array([1, 1j])
     shapes = shapes - shapes.mean(axis=-1, keepdims=True)
     size = np.sqrt(np.mean(np.abs(shapes) ** 2, axis=-1, keepdims=True))
@@ -118,5 +124,8 @@ def _flat(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _require(sound: NDArray[np.bool_]) -> None:
-    if not sound.all():  # also where a value is not a number
-        raise DataError(f"landmarks of {int((~sound).sum())} faces span no face; they must differ.")
+    if not sound.all():  # a comparison with NaN is False, so NaN is refused as well
+        raise DataError(
+            f"landmarks of {int((~sound).sum())} faces span no face; the points of a face must be "
+            "finite and must not all coincide."
+        )

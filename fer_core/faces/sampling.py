@@ -1,25 +1,29 @@
-"""Which frames of a clip a model reads."""
+"""Pick the frames of a clip that a model reads.
+
+A config's `ClipConfig` says how many frames and by which rule. `views_stage` picks frames here for
+the views that it stores, and `features` and `predict` pick the same frames for points.
+"""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.arrays import Points
 from fer_core.config import ClipConfig
 
-ONSET_SHARE = 0.15  # of the greatest movement: below it an expression has not begun
-APEX_SHARE = 0.95  # of it: an expression that is held has reached its apex when it gets there
-SMOOTHED_FRAMES = 5  # landmarks tremble from frame to frame
+ONSET_SHARE = 0.15  # movement at the onset, as a share of the movement at the apex
+APEX_SHARE = 0.95  # the apex is the first frame with this share of a clip's greatest movement
+SMOOTHED_FRAMES = 5  # frames that are averaged, because landmarks tremble from frame to frame
 
-Points = NDArray[np.floating]
 Indices = NDArray[np.intp]
 
 
 def pick(points: Points, usable: NDArray[np.bool_], clip: ClipConfig) -> Indices:
-    """Pick `clip.frames` of a clip's T frames, in order; where it has too few, frames repeat.
+    """Pick `clip.frames` of a clip's T frames, in order; frames repeat if the clip has too few.
 
-    `points` are the landmarks (T, 68, 2), `usable` says which frames (T,) show a face, and one
-    does at least: a frame that does not gives its place to the nearest one that does.
+    `points` are the landmarks (T, 68, 2), and `usable` (T,) says which frames show a face; at least
+    one must. Where the rule picks a frame without a face, the nearest frame with a face is taken.
     """
     candidates = np.flatnonzero(usable)
     if clip.sampling == "onset_apex":
@@ -33,7 +37,7 @@ def pick(points: Points, usable: NDArray[np.bool_], clip: ClipConfig) -> Indices
 
 
 def _positions(total: int, clip: ClipConfig) -> NDArray[Any]:
-    """Places in a clip, which may lie between its frames or beyond its ends."""
+    """Give positions in a clip of `total` frames; they may be fractions or beyond its ends."""
     k, last = clip.frames, total - 1
     steps = np.arange(k) * clip.stride
     positions: NDArray[Any]
@@ -56,16 +60,17 @@ def _rounded(positions: NDArray[Any]) -> Indices:
 
 
 def _evenly(first: float, last: float, count: int) -> NDArray[np.float64]:
-    """Spread over a window, both ends included; a single frame is taken from its middle."""
+    """Spread positions over a window, both ends included; one position lies in its middle."""
     if count == 1:
         first = last = (first + last) / 2
     return np.linspace(first, last, count)
 
 
 def onset_and_apex(points: Points) -> tuple[int, int]:
-    """Find where the landmarks (T, 68, 2) leave their first pose, and where they are farthest.
+    """Find the frames in which an expression begins (onset) and is strongest (apex).
 
-    Movement is what a turn, shift and scale of the whole face does not explain.
+    The landmarks (T, 68, 2) leave their first pose at the onset and are farthest from it at the
+    apex. Movement that a turn, shift or scale of the whole face explains does not count.
     """
     movement = _smooth(_movement(points))
     apex = int((movement >= APEX_SHARE * movement.max()).argmax())
@@ -74,8 +79,8 @@ def onset_and_apex(points: Points) -> tuple[int, int]:
 
 
 def _movement(points: Points) -> NDArray[np.float64]:
-    """Distance (T,) of each frame's points from the first frame's, as a share of their spread."""
-    plane = np.asarray(points, np.float64) @ (1, 1j)  # (T, 68): similarity becomes one factor
+    """Measure how far (T,) each frame's points are from the first's, as a share of their spread."""
+    plane = np.asarray(points, np.float64) @ (1, 1j)  # (T, 68): turn and scale are one factor
     plane -= plane.mean(axis=1, keepdims=True)
     first = plane[0]
     squares = np.maximum((np.abs(plane) ** 2).sum(axis=1), 1e-12)

@@ -1,9 +1,8 @@
-"""Frames of a clip, one after another: of a video, image, folder of images, or row of a table.
+"""Decode the frames of a clip: a video, an image, a folder of images, or a row of a table.
 
-A container's own frame count is not trusted: what was decoded is counted. It only betrays a file
-that was cut short: one with a corrupt packet is refused, and one that yields under 95 % of the
-frames it declares, or of the seconds where it declares no frames. Sound files were seen to fall
-short by 3 %.
+`faces_stage` reads every clip through this module. The frame count that a video file declares is
+not trusted; decoded frames are counted. The declared count only helps to detect a file that was
+cut short (see `file_checks.shortfall`). A file with a corrupt packet is refused as well.
 """
 
 import csv
@@ -17,23 +16,21 @@ import cv2
 import numpy as np
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
-from numpy.typing import NDArray
 
+from fer_core.arrays import Image
 from fer_core.data.manifest import IMAGE_SUFFIXES, is_image
 from fer_core.errors import DataError
 from fer_core.faces.file_checks import is_cut_short, shortfall
 
-Image = NDArray[np.uint8]
-
-FOLDER_RATE = 25.0  # frames a second of a folder of images; OULU-CASIA's, Zhao et al. 2011
+FOLDER_RATE = 25.0  # frames a second assumed for a folder; OULU-CASIA's rate, Zhao et al. 2011
 
 
 def frames(path: Path, offset: int | None = None) -> Iterator[Image]:
-    """Decode a clip's frames in order, each (H, W, 3) RGB, holding one at a time.
+    """Decode a clip's frames in order, each (H, W, 3) RGB; only one is in memory at a time.
 
-    `offset` is that of the line, in bytes, where `path` is a table of pixels.
+    If `path` is a table of pixels, `offset` is where the clip's line begins, in bytes.
 
-    Raises: DataError where nothing, or not all, can be decoded; it names the file and why.
+    Raises: DataError, with the file and the reason, if not all frames can be decoded.
     """
     if offset is not None:
         yield _read_row(path, offset)
@@ -49,9 +46,9 @@ def frames(path: Path, offset: int | None = None) -> Iterator[Image]:
 
 
 def frames_per_second(path: Path) -> float:
-    """Read the rate that a video declares; FOLDER_RATE for folders of images, which declare none.
+    """Read the frame rate that a video declares; FOLDER_RATE for images, which declare none.
 
-    Raises: DataError where the file cannot be opened.
+    Raises: DataError if the file cannot be opened.
     """
     if path.is_dir() or is_image(path):
         return FOLDER_RATE
@@ -64,7 +61,7 @@ def frames_per_second(path: Path) -> float:
 
 
 def _read_row(path: Path, offset: int) -> Image:
-    """Read the grey levels of a square image from the longest cell of a line."""
+    """Read a square grey image from the longest cell of a table's line, as in FER2013."""
     with path.open("rb") as file:
         file.seek(offset)
         line = file.readline().decode("utf-8", "replace")
@@ -73,26 +70,27 @@ def _read_row(path: Path, offset: int) -> Image:
         levels = np.array(cell.split(), np.uint8)
     except (ValueError, OverflowError) as error:
         raise DataError(
-            f"table {path}, byte {offset}: the pixels are no levels: {error}."
+            f"table {path}, byte {offset}: the pixels are no levels from 0 to 255: {error}."
         ) from error
     side = math.isqrt(len(levels))
     if not side or side * side != len(levels):
-        raise DataError(f"table {path}, byte {offset}: {len(levels)} pixels make no square.")
+        raise DataError(f"table {path}, byte {offset}: {len(levels)} pixels make no square image.")
     return np.repeat(levels.reshape(side, side, 1), 3, axis=2)
 
 
 def _read_folder(path: Path) -> Iterator[Image]:
-    seen = (file for file in path.iterdir() if not file.name.startswith("."))
-    files = sorted(filter(is_image, seen), key=_number)
+    visible = (file for file in path.iterdir() if not file.name.startswith("."))
+    files = sorted(filter(is_image, visible), key=_number)
     if not files:
         raise DataError(
-            f"folder {path} holds no image; known are {', '.join(sorted(IMAGE_SUFFIXES))}."
+            f"folder {path} holds no image; images are files that end in "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}."
         )
     yield from map(_read_image, files)
 
 
 def _number(file: Path) -> tuple[int, str]:
-    """Order by the last number of a name, so that 10 comes after 9."""
+    """Give a key that sorts by the last number in a file's name, so that 10 comes after 9."""
     numbers = re.findall(r"\d+", file.stem)
     return (int(numbers[-1]) if numbers else 0, file.name)
 
@@ -101,10 +99,10 @@ def _read_image(path: Path) -> Image:
     data = path.read_bytes()
     if is_cut_short(data):
         raise DataError(f"image {path} is cut short after {len(data)} bytes.")
-    # To 8 bits and three channels, turned as its EXIF orientation says.
+    # OpenCV converts to 8 bits and three channels, and turns as the EXIF orientation says.
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if bgr is None:
-        raise DataError(f"image {path} cannot be decoded: it is no image that OpenCV knows.")
+        raise DataError(f"image {path} cannot be decoded: OpenCV knows no such image format.")
     rgb: Image = np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
     return rgb
 
@@ -114,7 +112,7 @@ def _decode(path: Path) -> Iterator[VideoFrame]:
     try:
         with av.open(path, metadata_errors="replace") as container:
             if not container.streams.video:
-                raise DataError(f"{path} holds no video stream; is it a video, and whole?")
+                raise DataError(f"{path} holds no video stream; is it a whole video?")
             stream = container.streams.video[0]
             for packet in container.demux(stream):
                 if packet.is_corrupt:
@@ -134,5 +132,5 @@ def _decode(path: Path) -> Iterator[VideoFrame]:
 
 
 def _rgb(frame: VideoFrame) -> Image:
-    quarter_turns = round(frame.rotation / 90)  # anticlockwise, as the camera was held
+    quarter_turns = round(frame.rotation / 90)  # anticlockwise; undoes how the camera was held
     return np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns)

@@ -1,4 +1,9 @@
-"""The second stored stage, `views`: the frames that a model reads, each face as it shall look."""
+"""Make the second stored stage, `views`: the frames that a model reads, as crops of the face.
+
+Each shard of the stage `faces` gives one shard of views for a clip window and a kind of view.
+`search` makes the shards ahead of the trials, `features` reads them, and `predict` makes the same
+views of a new video without the store.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,20 +13,28 @@ from typing import Any
 
 import numpy as np
 
-from fer_core.arrays import Array
+from fer_core.arrays import Array, Image
 from fer_core.config import ClipConfig
 from fer_core.errors import DataError
-from fer_core.faces.follow import Image, encoded
+from fer_core.faces.follow import encode_jpeg
 from fer_core.faces.frontal.surface import Surface, reference
 from fer_core.faces.sampling import Indices, pick
-from fer_core.faces.tracks import PLACE, Faces, Track, decoded, packed, read_back, unpacked
+from fer_core.faces.tracks import (
+    JPEG_FIELDS,
+    Faces,
+    Track,
+    decode_jpeg,
+    decode_record,
+    packed,
+    unpacked,
+)
 from fer_core.faces.views import CROP_PIXELS, views
 from fer_core.storage.stages import Shard
 from fer_core.storage.store import Entry
 
-BATCH_IMAGES = 64  # shown at a time
-_CODE = 3  # raise it when the same input gives another result
-_PICTURE = np.dtype(PLACE)
+BATCH_IMAGES = 64  # faces that are turned into views at once
+_CODE = 3  # raise it whenever a change makes the same input give another result
+_RECORD = np.dtype(JPEG_FIELDS)
 
 
 def shards(
@@ -31,10 +44,10 @@ def shards(
     surface: Surface | None,
     device: str,
 ) -> list[Shard]:
-    """Name the shards of the stage `views`, which `crops` reads.
+    """List the shards of the stage `views`, one for each shard of `faces`; `crops` reads them.
 
-    `meta` lists the clips that are in (`clips`), those that are not with the reason (`skipped`),
-    and the frames of a clip (`frames`).
+    The `meta` of an entry lists the clips that have views (`clips`), those that have none with the
+    reason (`skipped`), and the number of frames of each clip (`frames`).
     """
     frontal = view.startswith("frontal")
     parts = {
@@ -43,7 +56,7 @@ def shards(
         "view": view,
         "pixels": CROP_PIXELS,
         "versions": [version("opencv-python")],
-        # What follows changes frontal views only, and so the key of these alone.
+        # The next two change frontal views only, so the keys of other views leave them out.
         "surface": (surface or reference()).sha256 if frontal else None,
         "torch": [version("torch"), device] if frontal else None,
     }
@@ -58,20 +71,22 @@ def shards(
 
 
 def crops(entry: Entry) -> Image:
-    """Decode a shard's views, (clips, T, 224, 224, 3) RGB."""
+    """Decode the views of a shard, (clips, T, 224, 224, 3) RGB."""
     clips, frames = len(entry.meta["clips"]), entry.meta["frames"]
-    rows, files = unpacked(entry.array, _PICTURE, clips * frames)
+    rows, files = unpacked(entry.array, _RECORD, clips * frames)
     shape = (clips, frames, CROP_PIXELS, CROP_PIXELS, 3)
-    images = [decoded(files, row) for row in rows]
+    images = [decode_record(files, row) for row in rows]
     return np.stack(images).reshape(shape) if images else np.zeros(shape, np.uint8)
 
 
-def shown(
+def views_of_frames(
     track: Track, indices: Indices, view: str, *, surface: Surface | None, device: str
 ) -> Image:
-    """Show frames of a track as the stage stores them, (n, 224, 224, 3).
+    """Make the views of some frames of one clip, (n, 224, 224, 3), without the store.
 
-    Raises: DataError where the view cannot show one.
+    They are written to JPEG and read back, so that they equal what the stage stores to the bit.
+
+    Raises: DataError if a frame's points fit no face.
     """
     images = views(
         track.pictures(indices),
@@ -80,50 +95,55 @@ def shown(
         surface=surface,
         device=device,
     )
-    return np.stack([read_back(encoded(image)) for image in images])
+    return np.stack([decode_jpeg(encode_jpeg(image)) for image in images])
 
 
 @dataclass(frozen=True)
-class _Picked:
-    """A clip's frames that the window picks."""
+class _PickedFrames:
+    """The T frames of one clip that the window picks."""
 
     clip: str
-    pictures: list[Image]  # T of them
-    points: Array  # (T, 68, 2) in their pixels
+    pictures: list[Image]  # T cuts of the face
+    points: Array  # (T, 68, 2) in the pixels of the cuts
 
 
 def _make(
     entry: Entry, window: ClipConfig, view: str, surface: Surface | None, device: str
 ) -> tuple[Array, dict[str, Any]]:
+    """Make the views of a shard of `faces`, some clips at a time."""
     faces = Faces(entry)
-    show = partial(views, view=view, surface=surface, device=device)
+    make_views = partial(views, view=view, surface=surface, device=device)
     files: dict[str, list[bytes]] = {}
     skipped = dict(faces.skipped)
-    at_once = max(1, BATCH_IMAGES // window.frames)
-    for first in range(0, len(faces.clips), at_once):
-        picked = [_pick(faces, clip, window) for clip in faces.clips[first : first + at_once]]
-        for clip, shown in _shown(picked, show):
-            if isinstance(shown, str):
-                skipped[clip] = shown
+    clips_at_once = max(1, BATCH_IMAGES // window.frames)
+    for first in range(0, len(faces.clips), clips_at_once):
+        names = faces.clips[first : first + clips_at_once]
+        picked = [_pick(faces, clip, window) for clip in names]
+        for clip, jpegs_or_reason in _encoded_views(picked, make_views):
+            if isinstance(jpegs_or_reason, str):
+                skipped[clip] = jpegs_or_reason
             else:
-                files[clip] = shown
-    flat = [file for shown in files.values() for file in shown]
+                files[clip] = jpegs_or_reason
+    flat = [file for jpegs in files.values() for file in jpegs]
     meta = {"clips": list(files), "skipped": skipped, "frames": window.frames}
-    return packed(np.zeros(len(flat), _PICTURE), flat), meta
+    return packed(np.zeros(len(flat), _RECORD), flat), meta
 
 
-def _pick(faces: Faces, clip: str, window: ClipConfig) -> _Picked:
+def _pick(faces: Faces, clip: str, window: ClipConfig) -> _PickedFrames:
     track = faces.track(clip)
     indices = pick(track.points, track.usable, window)
-    return _Picked(clip, track.pictures(indices), track.crop_points(indices))
+    return _PickedFrames(clip, track.pictures(indices), track.crop_points(indices))
 
 
-def _shown(
-    picked: list[_Picked], show: Callable[[list[Image], Array], Image]
+def _encoded_views(
+    picked: list[_PickedFrames], make_views: Callable[[list[Image], Array], Image]
 ) -> Iterator[tuple[str, list[bytes] | str]]:
-    """Give each clip's views as JPEG files, or why it has none: one clip must not spoil others."""
+    """Give each clip's views as JPEG files, or the reason why it has none.
+
+    If the clips fail together, each is tried alone, so that one bad clip does not spoil the others.
+    """
     try:
-        images = show(
+        images = make_views(
             [picture for one in picked for picture in one.pictures],
             np.concatenate([one.points for one in picked]),
         )
@@ -132,7 +152,7 @@ def _shown(
             yield picked[0].clip, str(error)
         else:
             for one in picked:
-                yield from _shown([one], show)
+                yield from _encoded_views([one], make_views)
         return
     for one, group in zip(picked, np.split(images, len(picked)), strict=True):
-        yield one.clip, [encoded(image) for image in group]
+        yield one.clip, [encode_jpeg(image) for image in group]

@@ -61,7 +61,7 @@ def predict(model: Model, path: Path) -> Prediction:
         over_time=model.voted(reader.scores(windows)),
         shown=track.usable,
         rate=rate,
-        faces=views_stage.shown(track, seen, "aligned", surface=None, device=_CPU.type),
+        faces=views_stage.views_of_frames(track, seen, "aligned", surface=None, device=_CPU.type),
         faces_seconds=seen / rate,
     )
 
@@ -110,7 +110,7 @@ class Reader:
 
     def _crops(self, encoder: ImageEncoder, frames: Array) -> Array:
         view = encoder.stream.view
-        return views_stage.shown(
+        return views_stage.views_of_frames(
             self._track, frames, view, surface=self._model.surface, device=_CPU.type
         )
 

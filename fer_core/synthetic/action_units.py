@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from fer_core.arrays import Array
 from fer_core.faces.frontal import mean_face
-from fer_core.faces.frontal.mean_face import Array
 
 Shift = tuple[float, float, float]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_core.faces.frontal.mean_face import Array
+from fer_core.arrays import Array
 
 FRAME_PIXELS = 192  # frames are square
 DISTANCE = 8.0  # from the camera to the eyes, in units of the outer-eye distance: about 70 cm

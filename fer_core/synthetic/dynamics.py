@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_core.faces.frontal.mean_face import Array
+from fer_core.arrays import Array
 
 ASYMMETRY = 0.65  # the leading half at most 1.65, the other 0.35 of the mean intensity
 LATEST_ONSET = 0.30  # in relative time

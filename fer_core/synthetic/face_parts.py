@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fer_core.faces.frontal.mean_face import Array
+from fer_core.arrays import Array
 from fer_core.synthetic.identity import Identity
 from fer_core.synthetic.strokes import curve, ellipse, fill, inside, line, moved, stain
 

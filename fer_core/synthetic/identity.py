@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fer_core.arrays import Array
 from fer_core.faces.frontal import mean_face
-from fer_core.faces.frontal.mean_face import Array
 
 
 @dataclass(frozen=True)

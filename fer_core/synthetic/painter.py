@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from fer_core.arrays import Array
 from fer_core.faces.frontal import mean_face
-from fer_core.faces.frontal.mean_face import Array
 from fer_core.synthetic.camera import FRAME_PIXELS
 from fer_core.synthetic.face_parts import paint_features
 from fer_core.synthetic.script import Script

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fer_core.arrays import Array
 from fer_core.data.labels import AUTHENTICITIES, EMOTIONS, Authenticity
-from fer_core.faces.frontal.mean_face import Array
 from fer_core.synthetic import action_units
 from fer_core.synthetic.action_units import NUMBERS, PROTOTYPES, UNPAIRED, Prototype
 from fer_core.synthetic.camera import Shot, draw_shot

@@ -9,8 +9,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from fer_core.arrays import Array
 from fer_core.faces.frontal import mean_face
-from fer_core.faces.frontal.mean_face import Array
 from fer_core.synthetic.action_units import NUMBERS
 from fer_core.synthetic.camera import FRAME_PIXELS
 from fer_core.synthetic.identity import Identity

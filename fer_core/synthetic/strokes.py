@@ -6,7 +6,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from fer_core.faces.frontal.mean_face import Array
+from fer_core.arrays import Array
 
 FRACTION_BITS = 4  # OpenCV draws at sixteenths of a pixel
 SCALE = 1 << FRACTION_BITS

@@ -7,8 +7,8 @@ import av
 import cv2
 import numpy as np
 
+from fer_core.arrays import Array
 from fer_core.data.datasets import oulu_casia, sase_fe
-from fer_core.faces.frontal.mean_face import Array
 from fer_core.synthetic.camera import FRAME_PIXELS
 from fer_core.synthetic.painter import paint_clip
 from fer_core.synthetic.script import subject_identity, write_script

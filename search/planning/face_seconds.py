@@ -67,7 +67,8 @@ def forecast(
 
 def _probe(clip: Clip, engine: str) -> list[int]:
     """Follow and cut the first frames of a clip, and give the bytes that each takes."""
-    frames = islice(faces_stage.seen(clip, engine, find_faces.device_of(engine)), PROBED_FRAMES)
+    device = find_faces.device_of(engine)
+    frames = islice(faces_stage.followed_frames(clip, engine, device), PROBED_FRAMES)
     return [
         FRAME.itemsize + (0 if s.points is None else len(cut(s.image, s.points).jpeg))
         for s in frames

@@ -56,6 +56,6 @@ def check_models(drawn: Sequence[Config], study_data: StudyData) -> None:
         file = weights_file(stream, study_data.weights)
         backbones.build(stream, weights_file=file, seed=study_data.seed)
     if study_data.landmarks != "data":
-        landmarks.engine(study_data.landmarks)
+        landmarks.load_finder(study_data.landmarks)
     if study_data.surface:
         surface.load(Path(study_data.surface))

@@ -1,10 +1,11 @@
-"""Frontal views: faces seen from the front, their hidden half brought back from its mirror image.
+"""Make frontal views: show turned faces from the front, and fill in the half that was hidden.
 
-Hassner, Harel, Paz and Enbar 2015, https://arxiv.org/abs/1411.7964: one unmodified surface serves
-all faces; a pixel of the frontal view takes its colour from where the face's pose puts its point of
-the surface in the image. The paper counts how many pixels of the view fall into one of the image
-to tell what is hidden, and blends by halves; here visibility comes from the surface itself, pixel
-by pixel, so a face that is seen whole is left exactly as it is.
+`faces.views` offers them under three names. The method is that of Hassner, Harel, Paz and Enbar
+2015, https://arxiv.org/abs/1411.7964: one unmodified surface serves all faces, and a pixel of the
+frontal view takes its colour from the image, at the place where the face's pose puts the pixel's
+point of the surface. To find what is hidden, the paper counts how many pixels of the view fall into
+one pixel of the image, and it blends whole halves. Here visibility is computed from the surface,
+pixel by pixel, so a face that is fully visible is left exactly as it is.
 
 Symmetry copies one half of a face onto the other, so it erases one-sided expressions (contempt).
 """
@@ -17,72 +18,82 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fer_core.faces.align import CROP_PIXELS, Image
+from fer_core.arrays import Array, Image, Points
+from fer_core.faces.align import CROP_PIXELS
 from fer_core.faces.frontal.pose import Pose, estimate
 from fer_core.faces.frontal.surface import DISTANCE, WINDOW, Surface
 
 Symmetry = Literal["none", "soft", "conditional"]
 
-BATCH = {"cpu": 4, "cuda": 64}  # faces at once: few stay in a CPU's cache, many fill a GPU
-COARSE = 5  # pixels between the places where visibility is computed
-# Area of a patch of skin in the image over its area from the front: replaced up to the first, left
-# as it is from the second. And by how much better its mirror image must be seen to replace it. Both
-# by PSNR on renderings of the ICT model, which changes by 0.3 dB from (0.2, 0.6) to (0.5, 0.65).
+BATCH = {"cpu": 4, "cuda": 64}  # faces at once: a few fit into a CPU's cache, many fill a GPU
+COARSE = 5  # visibility is computed at every fifth pixel
+# The visibility of a patch of skin is its area in the image over its area from the front. A patch
+# is replaced fully up to the first value of HIDDEN, and not at all from the second. BETTER says by
+# how much better its mirror image must be visible: not at all, and fully. Both were chosen by PSNR
+# on renderings of the ICT model, which changes by 0.3 dB for HIDDEN from (0.2, 0.6) to (0.5, 0.65).
 HIDDEN, BETTER = (0.4, 0.65), (0.0, 0.2)
-# Least z of a normal: none is turned aside by more than 60 degrees, or a sliver of the outline
-# would count as hidden in any face that is not quite frontal.
+# The least z of a normal, which limits its tilt to 60 degrees. Without it, a sliver at the outline
+# would count as hidden in every face that is not quite frontal.
 UPRIGHT = 0.5
-# How far, in outer-eye distances, another part of the face rises above the line of sight: whole at
-# the first, hidden at the second and above. The line is looked at up to REACH, a nose's length.
+# A point is hidden if another part of the face rises above the line of sight to it. RISEN says by
+# how much, in outer-eye distances: fully visible at the first value, hidden from the second. The
+# line is checked at LOOKS places up to the distance REACH, which is the length of a nose.
 RISEN, REACH, LOOKS = (0.02, 0.06), 0.5, 5
-EYE_MARGIN = 1.3  # of the lids' outline: what lies within is not mirrored, as the gaze would turn
-PATCH = 0.12  # outer-eye distances, standard deviation of what surrounds a landmark
+EYE_MARGIN = 1.3  # size of an eye's area over its lids' outline; mirroring it would turn the gaze
+PATCH = 0.12  # standard deviation of the area around a landmark, in outer-eye distances
 PATCHED = [*range(17, 36), *range(48, 68)]  # brows, nose and mouth; eyes may look aside
-# Correlation between a face's halves from which one may stand in for the other. 51 photographs of
-# the London set gave 0.82 and more, three quarters of them with half the mouth covered under 0.5.
+# The least correlation between a face's halves at which one may replace parts of the other. 51
+# photographs of the London set gave 0.82 and more; with half the mouth covered, three quarters of
+# them gave less than 0.5.
 PLAUSIBLE = 0.5
 
-# Faces are padded to a multiple of it, the largest cut's side: places are rounded alike then,
-# whichever faces share a batch, and a face looks the same alone.
+# Images are padded to a multiple of this, the side of the largest stored cut. Positions are then
+# rounded alike whichever faces share a batch, and a face looks the same alone.
 PADDED_PIXELS = 320
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """The window of the frontal view that shows the face, H x W; every fifth pixel of it, h x w."""
+    """What depends on the surface alone: its samples at the pixels of the frontal view.
 
-    rows: slice
-    columns: slice
-    points: Tensor  # (H * W, 3)
-    mask: Tensor  # (H, W) uint8, 0 or 1
-    coarse: Tensor  # (3, h * w), points
-    normals: Tensor  # (h * w, 3)
-    height: Tensor  # (h * w,), of a point over the origin along its normal
-    front: Tensor  # (h * w,), cosine of the angle at which the frontal camera sees it
+    The window of the view that shows the face has H x W pixels; every fifth of them in both
+    directions makes the coarse grid of h x w places.
+    """
+
+    rows: slice  # of the view, that are in the window
+    columns: slice  # of the view, that are in the window
+    points: Tensor  # (H * W, 3), the surface's points
+    mask: Tensor  # (H, W) uint8, 1 where the view shows the face
+    coarse: Tensor  # (3, h * w), the surface's points on the coarse grid
+    normals: Tensor  # (h * w, 3), their normals
+    height: Tensor  # (h * w,), how high they are above the origin along their normals
+    front: Tensor  # (h * w,), cosine of the angle at which the frontal camera sees them
     skin: Tensor  # (h, w): 0 in the eyes, 1 elsewhere, smooth between
-    patches: Tensor  # (P, h * w): what surrounds each landmark
-    depth: Tensor  # (1, 1, 224, 224), of the surface
+    patches: Tensor  # (P, h * w), weights of the area around each of P landmarks
+    depth: Tensor  # (1, 1, 224, 224), the surface's z at each pixel of the view
     origin: Tensor  # (2,), pixel of the point between the eyes
 
 
 @torch.inference_mode()
 def frontal(
     images: Sequence[Image],
-    points: NDArray[np.floating],
+    points: Points,
     surface: Surface,
     *,
     symmetry: Symmetry = "none",
     device: str = "cpu",
 ) -> Image:
-    """Show faces in images (H, W, 3) at points (B, 68, 2) from the front, (B, 224, 224, 3).
+    """Show B faces, one in each image (H, W, 3), from the front, (B, 224, 224, 3).
 
-    What is not of the face, or lies outside its image, is black.
+    `points` (B, 68, 2) are their landmarks. Pixels that show no part of the face, or a part outside
+    its image, are black. `symmetry` says what to do with hidden parts: `none` leaves the colours
+    that the image has there, `soft` replaces them by the mirror image, and `conditional` does so
+    only if the two halves of the face look alike.
 
-    Raises: DataError where points fit no face.
+    Raises: DataError if points fit no face.
     """
     views = np.zeros((len(images), CROP_PIXELS, CROP_PIXELS, 3), np.uint8)
     grid = _grid(surface, device)
@@ -102,9 +113,9 @@ def frontal(
 
 
 def _sampled(images: Sequence[Image], where: Tensor, scales: Tensor) -> Tensor:
-    """Take colours (B, 3, N), levels of 255, at pixels (B, N, 2); black outside an image."""
+    """Sample colours (B, 3, N), 0 to 255, at pixels (B, N, 2); black outside an image."""
     boxes = torch.cat([where.amin(dim=1) - 2, where.amax(dim=1) + 3], dim=1).tolist()
-    cuts = [_cut(*each) for each in zip(images, boxes, scales.tolist(), strict=True)]
+    cuts = [_cut(*face) for face in zip(images, boxes, scales.tolist(), strict=True)]
     largest = [max(pixels.shape[side] for pixels, _, _ in cuts) for side in (0, 1)]
     height, width = (-(-side // PADDED_PIXELS) * PADDED_PIXELS for side in largest)
     padded = np.zeros((len(cuts), height, width, 3), np.uint8)
@@ -116,7 +127,8 @@ def _sampled(images: Sequence[Image], where: Tensor, scales: Tensor) -> Tensor:
     )
     size = torch.tensor([width, height], device=where.device)
     scale = factors * 2 / size
-    places = torch.addcmul((0.5 - starts) * scale - 1, where, scale)  # -1 and 1: the outer edges
+    # grid_sample wants positions from -1 to 1, which are the outer edges of the image.
+    places = torch.addcmul((0.5 - starts) * scale - 1, where, scale)
     levels = torch.from_numpy(padded).to(where.device).permute(0, 3, 1, 2).float()
     return functional.grid_sample(levels, places[:, None], align_corners=False)[:, :, 0]
 
@@ -124,9 +136,9 @@ def _sampled(images: Sequence[Image], where: Tensor, scales: Tensor) -> Tensor:
 def _cut(
     image: Image, box: Sequence[float], scale: float
 ) -> tuple[Image, tuple[int, int], tuple[float, float]]:
-    """Cut the box out of an image; shrink what would else be sampled with gaps, as `aligned`.
+    """Cut a box out of an image, and shrink it if the view would skip pixels, as `aligned` does.
 
-    Gives the pixels, where they began, and by how much (x, y) they shrank.
+    Gives the pixels, the corner (left, top) of the box, and the factors (x, y) of the shrinking.
     """
     height, width = image.shape[:2]
     left, right = (int(min(max(side, 0), width)) for side in (box[0], box[2]))
@@ -142,7 +154,7 @@ def _cut(
 
 
 def _mirrored(raw: Tensor, seen: Tensor, grid: _Grid, symmetry: Symmetry) -> Tensor:
-    """Replace what is hidden in (B, 3, H, W) by its mirror image as far as that is seen."""
+    """Replace hidden parts of the views (B, 3, H, W) by their mirror image, if that is visible."""
     share = (1 - _ramp(seen, *HIDDEN)) * _ramp(seen.flip(-1) - seen, *BETTER) * grid.skin
     share = functional.avg_pool2d(share, 3, 1, 1, count_include_pad=False)
     if symmetry == "conditional":
@@ -152,7 +164,7 @@ def _mirrored(raw: Tensor, seen: Tensor, grid: _Grid, symmetry: Symmetry) -> Ten
 
 
 def _visibility(pose: Pose, sizes: Tensor, surface: Surface, grid: _Grid) -> Tensor:
-    """How well the image shows each coarse place, (B, h, w), from 0 to 1."""
+    """Compute how well the image shows each place of the coarse grid, (B, h, w), from 0 to 1."""
     camera = pose.rotation[:, 2] * DISTANCE  # (B, 3), in the head's axes
     line = camera[..., None] - grid.coarse  # (B, 3, h * w)
     steps = (line * line).sum(dim=1, keepdim=True).rsqrt()
@@ -175,44 +187,46 @@ def _visibility(pose: Pose, sizes: Tensor, surface: Surface, grid: _Grid) -> Ten
 
 
 def _alike(raw: Tensor, seen: Tensor, grid: _Grid) -> Tensor:
-    """Whether the halves of each face look alike where both are seen, (B,), 0 or 1.
+    """Say whether the halves of each face look alike where both are visible, (B,), 0 or 1.
 
-    Hassner et al. ask a classifier of patches around landmarks which result looks more like a
-    face. Here the patches around the landmarks of both halves are correlated, each weighted by how
-    well it and its mirror image are seen: a hand, a shadow or a grimace on one side only tells.
+    Hassner et al. use a classifier on patches around the landmarks to choose the result that looks
+    more like a face. Here the patches of one half are correlated with those of the other, each
+    weighted by how well it and its mirror image are visible. This detects a hand, a shadow or a
+    grimace on one side only.
     """
     grey = functional.interpolate(raw.mean(dim=1, keepdim=True), size=seen.shape[1:], mode="area")
-    here, there = grey.flatten(1), grey.flip(-1).flatten(1)
+    own, mirror = grey.flatten(1), grey.flip(-1).flatten(1)
     weights = (seen * seen.flip(-1)).flatten(1)[:, None] * grid.patches  # (B, P, h * w)
     total = weights.sum(dim=-1).clamp(min=1e-6)
 
     def mean(values: Tensor) -> Tensor:
         return (weights @ values[..., None])[..., 0] / total
 
-    covariance = mean(here * there) - mean(here) * mean(there)
-    spreads = (mean(side * side) - mean(side) ** 2 for side in (here, there))
+    covariance = mean(own * mirror) - mean(own) * mean(mirror)
+    spreads = (mean(side * side) - mean(side) ** 2 for side in (own, mirror))
     power = torch.stack([spread.clamp(min=1.0) for spread in spreads]).prod(dim=0).sqrt()
     likeness = (covariance / power * total).sum(dim=-1) / total.sum(dim=-1)
     return (likeness >= PLAUSIBLE).to(raw.dtype)
 
 
 def _ramp(values: Tensor, low: float, high: float) -> Tensor:
-    """Rise smoothly from 0 at `low` to 1 at `high`, and stay there exactly."""
+    """Map values up to `low` to exactly 0, from `high` on to exactly 1, and smoothly between."""
     share = ((values - low) / (high - low)).clamp(0, 1)
     return share * share * (3 - 2 * share)
 
 
 @lru_cache(maxsize=4)
 def _grid(surface: Surface, device: str) -> _Grid:
+    """Sample the surface for use on a device; frontal views of all clips share the result."""
     coarse = slice(COARSE // 2, None, COARSE)
     points, normals = (part[WINDOW][coarse, coarse] for part in (surface.points, surface.normals))
     normals = np.dstack([normals[..., :2], np.maximum(normals[..., 2:], UPRIGHT)])
     normals = (normals / np.linalg.norm(normals, axis=-1, keepdims=True)).reshape(-1, 3)
     ahead = np.array([0, 0, DISTANCE]) - points.reshape(-1, 3)
-    seen = surface.frame.project(surface.landmarks)
+    landmarks = surface.frame.project(surface.landmarks)
     rows, columns = np.mgrid[WINDOW][:, coarse, coarse]
 
-    def tensor(array: NDArray[np.generic]) -> Tensor:
+    def tensor(array: Array) -> Tensor:
         return torch.tensor(array, dtype=torch.float32, device=device)
 
     return _Grid(
@@ -223,26 +237,26 @@ def _grid(surface: Surface, device: str) -> _Grid:
         normals=tensor(normals),
         height=tensor((normals * points.reshape(-1, 3)).sum(axis=1)),
         front=tensor((normals * ahead).sum(axis=1) / np.linalg.norm(ahead, axis=1)),
-        skin=tensor(_skin(seen)[WINDOW][coarse, coarse]),
-        patches=tensor(_patches(seen[PATCHED], np.dstack([columns, rows]), surface.frame.zoom)),
+        skin=tensor(_skin(landmarks)[WINDOW][coarse, coarse]),
+        patches=tensor(
+            _patches(landmarks[PATCHED], np.dstack([columns, rows]), surface.frame.zoom)
+        ),
         depth=tensor(np.where(surface.mask, surface.points[..., 2], -DISTANCE)[None, None]),
         origin=tensor(surface.frame.origin),
     )
 
 
-def _skin(seen: NDArray[np.floating]) -> NDArray[np.floating]:
-    """1 on the skin and 0 in the eyes, smooth between, for landmarks (68, 2) in the view."""
+def _skin(landmarks: Points) -> Array:
+    """Mark skin by 1 and eyes by 0, smooth between, for landmarks (68, 2) in the view."""
     skin = np.ones((CROP_PIXELS, CROP_PIXELS), np.float32)
-    for lids in (seen[36:42], seen[42:48]):
+    for lids in (landmarks[36:42], landmarks[42:48]):
         opening = lids.mean(axis=0) + EYE_MARGIN * (lids - lids.mean(axis=0))
         cv2.fillConvexPoly(skin, np.rint(opening).astype(np.int32), 0.0)
     return np.asarray(cv2.GaussianBlur(skin, (0, 0), COARSE / 2))
 
 
-def _patches(
-    centres: NDArray[np.floating], places: NDArray[np.floating], zoom: float
-) -> NDArray[np.floating]:
-    """Weights (P, h * w) of places (h, w, 2) around each of the centres (P, 2)."""
+def _patches(centres: Points, places: Array, zoom: float) -> Array:
+    """Weight the places (h, w, 2) around each of the centres (P, 2); gives (P, h * w)."""
     squared = ((places.reshape(-1, 2) - centres[:, None]) ** 2).sum(axis=-1)
-    weights: NDArray[np.floating] = np.exp(-squared / (2 * (PATCH * zoom) ** 2))
+    weights: Array = np.exp(-squared / (2 * (PATCH * zoom) ** 2))
     return weights

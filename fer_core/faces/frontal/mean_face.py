@@ -1,26 +1,28 @@
-"""A mean human face in three dimensions: 68 landmarks, surface points, and a smooth surface.
+"""The mean human face in three dimensions: 68 landmarks, further points, and a smooth surface.
 
-Hand-authored, symmetric by construction and taken from no data set's annotations. Widths and
-heights follow the adult means of Farkas, Anthropometry of the Head and Face (1994), rounded and
-from memory: eyes 90 mm from outer to outer and 36 mm from inner to inner corner, nasion to
-subnasale 50 mm, subnasale to chin 70 mm, mouth 52 mm. Depths along the midline follow those of
-Arnett et al. 1999, https://doi.org/10.1016/S0889-5406(99)70234-9, likewise, where the head is held
-naturally: the tip of the nose stands 16 mm before subnasale, the upper lip 3 and the lower 1 mm;
-behind it are the glabella by 8 mm, the crease of the chin by 6 and its point by 3 mm. Other depths
-are set by eye, to look like a head from the side.
+`surface` makes frontal views from it, and the renderer (`fer_core.synthetic`) draws its people from
+it. The face was made by hand for this project. It is symmetric by construction, and no data set's
+annotations went into it.
+
+Widths and heights follow the adult means of Farkas, Anthropometry of the Head and Face (1994),
+rounded and quoted from memory: eyes 90 mm from outer to outer and 36 mm from inner to inner corner,
+nasion to subnasale 50 mm, subnasale to chin 70 mm, mouth 52 mm. Depths along the midline follow
+Arnett et al. 1999, https://doi.org/10.1016/S0889-5406(99)70234-9, also rounded and from memory, for
+a head in its natural position. Measured from subnasale, the tip of the nose is 16 mm in front, the
+upper lip 3 mm and the lower lip 1 mm; the glabella is 8 mm behind, the crease of the chin 6 mm and
+the point of the chin 3 mm. Other depths were set by eye, to look like a head from the side.
 
 Axes: x to the right of the picture, y down, z towards the camera. Unit: the distance between the
-outer corners of the eyes. Origin: halfway between them. Landmarks are in iBUG's order. The person's
-right half, which is the picture's left, is written down; the other half is its mirror image.
+outer corners of the eyes. Origin: halfway between them. Landmarks are in iBUG's order. Only the
+person's right half (the left of the picture) is written down; the left half is its mirror image.
 """
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from fer_core.arrays import Array
+
 Point = tuple[float, float, float]
 
 RIGHT_LANDMARKS: dict[int, Point] = {
@@ -103,12 +105,13 @@ NAMES = (
     *(f"{name}_right" for name in RIGHT_POINTS),
     *(f"{name}_left" for name in RIGHT_POINTS),
 )
-# The eyelids and the inner lip open, so they lie above the surface and do not shape it.
+# Landmarks of the eyelids and the inner lips. These parts open and close, so they lie above the
+# surface and do not shape it.
 OPENINGS = (37, 38, 40, 41, 43, 44, 46, 47, 60, 61, 62, 63, 64, 65, 66, 67)
 
 
 def mirrored(landmark: int) -> int:
-    """Number of the landmark on the other half of the face; its own on the midline."""
+    """Give the number of a landmark's mirror image; on the midline, its own number."""
     sums = (
         ((0, 17), 16),
         ((17, 27), 43),
@@ -125,17 +128,17 @@ def mirrored(landmark: int) -> int:
     for (first, past), total in sums:
         if first <= landmark < past:
             return total - landmark
-    return landmark  # 27..30
+    return landmark  # 27 to 30, on the midline
 
 
 def index(name: str) -> int:
-    """Row of a named surface point in `points()`."""
+    """Give the row of a named surface point in `points()`."""
     return 68 + NAMES.index(name)
 
 
 @lru_cache(maxsize=1)
 def points() -> Array:
-    """All points of the mean face, (68 + named, 3): the landmarks, then `NAMES` in order."""
+    """Give all points of the mean face, (68 + len(NAMES), 3): landmarks first, then `NAMES`."""
     flip = np.array([-1.0, 1.0, 1.0])
     landmarks = np.zeros((68, 3))
     for number, point in RIGHT_LANDMARKS.items():
@@ -150,37 +153,38 @@ def points() -> Array:
 
 
 def landmarks() -> Array:
-    """The 68 landmarks of the mean face, (68, 3)."""
+    """Give the 68 landmarks of the mean face, (68, 3)."""
     return points()[:68]
 
 
 @lru_cache(maxsize=1)
 def controls() -> Array:
-    """Rows of `points()` that the surface passes through."""
+    """Give the rows of `points()` that the surface passes through, its control points."""
     rows = np.setdiff1d(np.arange(len(points())), OPENINGS)
     rows.flags.writeable = False
     return rows
 
 
 def interpolation(where: Array) -> Array:
-    """Weights (N, controls) that carry values at the control points to places (N, 2) of the face.
+    """Give weights (N, controls) that interpolate between the control points at places (N, 2).
 
-    A thin-plate spline (Bookstein, 1989, https://doi.org/10.1109/34.24792) over the frontal view.
-    `weights @ points()[controls(), 2]` is the height there; with the points of another face of the
-    same scheme, `weights @ its_points[controls()]` is where its surface lies.
+    They are those of a thin-plate spline (Bookstein, 1989, https://doi.org/10.1109/34.24792) over
+    the frontal view. `weights @ points()[controls(), 2]` is the surface's height at the places.
+    With the points of another face in the same order, `weights @ its_points[controls()]` are the
+    points of its surface.
     """
     solved: Array = _terms(where) @ _system()
     return solved
 
 
 def height(where: Array) -> Array:
-    """Height z (N,) of the mean surface at frontal places (N, 2); sound within the face only."""
+    """Give the height z (N,) of the mean surface at places (N, 2), valid within the face only."""
     surface: Array = _terms(where) @ (_system() @ points()[controls(), 2])
     return surface
 
 
 def outline() -> Array:
-    """Rows of `points()` around the face: along the jaw, then over the forehead, clockwise."""
+    """Give the rows of `points()` around the face: along the jaw, then over the forehead."""
     arc = ("arc_low", "arc_mid", "arc_high", "arc_top")
     left = [index(f"{name}_left") for name in arc]
     right = [index(f"{name}_right") for name in reversed(arc)]
@@ -189,7 +193,7 @@ def outline() -> Array:
 
 @lru_cache(maxsize=1)
 def _system() -> Array:
-    """From values at the control points to the spline's coefficients, (controls + 3, controls)."""
+    """Give the matrix (controls + 3, controls) from control values to spline coefficients."""
     centres = points()[controls(), :2]
     affine = np.column_stack([np.ones(len(centres)), centres])
     kernel = _radial(centres, centres)
@@ -198,7 +202,7 @@ def _system() -> Array:
 
 
 def _terms(where: Array) -> Array:
-    """What the spline sums at places (N, 2): a bump a control point, and a plane."""
+    """Give the terms that the spline sums at places (N, 2): one per control point, and a plane."""
     bumps = _radial(where, points()[controls(), :2])
     return np.column_stack([bumps, np.ones(len(where)), where])
 

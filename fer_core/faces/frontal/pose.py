@@ -1,65 +1,55 @@
-"""Head pose from 68 points: how the reference surface must turn for its landmarks to fall on them.
+"""Estimate head poses from 68 points: fit the surface so that its landmarks project onto them.
 
-The camera is a perspective one, `surface.DISTANCE` from the eyes and aimed at the face, since of a
-face only a crop is known. Hassner et al. 2015, https://arxiv.org/abs/1411.7964, solve for a free
-projection matrix; a rigid head has six unknowns here: turn (3), shift (2) and zoom.
+`frontalize` uses the pose to find each point of the face in the image. The camera is in
+perspective, at the distance `surface.DISTANCE` from the eyes and aimed at the face, because only a
+crop of the picture is known. Hassner et al. 2015, https://arxiv.org/abs/1411.7964, solve for a free
+projection matrix; here a rigid head has six unknowns: turn (3), shift (2) and zoom.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from fer_core.arrays import Points
 from fer_core.errors import DataError
 from fer_core.faces.frontal.surface import DISTANCE, Surface
 
-# What a landmark counts for. Brows, lids and lips move with an expression. The jaw's points slide
-# along the cheek as a head turns, so Hassner et al. leave them out; but they lie farthest back, and
-# a little of them takes a third off the error of the yaw, with exact points and with dlib's.
+# The weight of each landmark in the fit. Brows, lids and lips move with an expression, so they
+# count less. The jaw's points slide along the cheek as a head turns, and Hassner et al. leave them
+# out. But they lie farthest back: with a small weight they reduce the error of the yaw by a third,
+# for exact points as well as for dlib's.
 WEIGHTS = np.full(68, 0.05)
 WEIGHTS[17:27], WEIGHTS[27:36], WEIGHTS[36:48], WEIGHTS[48:68] = 0.15, 1.0, 0.5, 0.1
 WEIGHTS[[36, 39, 42, 45]], WEIGHTS[[48, 54]] = 1.0, 0.3  # corners move least
-STEPS = 4  # Gauss-Newton; on 204 photographs the rest is under 0.03 degrees
+STEPS = 4  # Gauss-Newton steps; on 204 photographs they leave an error under 0.03 degrees
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Turn and place of B heads; axes as in `mean_face`: x right, y down, z towards the camera."""
+    """The poses of B heads; axes as in `mean_face`: x right, y down, z towards the camera."""
 
-    rotation: Tensor  # (B, 3, 3), head to camera
-    zoom: Tensor  # (B,), pixels a unit at the depth of the eyes
+    rotation: Tensor  # (B, 3, 3), from the head's axes to the camera's
+    zoom: Tensor  # (B,), pixels per outer-eye distance at the depth of the eyes
     origin: Tensor  # (B, 2), pixel of the point between the eyes
 
     def project(self, points: Tensor) -> Tensor:
-        """Pixels (B, N, 2) of points of the head (N, 3)."""
+        """Give the pixels (B, N, 2) of points of the head (N, 3) in each image."""
         turned = self.rotation @ points.T  # (B, 3, N)
         scale = (self.zoom * DISTANCE)[:, None, None] / (DISTANCE - turned[:, 2:])
         return (turned[:, :2] * scale + self.origin[..., None]).mT
 
     def single(self, part: slice) -> "Pose":
-        """Some of the heads, in single precision, which does for pixels."""
+        """Select some of the heads, in single precision, which is enough for pixels."""
         return Pose(self.rotation[part].float(), self.zoom[part].float(), self.origin[part].float())
 
-    def degrees(self) -> Tensor:
-        """Yaw, pitch and roll (B, 3), signed as in rendering/camera.py.
 
-        Positive where the nose turns to the picture's right, where it rises, and where the head
-        tips clockwise; the head yaws first and rolls last. All relative to the line of sight.
-        """
-        r = self.rotation
-        yaw = torch.atan2(-r[:, 2, 0], r[:, 2, 2])
-        pitch = torch.asin(r[:, 2, 1].clamp(-1, 1))
-        roll = torch.atan2(-r[:, 0, 1], r[:, 1, 1])
-        return torch.rad2deg(torch.stack([yaw, pitch, roll], dim=1))
+def estimate(points: Points, surface: Surface, *, device: str = "cpu") -> Pose:
+    """Fit the poses of B heads to their points (B, 68, 2), in double precision.
 
-
-def estimate(points: NDArray[np.floating], surface: Surface, *, device: str = "cpu") -> Pose:
-    """Fit the pose of B faces to their points (B, 68, 2), in double precision.
-
-    Raises: DataError where points are not finite or span no face.
+    Raises: DataError if points are not finite or span no face.
     """
     seen = torch.as_tensor(points, dtype=torch.float64, device=device)
     model = torch.tensor(surface.landmarks, dtype=torch.float64, device=device)
@@ -72,14 +62,18 @@ def estimate(points: NDArray[np.floating], surface: Surface, *, device: str = "c
 
 
 def _start(seen: Tensor, model: Tensor, weights: Tensor) -> Pose:
-    """Closed form for a camera infinitely far away: the best affine map, then the nearest turn."""
+    """Give a first pose in closed form, for a camera infinitely far away.
+
+    It is the rotation nearest to the affine map that fits the points best.
+    """
     root = weights.sqrt()[:, None]
     affine = torch.linalg.pinv(root * torch.cat([model, torch.ones_like(root)], dim=1)) @ (
         root * seen
     )  # (B, 4, 2)
     first, second = affine[:, :3].unbind(dim=-1)
     size = (first.norm(dim=-1) + second.norm(dim=-1)) / 2
-    # Two nearly orthogonal rows: turn their bisectors, which always are, back by 45 degrees.
+    # The two rows are only nearly orthogonal, but their bisectors are exactly so: turn these back
+    # by 45 degrees.
     first, second = _unit(first), _unit(second)
     along, across = _unit(first + second), _unit(first - second)
     x, y = (along + across) / 2**0.5, (along - across) / 2**0.5
@@ -88,13 +82,14 @@ def _start(seen: Tensor, model: Tensor, weights: Tensor) -> Pose:
 
 
 def _step(pose: Pose, seen: Tensor, model: Tensor, weights: Tensor) -> Pose:
-    """One Gauss-Newton step on the weighted squares, over turn, log zoom and shift."""
+    """Take one Gauss-Newton step on the weighted squared errors, in turn, log zoom and shift."""
     turned = model @ pose.rotation.mT  # (B, 68, 3)
     x, y, z = turned.unbind(dim=-1)
     scale = (pose.zoom * DISTANCE)[:, None] / (DISTANCE - z)
     u, v = x * scale, y * scale
     zero, one = torch.zeros_like(x), torch.ones_like(x)
-    du, dv = u / (DISTANCE - z), v / (DISTANCE - z)  # by z; below by turns about x, y, z
+    du, dv = u / (DISTANCE - z), v / (DISTANCE - z)  # derivatives by z
+    # Derivatives by turns about x, y and z, by log zoom, and by the shift's x and y.
     across = torch.stack([du * y, scale * z - du * x, -scale * y, u, one, zero], dim=-1)
     down = torch.stack([dv * y - scale * z, -dv * x, scale * x, v, zero, one], dim=-1)
     slopes = torch.cat([across, down], dim=1)  # (B, 136, 6)
@@ -112,7 +107,7 @@ def _step(pose: Pose, seen: Tensor, model: Tensor, weights: Tensor) -> Pose:
 
 
 def _turn(axis: Tensor) -> Tensor:
-    """Rotation (B, 3, 3) about axes (B, 3) by their length; Rodrigues."""
+    """Give rotations (B, 3, 3) about axes (B, 3) by the axes' lengths (Rodrigues' formula)."""
     x, y, z = axis.unbind(dim=-1)
     zero = torch.zeros_like(x)
     rows = [zero, -z, y, z, zero, -x, -y, x, zero]
@@ -127,14 +122,14 @@ def _unit(vector: Tensor) -> Tensor:
     return functional.normalize(vector, dim=-1, eps=0.0)
 
 
-def _check(pose: Pose, points: NDArray[np.floating]) -> None:
-    """Refuse what no face can have been; the one place that waits for a GPU."""
+def _check(pose: Pose, points: Points) -> None:
+    """Refuse poses that no visible face can have; only here the program waits for the GPU."""
     parts = (pose.rotation.flatten(1), pose.zoom[:, None], pose.origin)
     facing = pose.rotation[:, 2, 2] > 0
     sound = torch.cat(parts, dim=1).isfinite().all(dim=1) & facing & (pose.zoom > 0)
     if not bool(sound.all()):
         row = int((~sound).nonzero()[0, 0])
         raise DataError(
-            f"no head pose fits the landmarks of face {row}, {points[row, :2].tolist()} ..; wanted "
-            "are 68 finite points of a face that looks towards the camera."
+            f"no head pose fits the landmarks of face {row}, {points[row, :2].tolist()} ..; they "
+            "must be 68 finite points of a face that looks towards the camera."
         )

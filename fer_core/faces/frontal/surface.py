@@ -1,7 +1,9 @@
-"""The reference surface: one shape for all faces, seen from the front in the template's frame.
+"""The surface of frontal views: one shape in three dimensions that stands for all faces.
 
-It is the project's own mean face, or one that the user supplies, brought to the mean face's axes,
-unit and origin. A pixel of the frontal view shows the same point of the surface in every face.
+It is the project's own mean face (`reference`) or one that the user supplies with `--surface`
+(`load`), brought to the mean face's axes, unit and origin. It is sampled at the pixels of the
+frontal view, so that a pixel shows the same point of the surface in every face. `pose` and
+`frontalize` use it, and its hash is part of the key of stored frontal views.
 """
 
 import hashlib
@@ -9,52 +11,48 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from fer_core.arrays import Array
 from fer_core.errors import ConfigError
 from fer_core.faces.align import CROP_PIXELS, TEMPLATE, five_points, similarity
 from fer_core.faces.frontal import mean_face
 
-Array = NDArray[Any]
-
-DISTANCE = (
-    8.0  # camera to eyes in outer-eye distances, about 70 cm; only crops are seen, so assumed
-)
-CELL_PIXELS = 6.0  # the foremost vertex of each such square shapes a supplied surface
-BEHIND = (
-    0.15  # units behind the mean face: what lies there is the mouth's inside or the head's back
-)
-LOPSIDED = 0.05  # in outer-eye distances: a landmark farther than this from its mirror is refused
-UNLIKE = 0.15  # root mean square to the mean face, same unit: then the landmarks are other points
+# All lengths are in outer-eye distances, the unit of `mean_face`, unless they say pixels.
+DISTANCE = 8.0  # from the camera to the eyes, about 70 cm; assumed, because only crops are known
+CELL_PIXELS = 6.0  # of a user's surface, the foremost vertex in each square of this side is kept
+BEHIND = 0.15  # a vertex this far behind the mean face is the mouth's inside or the head's back
+LOPSIDED = 0.05  # a surface with a landmark farther than this from its mirror image is refused
+UNLIKE = 0.15  # a root mean square distance to the mean face's landmarks that shows a wrong order
 MIRRORED = [mean_face.mirrored(landmark) for landmark in range(68)]
 FLIP = np.array([-1.0, 1.0, 1.0])
-# Columns that sum to this are each other's mirror image: the template's midline is at 110.53.
+# Two columns are each other's mirror image if they sum to this; the template's midline is at
+# 110.53.
 MIRROR_SUM = round(2 * CROP_PIXELS * float(TEMPLATE[[0, 1, 3, 4], 0].mean()))
-# The part of the view that holds the face: its mirror line is in the middle.
+# The rows and columns of the view that hold the face; the mirror line is in their middle.
 WINDOW = (slice(0, 220), slice(21, 201))
-VERTICES, LANDMARKS = ("vertices", "neutral"), ("landmarks", "lm68")  # ICT-FaceKit's names last
+# The names of the arrays in a user's .npz file: ours, then those of ICT-FaceKit.
+VERTICES, LANDMARKS = ("vertices", "neutral"), ("landmarks", "lm68")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the frontal camera puts a face: nearer points are farther from the origin."""
+    """The frontal camera: it projects a head that looks straight at it, in perspective."""
 
-    zoom: float  # pixels a unit at the depth of the eyes
-    origin: Array  # (2,)
+    zoom: float  # pixels per outer-eye distance at the depth of the eyes
+    origin: Array  # (2,), pixel of the point between the eyes
 
     def project(self, points: Array) -> Array:
-        """Pixels (..., 2) of points (..., 3)."""
+        """Give the pixels (..., 2) of points (..., 3)."""
         scale = self.zoom * DISTANCE / (DISTANCE - points[..., 2:])
         pixels: Array = self.origin + scale * points[..., :2]
         return pixels
 
     def lift(self, pixels: Array, depth: Array) -> Array:
-        """Points (..., 3) that are seen at pixels (..., 2) and lie at the depth (...)."""
+        """Give the points (..., 3) that are seen at pixels (..., 2) and have the depth z (...)."""
         shrink = (DISTANCE - depth[..., None]) / (self.zoom * DISTANCE)
         return np.concatenate([(pixels - self.origin) * shrink, depth[..., None]], axis=-1)
 
@@ -65,31 +63,33 @@ class Surface:
 
     landmarks: Array  # (68, 3)
     frame: Frame
-    points: Array  # (224, 224, 3)
-    normals: Array  # (224, 224, 3), unit, outward
-    mask: Array  # (224, 224) bool: where there is a face; within WINDOW
-    sha256: str  # of what it was made from
+    points: Array  # (224, 224, 3), the point of the surface that each pixel shows
+    normals: Array  # (224, 224, 3), of unit length, pointing outward
+    mask: Array  # (224, 224) bool, whether a pixel shows the face; within WINDOW
+    sha256: str  # hash of the points or of the file's arrays that it was made from
 
 
 @lru_cache(maxsize=1)
 def reference() -> Surface:
-    """The project's own surface: the mean face's thin-plate spline within its outline."""
+    """Make the project's own surface: the mean face's thin-plate spline within its outline."""
     frame = _frame(mean_face.landmarks())
     pixels = _pixels()
     depth = np.zeros(len(pixels))
-    for _ in range(6):  # where a ray meets the surface; each round leaves a fifth of the error
+    # Find where each pixel's ray meets the surface; a round leaves a fifth of the error.
+    for _ in range(6):
         depth = mean_face.height(frame.lift(pixels, depth)[:, :2])
     sha256 = hashlib.sha256(mean_face.points().tobytes()).hexdigest()
     return _sampled(mean_face.landmarks(), frame, depth, sha256)
 
 
 def load(path: Path) -> Surface:
-    """Read a surface of the user's.
+    """Read a surface that the user supplies, in any axes and unit.
 
-    Either `.npz` with `vertices` (N, 3) and `landmarks`, the 68 points or their vertices' numbers;
-    or `.obj` beside a `.landmarks.txt` of the same name with the 68 numbers, from 0.
+    The file is either a `.npz` with `vertices` (N, 3) and `landmarks`, which are 68 points or the
+    numbers of 68 vertices; or a `.obj` beside a `.landmarks.txt` of the same name with the numbers
+    of 68 vertices, counted from 0.
 
-    Raises: ConfigError for a file that is none of these, or no symmetric face.
+    Raises: ConfigError if the file is neither, or its face is not symmetric.
     """
     vertices, landmarks = _read(path)
     sha256 = hashlib.sha256(vertices.tobytes() + landmarks.tobytes()).hexdigest()
@@ -103,20 +103,23 @@ def load(path: Path) -> Surface:
     if lopsided > LOPSIDED:
         raise ConfigError(
             f"surface {path} is not symmetric: a landmark lies {lopsided:.2f} outer-eye distances "
-            f"from its mirror image; at most {LOPSIDED} is mended."
+            f"from its mirror image; at most {LOPSIDED} is evened out."
         )
     landmarks = (landmarks + mirror) / 2
     frame = _frame(landmarks)
     vertices = vertices[vertices[:, 2] > mean_face.height(vertices[:, :2]) - BEHIND]
     if len(vertices) < 68:
-        raise ConfigError(f"surface {path} has {len(vertices)} vertices in front; no face is that.")
+        raise ConfigError(
+            f"surface {path} has only {len(vertices)} vertices on its front side; at least 68 are "
+            "needed."
+        )
     both = np.concatenate([vertices, vertices * FLIP])
     depth = _foremost(frame.project(both), both[:, 2])
     return _sampled(landmarks, frame, depth, sha256)
 
 
 def _read(path: Path) -> tuple[Array, Array]:
-    """Vertices (N, 3) and landmarks (68, 3) as they lie in the file."""
+    """Read the vertices (N, 3) and landmarks (68, 3), in the axes and unit of the file."""
     try:
         if path.suffix == ".npz":
             with path.open("rb") as archive, np.load(archive, allow_pickle=False) as file:
@@ -135,17 +138,17 @@ def _read(path: Path) -> tuple[Array, Array]:
         finite = np.isfinite(vertices).all() and np.isfinite(landmarks).all()
         if landmarks.shape == (68, 3) and finite:
             return vertices, landmarks
-        problem = f"landmarks are {landmarks.shape} and not (68, 3), or something is not finite"
+        problem = f"landmarks are {landmarks.shape} and not (68, 3), or a number is not finite"
     except (OSError, EOFError, BadZipFile, TypeError, ValueError, LookupError) as error:
         problem = f"{type(error).__name__} {error}".strip()
     raise ConfigError(
-        f"surface {path} cannot be read: {problem}; wanted is .npz with 'vertices' (N, 3) and "
+        f"surface {path} cannot be read: {problem}; it must be .npz with 'vertices' (N, 3) and "
         "'landmarks' (68), or .obj beside .landmarks.txt."
     )
 
 
 def _procrustes(source: Array, target: Array) -> Callable[[Array], Array]:
-    """Fit turn, reflection, scale and shift from points (N, 3) to others, in least squares."""
+    """Fit a turn, reflection, scale and shift from `source` (N, 3) to `target` in least squares."""
     centre, onto = source.mean(axis=0), target.mean(axis=0)
     left, stretch, right = np.linalg.svd((source - centre).T @ (target - onto))
     turn = left @ right * (stretch.sum() / max(((source - centre) ** 2).sum(), 1e-12))
@@ -153,7 +156,7 @@ def _procrustes(source: Array, target: Array) -> Callable[[Array], Array]:
 
 
 def _frame(landmarks: Array) -> Frame:
-    """Fit the frontal camera so that the face's five points come to the template's."""
+    """Fit the frontal camera so that the face's five points lie on the template's."""
     middle = (MIRROR_SUM / 2, 0.0)
     seen = five_points(Frame(1.0, np.zeros(2)).project(landmarks))
     matrix = similarity(seen, TEMPLATE * CROP_PIXELS)
@@ -161,16 +164,14 @@ def _frame(landmarks: Array) -> Frame:
 
 
 def _pixels() -> Array:
-    """Every pixel (x, y) of the frontal view, row by row."""
+    """Give every pixel (x, y) of the frontal view, row by row."""
     rows, columns = np.mgrid[:CROP_PIXELS, :CROP_PIXELS]
     return np.column_stack([columns.ravel(), rows.ravel()]).astype(float)
 
 
 def _foremost(pixels: Array, depth: Array) -> Array:
-    """Depth at every pixel, from the foremost of the vertices around it; NaN beyond them."""
-    from scipy.interpolate import (
-        CloughTocher2DInterpolator,
-    )  # only a surface of the user's needs it
+    """Interpolate the depth at every pixel between the foremost vertices; NaN beyond them."""
+    from scipy.interpolate import CloughTocher2DInterpolator  # only a user's surface needs it
 
     order = np.argsort(-depth)
     cells = np.floor(pixels[order] / CELL_PIXELS).astype(int)
@@ -179,7 +180,7 @@ def _foremost(pixels: Array, depth: Array) -> Array:
 
 
 def _sampled(landmarks: Array, frame: Frame, depth: Array, sha256: str) -> Surface:
-    """Make the depth (224 * 224,) symmetric to the last bit; take points and normals from it."""
+    """Make a surface from the depth (224 * 224,) of its pixels, symmetric to the last bit."""
     side = np.arange(CROP_PIXELS)
     grid = depth.reshape(CROP_PIXELS, CROP_PIXELS)
     inside = (side <= MIRROR_SUM) & (side >= MIRROR_SUM - CROP_PIXELS + 1)

@@ -48,7 +48,7 @@ class Model:
         return {name: rng.uniform(0, 0.8) for name in names}
 
     def turn(self, yaw, pitch, roll=0.0):
-        """Rotation from the head to the camera, for degrees as `Pose.degrees` gives them."""
+        """Rotation from the head to the camera for angles in degrees, signed as in the renderer."""
         return rotation(yaw, pitch, roll)
 
     def points(self, vertices, turn):

@@ -250,7 +250,7 @@ def test_what_cannot_be_read_is_skipped_by_name_and_the_rest_goes_through(few, s
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         (b"\x93NUMPY\x01", "cannot be read"),
         (b"", "cannot be read"),
@@ -261,7 +261,7 @@ def test_what_cannot_be_read_is_skipped_by_name_and_the_rest_goes_through(few, s
     ids=["cut short", "empty", "of another shape", "pickled", "absent"],
 )
 def test_bad_landmarks_are_named_and_the_other_clips_go_through(
-    few, store, tmp_path, content, said
+    few, store, tmp_path, content, reason
 ):
     path = tmp_path / "points.npy"
     if isinstance(content, bytes):
@@ -274,7 +274,7 @@ def test_bad_landmarks_are_named_and_the_other_clips_go_through(
 
     tracks, skipped = read(entries)
     assert len(tracks) == len(few.clips) - 1
-    assert re.search(rf"points\.npy.*{said}", skipped[bad.clip])
+    assert re.search(rf"points\.npy.*{reason}", skipped[bad.clip])
 
 
 @pytest.mark.parametrize("factor", [1e3, 1e9, 1e30])

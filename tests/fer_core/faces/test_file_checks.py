@@ -207,10 +207,10 @@ def test_a_real_video_with_sound_cut_short_is_refused(shared_data, tmp_path, emo
     assert "cut short" in (header(clip_at(path)).fault or "")
 
 
-@pytest.mark.parametrize("said", ["long", "00:00:nan", ""])
-def test_a_duration_that_is_none_is_passed_over(tmp_path, said):
+@pytest.mark.parametrize("duration", ["long", "00:00:nan", ""])
+def test_a_duration_that_is_none_is_passed_over(tmp_path, duration):
     path = write_video_with_sound(tmp_path / "a.mkv")
-    path.write_bytes(path.read_bytes().replace(b"00:00:02.400000000", said.encode().ljust(18)))
+    path.write_bytes(path.read_bytes().replace(b"00:00:02.400000000", duration.encode().ljust(18)))
 
     assert header(clip_at(path)).frames == 60
 
@@ -296,4 +296,4 @@ def test_a_video_whose_codec_nothing_decodes_is_named(tmp_path):
     path = write_video(tmp_path / "a.avi")
     path.write_bytes(path.read_bytes().replace(b"FMP4", b"ZZ99").replace(b"XVID", b"ZZ99"))
 
-    assert header(clip_at(path)).fault == "nothing here decodes its codec"
+    assert header(clip_at(path)).fault == "no installed decoder knows its codec"

@@ -13,7 +13,7 @@ from fer_core.faces.follow import (
     LONGEST_GAP,
     cut,
     follow,
-    follow_given,
+    join_points,
 )
 from fer_core.faces.frontal import mean_face
 from fer_core.faces.landmarks import Finder
@@ -112,7 +112,7 @@ def test_a_frame_equal_to_the_one_before_is_not_searched_again():
 def test_points_that_come_along_are_joined_to_their_frames():
     points = np.stack([FACE, np.full_like(FACE, np.nan), FACE + 1])
 
-    seen = list(follow_given(numbered(range(3)), points))
+    seen = list(join_points(numbered(range(3)), points))
 
     assert [s.state for s in seen] == [FOUND, LEFT_OUT, FOUND]
     np.testing.assert_array_equal(seen[2].points, FACE + 1)
@@ -120,8 +120,8 @@ def test_points_that_come_along_are_joined_to_their_frames():
 
 @pytest.mark.parametrize("total", [2, 4])
 def test_more_or_fewer_points_than_frames_are_refused(total):
-    with pytest.raises(DataError, match=rf"landmarks are of 3 frames, and it has {total}"):
-        list(follow_given(numbered(range(total)), np.stack([FACE] * 3)))
+    with pytest.raises(DataError, match=rf"landmarks cover 3 frames, but the clip has {total}"):
+        list(join_points(numbered(range(total)), np.stack([FACE] * 3)))
 
 
 @pytest.mark.parametrize("size", [0.3, 1.0, 4.0])

@@ -12,7 +12,12 @@ from fer_core.faces.align import five_points
 
 @pytest.fixture(scope="module")
 def dlib():
-    return landmarks.engine("dlib")
+    return landmarks.load_finder("dlib")
+
+
+def points_in(image, finder):
+    """The 68 points of the largest central face."""
+    return finder.search(image).points
 
 
 @pytest.mark.parametrize(
@@ -21,7 +26,7 @@ def dlib():
 def test_dlib_finds_the_features_of_a_face_in_their_order(shared_data, dlib, name):
     image = next(video.frames(shared_data / name))
 
-    left_eye, right_eye, nose, left_mouth, right_mouth = five_points(dlib(image))
+    left_eye, right_eye, nose, left_mouth, right_mouth = five_points(points_in(image, dlib))
 
     assert left_eye[0] < nose[0] < right_eye[0]
     assert left_mouth[0] < right_mouth[0]
@@ -33,7 +38,7 @@ def test_dlib_agrees_with_points_placed_by_hand(shared_data, dlib):
     errors = []
     for path in sorted(folder.glob("*.jpg"))[:10]:
         hand = np.loadtxt(path.with_suffix(".pts189.txt"))[:2]  # the pupils
-        eyes = five_points(dlib(next(video.frames(path))))[:2]
+        eyes = five_points(points_in(next(video.frames(path)), dlib))[:2]
         distance = np.linalg.norm(hand[1] - hand[0])
         errors.append(np.linalg.norm(eyes - hand, axis=1).mean() / distance)
 
@@ -45,14 +50,14 @@ def test_dlib_finds_the_same_points_in_a_small_and_a_large_image(shared_data, dl
     image = next(video.frames(shared_data / "stills" / "zoom_30cm.jpg"))
     other = cv2.resize(image, None, fx=factor, fy=factor)
 
-    points, scaled = dlib(image), dlib(other) / factor
+    points, scaled = points_in(image, dlib), points_in(other, dlib) / factor
 
     size = np.ptp(points, axis=0).max()
     assert np.abs(points - scaled).mean() < 0.03 * size
 
 
 def test_dlib_finds_no_face_where_there_is_none(dlib):
-    assert dlib(np.zeros((200, 200, 3), np.uint8)) is None
+    assert dlib.search(np.zeros((200, 200, 3), np.uint8)) is None
 
 
 def test_the_large_central_face_is_the_main_one():
@@ -66,7 +71,7 @@ def test_a_face_is_found_where_it_was_last_seen_with_much_the_same_points(shared
     errors = []
 
     for before, image in itertools.pairwise(images):
-        whole, near = dlib(image), dlib.search(image, dlib(before)).points
+        whole, near = points_in(image, dlib), dlib.search(image, points_in(before, dlib)).points
         errors.append(np.abs(whole - near).mean() / np.ptp(whole))
 
     assert np.max(errors) < 0.02
@@ -76,7 +81,7 @@ def test_a_face_that_has_moved_is_found_but_one_far_away_or_of_another_size_is_n
     shared_data, dlib
 ):
     image = next(video.frames(shared_data / "stills" / "zoom_60cm.jpg"))
-    points = dlib(image)
+    points = points_in(image, dlib)
     centre, side = points.mean(axis=0), np.ptp(points, axis=0).max()
 
     moved = dlib.search(image, points + np.float32([0.7 * side, 0]))
@@ -93,7 +98,7 @@ def test_of_two_faces_the_followed_one_is_kept_and_the_other_counted(shared_data
     pair = np.zeros((face.shape[0], face.shape[1] + small.shape[1], 3), np.uint8)
     pair[:, : face.shape[1]] = face
     pair[: small.shape[0], face.shape[1] :] = small
-    right = dlib(small) + np.float32([face.shape[1], 0])
+    right = points_in(small, dlib) + np.float32([face.shape[1], 0])
 
     main, followed = dlib.search(pair), dlib.search(pair, right)
 
@@ -104,14 +109,14 @@ def test_of_two_faces_the_followed_one_is_kept_and_the_other_counted(shared_data
 
 def test_an_unknown_engine_is_refused_with_those_there_are():
     with pytest.raises(ConfigError, match=r"did you mean 'dlib'.*face_alignment"):
-        landmarks.engine("dlip")
+        landmarks.load_finder("dlip")
 
 
 def test_face_alignment_without_its_weights_names_file_and_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
     with pytest.raises(WeightsError, match=r"2DFAN4-11f355bf06\.pth\.tar is not in .*checkpoints"):
-        landmarks.engine("face_alignment")
+        landmarks.load_finder("face_alignment")
 
 
 def test_without_the_weights_of_face_alignment_dlib_is_the_best_engine(tmp_path, monkeypatch):

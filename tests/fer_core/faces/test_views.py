@@ -47,14 +47,14 @@ def test_features_come_to_lie_on_the_template(side, angle):
 
 @pytest.mark.parametrize("view", sorted(VIEWS))
 def test_real_faces_are_whole_in_every_view(shared_data, view):
-    find = landmarks.engine("dlib")
+    finder = landmarks.load_finder("dlib")
     images = [photograph(path) for path in sorted((shared_data / "stills").glob("*.jpg"))[::2]]
 
-    shown = views(images, np.stack([find(image) for image in images]), view=view)
+    shown = views(images, np.stack([finder.search(image).points for image in images]), view=view)
 
     assert (shown.shape, shown.dtype) == ((len(images), CROP_PIXELS, CROP_PIXELS, 3), np.uint8)
     for face in shown:
-        found = find(face)
+        found = finder.search(face).points
         assert found[17:].min() > 0  # a frontal view ends at the jaw
         assert found[17:].max() < CROP_PIXELS
         if view != "crop":
@@ -147,9 +147,9 @@ def test_views_that_are_not_frontal_are_made_without_torch():
         "print('torch' in sys.modules)"
     )
 
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert said.stdout.strip() == "False"
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("crop_pixels", [96, CROP_PIXELS])

@@ -154,7 +154,7 @@ def test_a_file_that_holds_no_surface_is_refused_with_what_is_wanted(tmp_path, c
     path = tmp_path / "face.npz"
     np.savez(path, **content)
 
-    with pytest.raises(ConfigError, match=r"face\.npz cannot be read: .*; wanted is \.npz with"):
+    with pytest.raises(ConfigError, match=r"face\.npz cannot be read: .*; it must be \.npz with"):
         load(path)
 
 
@@ -177,7 +177,7 @@ def test_what_is_no_archive_is_refused_in_one_line(tmp_path, content):
 
 def test_points_that_are_not_finite_or_too_few_are_refused(tmp_path):
     landmarks = mean_face.landmarks().copy()
-    with pytest.raises(ConfigError, match="no face is that"):
+    with pytest.raises(ConfigError, match="has only 5 vertices on its front side; at least 68"):
         load(face(tmp_path, vertices=landmarks[:5], landmarks=landmarks))
     landmarks[3, 1] = np.nan
     with pytest.raises(ConfigError, match="not finite"):
