@@ -1,10 +1,9 @@
 """Dropout whose random numbers belong to one network, not to the whole process.
 
-Networks that train in one process do not disturb each other: each draws from a generator of its
-own, so a network trains the same alone and in company. Torch's own dropout draws for all networks
-from one generator. The method is that of Srivastava et al. 2014,
-https://jmlr.org/papers/v15/srivastava14a.html, with the kept values scaled up in training. The
-heads, readers and recurrent cells use it, and `fer_core.training.stacking` draws the same numbers.
+Each network draws from a generator of its own, so it trains the same alone and beside others; with
+torch's dropout all networks draw from one generator. The method is that of Srivastava et al. 2014,
+https://jmlr.org/papers/v15/srivastava14a.html, with the kept values scaled up in training. Heads,
+readers and recurrent cells use it, and `fer_core.training.stacking` draws the same numbers.
 """
 
 import numpy as np

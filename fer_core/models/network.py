@@ -19,7 +19,7 @@ from fer_core.models.recurrent import Attention, ConvLSTM, Recurrent
 from fer_core.models.stream_readers import GeometryReader, ImageReader
 
 BRANCHES = "ways"  # what parameters of branches are called in saved models: ways.0.fc.1.weight
-_ONE_STREAM = FusionConfig(point="conv")  # of a config without fusion: all layers are shared
+_ONE_STREAM = FusionConfig(point="conv")  # for a config without fusion: all layers are shared
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
 Sources: Elman 1990 (rnn); Hochreiter and Schmidhuber 1997 (lstm), https://doi.org/10.1162/neco.1997.9.8.1735;
 Cho et al. 2014 (gru), https://arxiv.org/abs/1406.1078; Shi et al. 2015 (convlstm),
 https://arxiv.org/abs/1506.04214, here without peephole connections; Meng et al. 2019 (attention),
-https://arxiv.org/abs/1907.00193, of which this is the self-attention.
+https://arxiv.org/abs/1907.00193, here their self-attention.
 """
 
 from collections.abc import Mapping

@@ -88,8 +88,8 @@ class OneFit:
             order=fit.order,
             held_out=fit.held_out,
         )
-        self._scores: dict[int, Tensor] = {}  # by the number of epochs before the scoring
-        self.seconds = 0.0  # of training, in this process and in those before it
+        self._scores: dict[int, Tensor] = {}  # the key is the number of epochs trained before
+        self.seconds = 0.0  # time spent on training, in this process and in those before it
         saved = checkpoint.read() if checkpoint is not None else None
         if saved is not None:
             self._training.resume(saved["training"])

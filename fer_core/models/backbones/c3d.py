@@ -1,12 +1,9 @@
 """C3D: five groups of 3x3x3 convolutions over a volume of frames, in two variants.
 
-`c3d` is the network of Tran et al. 2015, https://arxiv.org/abs/1412.0767. Unlike theirs, its pools
-keep an incomplete last window of frames (`ceil_mode`), so that clips of any length T >= 1 pass; for
-their 16 frames that changes nothing. `c3d_study` reads five frames, as in the study that this
-project reproduces: its last three pools take every second position, and the last one first adds a
-border of zeros. Its T is 5, then after each pool 5, 2, 1, 1, 1; it needs T >= 2.
-A weights file is a state dict with the names of https://github.com/DavideA/c3d-pytorch. Its fully
-connected layers are not used. That network was trained on BGR minus the mean of Sports-1M.
+`c3d` is the network of Tran et al. 2015, https://arxiv.org/abs/1412.0767; `c3d_study` reads five
+frames, as in the study that this project reproduces. They differ in their pools. A weights file is
+a state dict of https://github.com/DavideA/c3d-pytorch, whose network was trained on BGR minus the
+mean of Sports-1M. Its fully connected layers are not used.
 """
 
 import itertools
@@ -73,6 +70,11 @@ def _convolutional(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def _published_pools() -> list[nn.Module]:
+    """Build the pools of `c3d`.
+
+    Unlike those of Tran et al., they keep an incomplete last window of frames (`ceil_mode`), so
+    that clips of any length T >= 1 pass; for their 16 frames that changes nothing.
+    """
     return [
         nn.MaxPool3d((1, 2, 2), ceil_mode=True),  # it does not merge frames; ibid., section 3.1
         *(nn.MaxPool3d(2, ceil_mode=True) for _ in range(3)),
@@ -81,6 +83,11 @@ def _published_pools() -> list[nn.Module]:
 
 
 def _study_pools() -> list[nn.Module]:
+    """Build the pools of `c3d_study`; of five frames they leave 5, 2, 1, 1 and 1.
+
+    The last three take every second position, the last of them after adding a border of zeros.
+    They need at least two frames.
+    """
     return [
         nn.MaxPool3d((1, 2, 2)),
         nn.MaxPool3d(2),

@@ -22,9 +22,9 @@ from fer_core.models.backbones.unsupervised import Curves, fit_greedily, unfitte
 
 FILTERS = (24, 100)  # Lee et al. 2009, section 4.1
 KERNEL = 10  # ibid.
-POOL = 2  # side of a pooling window of hidden units, of which at most one is on; ibid.
+POOL = 2  # side of a pooling window, in which at most one hidden unit is on; ibid.
 FIRST_DEVIATION = 0.01  # standard deviation of the first weights; Hinton 2010, section 8
-MOMENTA = (0.5, 0.9)  # in the first epoch, and in later ones; ibid., section 9
+MOMENTA = (0.5, 0.9)  # momentum in the first epoch, and in later ones; ibid., section 9
 BIAS_LR_FACTOR = 5.0  # biases learn faster, since each has to balance hundreds of weights
 WEIGHT_DECAY = 0.01
 SPARSITY_PUSH = 5.0  # plambda in Lee's own code, https://github.com/honglaklee/convDBN

@@ -3,11 +3,6 @@
 King 2017, http://dlib.net/dnn_face_recognition_ex.cpp.html: the ResNet of He et al. 2015,
 https://arxiv.org/abs/1512.03385, with fewer layers and half the filters. Its affine layers are
 fixed batch normalisations, and are folded into the convolutions before them. The weights are CC0.
-
-In the file, a tensor follows each of the marks `con_4`, `affine_` and `fc_2`, in the order of the
-layers from the input on. A tensor is five integers (version 2, samples, channels, rows, columns)
-and float32 values. An integer is one byte, whose low four bits count the little-endian bytes that
-follow it. The tensor of `fc_2` has two more integers before it, its outputs and inputs.
 """
 
 import itertools
@@ -87,6 +82,11 @@ def build(stream: StreamConfig, _file: Path | None, generator: torch.Generator) 
 
 def read_tensors(path: Path) -> dict[str, list[NDArray[np.float32]]]:
     """Read the tensors of a dlib network, flattened: by their mark, in the order of the layers.
+
+    In the file, a tensor follows each of the marks `con_4`, `affine_` and `fc_2`. It is five
+    integers (version 2, samples, channels, rows, columns) and float32 values. An integer is one
+    byte, whose low four bits count the little-endian bytes that follow it. The tensor of `fc_2`
+    has two more integers before it, its outputs and inputs.
 
     Raises: WeightsError where the file is not that of this network.
     """

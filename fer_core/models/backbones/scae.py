@@ -20,7 +20,7 @@ from fer_core.models.backbones.backbone import Backbone, scaled
 from fer_core.models.backbones.unsupervised import Curves, fit_greedily, unfitted
 
 LAYERS = ((20, 5), (40, 5), (60, 3), (80, 3))  # channels and kernel of each block; a guess
-LEAST_DEVIATION = 1e-2  # of a channel: one that is hardly ever active must not be amplified
+LEAST_DEVIATION = 1e-2  # so that a channel which is hardly ever active is not amplified
 
 
 class Block(nn.Module):

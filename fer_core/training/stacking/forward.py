@@ -30,7 +30,7 @@ class DropoutMasks:
     """Draw the dropout of all members, each from a generator of its own."""
 
     def __init__(self, rates: Mapping[str, Sequence[float]], seeds: Sequence[int]) -> None:
-        self._rates = rates  # by the name of a layer, the rate of each member
+        self._rates = rates  # for each layer name, the rates of all members
         self._generators = [np.random.SFC64(seed) for seed in seeds]
 
     def for_batch(self, members: Sequence[int], rows: Sequence[int]) -> Drop:

@@ -83,7 +83,7 @@ class Stack:
         feeds = {_feed_key(fit): fit for fit in reversed(fits)}
         self._feeds = [_Feed(fit, self._count) for fit in feeds.values()]
         keys = list(feeds)
-        self._feed_of = [keys.index(_feed_key(fit)) for fit in fits]  # by the member's position
+        self._feed_of = [keys.index(_feed_key(fit)) for fit in fits]  # one index for each member
         self._masks = DropoutMasks(dropout_rates(networks), [fit.seed for fit in fits])
         self._members = list(range(len(fits)))  # first positions of those left; masks use them
         self._targets = Targets(fits, networks[0].classes, self._device)

@@ -1,4 +1,7 @@
-"""The table of parts, each in a small network: what every model promises is tested over it."""
+"""The table of all parts of networks, each in a small network.
+
+What every model promises is tested over this table.
+"""
 
 from dataclasses import dataclass
 
@@ -24,14 +27,14 @@ from fer_core.models.network import Network, StreamInput
 
 CLASSES = ("anger_acted", "anger_genuine", "fear_acted", "fear_genuine")
 FRAMES, CROP_PIXELS, POINT_DIM = 4, 64, 12
-MAPS = (6, 3, 3)  # of stored activations
+MAPS = (6, 3, 3)  # shape of the maps of stored activations
 LIBRARY = "torchvision:mobilenet_v3_small"
 HEAD = HeadConfig(fc_layers=2, fc_width=8)
 
 
 def stream(backbone="dlib_resnet", **choices):
     """Give a stream whose backbone is small and wholly trained."""
-    wide = backbone.endswith("_18") or ":" in backbone  # there is one width of them
+    wide = backbone.endswith("_18") or ":" in backbone  # these have a fixed width
     common = {
         "weights": "random",
         "blocks": 2 if wide else min(BACKBONES[backbone], 4),
@@ -103,10 +106,10 @@ class Built:
 
 
 def built(config, *, clips=2, frames=FRAMES, seed=0):
-    """Build the network of a config, in eval mode, and random clips of what it is given."""
+    """Build the network of a config, in eval mode, and random clips as its input."""
     torch.manual_seed(seed)
     parts = [_part(config, each, clips, frames) for each in config.streams]
-    network = Network(config, [given for given, _ in parts], CLASSES).eval()
+    network = Network(config, [stream_input for stream_input, _ in parts], CLASSES).eval()
     return Built(network, [batch for _, batch in parts])
 
 

@@ -1,4 +1,4 @@
-"""What trained alone and was lost goes on from its last epoch, as if nothing had happened."""
+"""A fit whose machine was lost continues from its last epoch, as if nothing had happened."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""Aligned crops of the rendered people: what scae and cdbn are fitted to in their tests."""
+"""Aligned crops of the rendered people, to which the tests of scae and cdbn fit their blocks."""
 
 import functools
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from fer_core.data.datasets import load
 from fer_core.faces import video
 from fer_core.faces.views import aligned, resized
 
-EVERY = 3  # frames from one to the next
-APEX = 0.8  # of a clip: from here on its expression is plain
+EVERY = 3  # every third frame of a clip is read
+APEX = 0.8  # share of a clip after which its expression is clearly visible
 
 
 @dataclass(frozen=True)
@@ -20,23 +20,23 @@ class Faces:
     pixels: torch.Tensor  # (N, 3, H, W), 0..255
     emotions: np.ndarray
     subjects: np.ndarray
-    at: np.ndarray  # share of the clip
+    shares: np.ndarray  # position of the frame in its clip, from 0 to 1
 
     def __getitem__(self, rows):
-        columns = (self.pixels, self.emotions, self.subjects, self.at)
+        columns = (self.pixels, self.emotions, self.subjects, self.shares)
         return Faces(*(values[rows] for values in columns))
 
     def of(self, *subjects):
         return self[np.flatnonzero(np.isin(self.subjects, [str(s) for s in subjects]))]
 
     def apexes(self):
-        return self[np.flatnonzero(self.at >= APEX)]
+        return self[np.flatnonzero(self.shares >= APEX)]
 
 
 def faces(root, crop_pixels):
-    pixels, emotions, subjects, at = _read(root)
+    pixels, emotions, subjects, shares = _read(root)
     pixels = functional.interpolate(pixels, size=(crop_pixels, crop_pixels), mode="area")
-    return Faces(pixels, emotions, subjects, at)
+    return Faces(pixels, emotions, subjects, shares)
 
 
 @functools.cache
@@ -48,6 +48,6 @@ def _read(root):
             if i % EVERY == 0:
                 crops.append(aligned(frame, points[i]))
                 labels.append((clip.emotion, clip.subject, i / (len(points) - 1)))
-    emotions, subjects, at = map(np.array, zip(*labels, strict=True))
+    emotions, subjects, shares = map(np.array, zip(*labels, strict=True))
     pixels = torch.from_numpy(resized(np.stack(crops), 96)).permute(0, 3, 1, 2).float()
-    return pixels, emotions, subjects, at
+    return pixels, emotions, subjects, shares

@@ -1,6 +1,7 @@
-"""Writes VGG-16's weights in each format, as its own tools lay it out; no reader is used here.
+"""Write VGG-16's weights in each format, laid out as the format's own tools do.
 
-Every writer takes the tensors under their names in VGG-Face's own files, for RGB input, OIHW.
+No reader of the product is used here. Every writer takes the tensors by their names in VGG-Face's
+own files, for RGB input, with axes OIHW.
 """
 
 import struct
@@ -17,16 +18,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 Tensors = Mapping[str, Tensor]
-CAFFE_LAYER = {"new": (100, 1, 7), "v1": (2, 4, 6)}  # NetParameter's field; name, blobs in it
+CAFFE_LAYER = {"new": (100, 1, 7), "v1": (2, 4, 6)}  # fields: of a layer, its name, its blobs
 LAYERS = [f"conv{b}_{i}" for b, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)]
 LAYERS += ["fc6", "fc7", "fc8"]
 FEATURES = [f"features.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)]
 TORCHVISION = dict(zip(LAYERS, FEATURES + [f"classifier.{i}" for i in (0, 3, 6)], strict=True))
-CHANNELS = [3, *range(4, 17)]  # of 13 convolutions; no two sizes are alike, so none is mistaken
+CHANNELS = [3, *range(4, 17)]  # 13 convolutions of different sizes, so that none is mistaken
 CONNECTED = [CHANNELS[-1] * 49, 17, 18, 19]
 WEIGHTS = [(out, into, 3, 3) for into, out in pairwise(CHANNELS)]
 WEIGHTS += [(out, into) for into, out in pairwise(CONNECTED)]
-SHAPES = {  # of a network as small as it can be told from others
+SHAPES = {  # shapes of a small network, in which no two layers are alike
     f"{layer}.{kind}": shape
     for layer, weight in zip(LAYERS, WEIGHTS, strict=True)
     for kind, shape in (("weight", weight), ("bias", weight[:1]))

@@ -1,4 +1,4 @@
-"""Stacked members train as each would alone, but for last bits."""
+"""Stacked members train as each would alone, except for the last bits."""
 
 import time
 from dataclasses import replace
