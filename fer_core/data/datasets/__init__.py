@@ -1,4 +1,9 @@
-"""The datasets that can be read: for each a reader of its folder, its totals and its protocols."""
+"""All datasets that this project can read, in one table; each has a file of its own here.
+
+`load` reads the user's copy of a dataset into a manifest. To add a dataset, write a file with a
+`DATASET` as the others do, and give it a row in DATASETS. The commands in `search` take the choices
+of `--dataset` from this table.
+"""
 
 from pathlib import Path
 
@@ -41,14 +46,14 @@ DATASETS: dict[str, Dataset] = {
 
 
 def load(name: str, root: Path) -> Manifest:
-    """Read the dataset of that name from its folder.
+    """Read a dataset from the folder `root` into its manifest.
 
-    Raises: DataError where the name is unknown or the folder holds nothing of it.
+    Raises: DataError if there is no such dataset, or the folder does not hold it.
     """
     if name not in DATASETS:
         raise DataError(unknown("dataset", name, DATASETS))
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder; give the one that holds the dataset '{name}'.")
+        raise DataError(f"{root} is not a folder; give the folder that holds the dataset '{name}'.")
     try:
         if not any(root.iterdir()):
             raise DataError(f"{root} is empty; give the folder that holds the dataset '{name}'.")

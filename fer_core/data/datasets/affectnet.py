@@ -1,11 +1,11 @@
-"""AffectNet: hundreds of thousands of photographs from the web, eight emotions.
+"""AffectNet: hundreds of thousands of photographs from the web, with eight emotions.
 
-Mollahosseini et al., 2017, https://doi.org/10.1109/TAFFC.2017.2740923; on request. Reads the first
-release, `Manually_Annotated_file_lists/{training,validation}.csv` with the images of
-`Manually_Annotated_Images`, or the later one, `{train,val}_set/images/<id>.jpg` with
-`annotations/<id>_exp.npy`. What is labelled none, uncertain or no face is no part of the task. Each
-image counts as a subject, since nobody knows whose faces they are. The test set is withheld and
-papers report on the validation set, so that is the sealed test here.
+Source: Mollahosseini et al., 2017, https://doi.org/10.1109/TAFFC.2017.2740923; on request from the
+authors. Layout: the first release has `Manually_Annotated_file_lists/{training,validation}.csv` and
+the images in `Manually_Annotated_Images`; the later one has `{train,val}_set/images/<id>.jpg` with
+`{train,val}_set/annotations/<id>_exp.npy`. Images labelled none, uncertain or no face are ignored.
+Each image counts as its own subject, because the people are unknown. The authors do not publish
+their test set and papers report the validation set, so the validation set is the sealed test here.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ OTHERS = {"8": "none", "9": "uncertain", "10": "no face"}
 
 
 def manifest(root: Path) -> Manifest:
-    """Read the release that is there."""
+    """Read whichever of the two releases the folder holds."""
     if find(root, LISTS) is None:
         return by_place("affectnet", root, _judge)
     return by_table("affectnet", root, _listed(root))
@@ -39,7 +39,7 @@ def _listed(root: Path) -> Iterator[tuple[Path, Verdict]]:
         for _, row in rows(need(root, f"{LISTS}/{name}"), ("subdirectory_filepath", "expression")):
             yield (
                 images / row["subdirectory_filepath"],
-                _leaving_file(row["expression"], PARTS[name]),
+                _labelled(row["expression"], PARTS[name]),
             )
 
 
@@ -49,17 +49,18 @@ def _judge(path: Path) -> Verdict | None:
         return None
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return None
-    import numpy as np  # 0.1 s, which --help has not
+    import numpy as np  # takes 0.1 s to import, too long for --help
 
     try:
         code = np.load(folder / "annotations" / f"{path.stem}_exp.npy").item()
     except (OSError, ValueError, EOFError) as error:
         return Faulty(f"its annotation cannot be read: {error}")
-    return _leaving_file(str(code), PARTS[folder.name])
+    return _labelled(str(code), PARTS[folder.name])
 
 
-def _leaving_file(code: str, part: str) -> Verdict:
-    with suppress(ValueError):  # 1.0 is 1, and what is no number is none of the codes
+def _labelled(code: str, part: str) -> Verdict:
+    """Label an image by its code, which may be written 1 or 1.0."""
+    with suppress(ValueError):  # a code that is not a number is left for `coded` to refuse
         code = f"{float(code):g}"
     if code in OTHERS:
         return Ignored(f"it is labelled {OTHERS[code]}")
@@ -67,8 +68,8 @@ def _leaving_file(code: str, part: str) -> Verdict:
 
 
 OFFICIAL = Published(
-    about="Mollahosseini et al. 2017's validation set sealed, a tenth of the training set held out "
-    "to choose",
+    about="the validation set of Mollahosseini et al. 2017 is sealed, a tenth of the training set "
+    "chooses, and the rest trains",
     split=partial(official, parts=10, folds=1),
 )
 DATASET = Dataset(

@@ -1,8 +1,8 @@
-"""CK+: posed sequences from neutral to peak, of which 327 are labelled with seven emotions.
+"""CK+: posed sequences from neutral to the peak of an expression; 327 have one of seven emotions.
 
-Lucey et al., 2010, https://doi.org/10.1109/CVPRW.2010.5543262; its distribution ended in May 2025.
-A clip is a folder of frames, `cohn-kanade-images/S005/001/*.png`, and its label one number in
-`Emotion/S005/001/*_emotion.txt`. A sequence without such a file is no part of the task.
+Source: Lucey et al., 2010, https://doi.org/10.1109/CVPRW.2010.5543262; it is no longer distributed
+since May 2025. Layout: a clip is a folder of frames, `cohn-kanade-images/S005/001/*.png`, and its
+label is the number in `Emotion/S005/001/*_emotion.txt`. Sequences without such a file are ignored.
 """
 
 import os
@@ -28,12 +28,13 @@ def manifest(root: Path) -> Manifest:
     files = [path for path, _ in entries(root) if path.match("*_emotion.txt")]
     labels = {_sequence(path.parent): path for path in files}
     judged = list(walk(root, partial(_judge, labels)))
-    lost = labels.keys() - {_sequence(path) for path, _ in judged}
-    absent = Faulty(f"its images are not below {IMAGES}")
-    return by_table("ck_plus", root, [*judged, *((labels[name], absent) for name in lost)])
+    without_images = labels.keys() - {_sequence(path) for path, _ in judged}
+    fault = Faulty(f"its images are not below {IMAGES}")
+    return by_table("ck_plus", root, [*judged, *((labels[name], fault) for name in without_images)])
 
 
 def _sequence(folder: Path) -> str:
+    """Return the name of a sequence, as S005/001, which its images and its label share."""
     return f"{folder.parent.name}/{folder.name}"
 
 
@@ -52,8 +53,8 @@ def _judge(labels: dict[str, Path], path: Path) -> Verdict | None:
 
 def _folds(number: int, source: str) -> Published:
     return Published(
-        about=f"{number} folds by ascending subject in steps of {number}, the last three frames "
-        f"({source})",
+        about=f"{number} folds, to which subjects are dealt out in ascending order; the last three "
+        f"frames of each sequence ({source})",
         split=partial(in_turn, folds=number),
         clip=ClipConfig(sampling="last", frames=3),
     )
@@ -65,6 +66,6 @@ DATASET = Dataset(
     totals=(Totals(source="Lucey et al. 2010", clips=327, subjects=118, classes=CLASSES),),
     protocols={
         "10fold": _folds(10, "the lists of Emotion-FAN, Meng et al. 2019"),
-        "8fold": _folds(8, "usual besides 10: the survey of Li and Deng 2020"),
+        "8fold": _folds(8, "also usual, by the survey of Li and Deng 2020"),
     },
 )

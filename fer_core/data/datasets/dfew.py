@@ -1,10 +1,10 @@
-"""DFEW: clips of films with one of seven emotions, in five official folds.
+"""DFEW: clips from films with one of seven emotions, in five official folds.
 
-Jiang et al., 2020, https://arxiv.org/abs/2008.05924; on request from its authors. Reads the tables
-`EmoLabel_DataSplit/{train,test}(single-labeled)/set_{1..5}.csv` and the first folder of frames that
-is there, `Clip/jpg_256/00001`, `Clip/clip_224x224/00001` or `Clip/clip_224x224_16f/00001`. Each
-clip counts as a subject, since nobody knows whose faces they are. Papers choose their epoch on the
-test clips; here the other official folds choose.
+Source: Jiang et al., 2020, https://arxiv.org/abs/2008.05924; on request from the authors. Layout:
+the tables `EmoLabel_DataSplit/{train,test}(single-labeled)/set_{1..5}.csv`, and the frames in the
+first of these folders that exists: `Clip/jpg_256/00001`, `Clip/clip_224x224/00001`,
+`Clip/clip_224x224_16f/00001`. Each clip counts as its own subject, because the people are unknown.
+Papers choose their best epoch on the test clips; here the other official folds choose instead.
 """
 
 from functools import partial
@@ -25,12 +25,14 @@ EMOTIONS = codes("happiness sadness neutral anger surprise disgust fear", start=
 
 
 def manifest(root: Path) -> Manifest:
-    """Read the clips that the tables name; a clip's part is the fold that tests on it."""
+    """Read the clips that the tables list; a clip's part is the fold that tests on it."""
     splits = need(root, SPLITS)
-    places = [splits.parent / "Clip" / name for name in FRAMES]
-    frames = next((place for place in places if place.is_dir()), None)
+    folders = [splits.parent / "Clip" / name for name in FRAMES]
+    frames = next((folder for folder in folders if folder.is_dir()), None)
     if frames is None:
-        raise DataError(f"{splits.parent} holds none of Clip/{', Clip/'.join(FRAMES)}.")
+        raise DataError(
+            f"{splits.parent} holds no frames: it needs one of Clip/{', Clip/'.join(FRAMES)}."
+        )
     judged: dict[Path, Verdict] = {}
     for side in ("train", "test"):
         for fold in FOLDS:
@@ -43,7 +45,7 @@ def manifest(root: Path) -> Manifest:
 
 
 def _fold(manifest: Manifest, *, fold: str) -> Protocol:
-    """Seal the test clips of one fold; those of the others choose in turn."""
+    """Seal the test clips of one fold, and let those of each other fold choose in turn."""
     parts = {
         part: tuple(clip.subject for clip in manifest.clips if clip.part == part) for part in FOLDS
     }
@@ -59,8 +61,8 @@ DATASET = Dataset(
     totals=(Totals(source="fold 1 of its tables", clips=9_356 + 2_341),),
     protocols={
         f"fold{fold}": Published(
-            about=f"the test clips of fold {fold} of Jiang et al. 2020 sealed, those of its other "
-            "folds choose in turn",
+            about=f"the test clips of fold {fold} of Jiang et al. 2020 are sealed, those of the "
+            "other folds choose in turn",
             split=partial(_fold, fold=fold),
         )
         for fold in FOLDS

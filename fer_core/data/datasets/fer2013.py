@@ -1,8 +1,9 @@
-"""FER2013: 35,887 grey faces of 48 x 48 pixels from the web, seven emotions.
+"""FER2013: 35,887 grey faces of 48 x 48 pixels from the web, with seven emotions.
 
-Goodfellow et al., 2013, https://arxiv.org/abs/1307.0414; from Kaggle. Reads `fer2013.csv`, with the
-columns emotion, pixels and Usage, or image folders `train|test/<emotion>/<name>`. Each face counts
-as a subject, since nobody knows whose they are; some are there twice, also in two parts.
+Source: Goodfellow et al., 2013, https://arxiv.org/abs/1307.0414; from Kaggle. Layout: either the
+table `fer2013.csv` with the columns emotion, pixels and Usage, or image folders
+`train|test/<emotion>/<name>`. Each face counts as its own subject, because the people are unknown.
+Some faces occur twice, even in two parts; the copies are removed.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ PARTS = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 
 
 def manifest(root: Path) -> Manifest:
-    """Read the table, or the folders where there is none."""
+    """Read the table, or the image folders if there is no table."""
     table = find(root, TABLE)
     if table is None:
         return by_place("fer2013", root, _judge)
@@ -35,14 +36,17 @@ def manifest(root: Path) -> Manifest:
 
 
 def lines(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the rows of the table, each with the offset of its line in bytes.
+    """Yield each row of the table of pixels, with the byte at which its line begins.
 
-    Raises: DataError where a column is missing.
+    `tables.rows` cannot be used, since a face is read later from that byte on.
+
+    Raises: DataError if a column is missing.
     """
     with table.open("rb") as file:
         names = file.readline().decode("utf-8-sig", "replace").strip().split(",")
         if missing := {"emotion", "pixels", "Usage"}.difference(names):
-            raise DataError(f"{table} has no column {', '.join(sorted(missing))}.")
+            absent = ", ".join(sorted(missing))
+            raise DataError(f"{table} has no column {absent}; it needs emotion, pixels and Usage.")
         offset = file.tell()
         for line in file:
             cells = (cell.strip('" \r\n') for cell in line.decode("utf-8", "replace").split(","))
@@ -52,15 +56,20 @@ def lines(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def faces(root: Path, table: Path, verdicts: Iterable[Verdict]) -> Iterator[Found]:
-    """Make the clips of the rows, a verdict each."""
-    place = table.relative_to(root).as_posix()
+    """Make one clip for each row of the table of pixels, from the verdicts on these rows."""
+    folder = table.relative_to(root).as_posix()
     for number, ((offset, row), verdict) in enumerate(zip(lines(table), verdicts, strict=True)):
-        name, pixels = f"{place}/{number:05d}", row["pixels"].encode()
+        name, pixels = f"{folder}/{number:05d}", row["pixels"].encode()
         count = pixels.count(b" ") + 1
         if not isinstance(verdict, Labels):
             yield name, verdict
-        elif count != PIXELS or row["Usage"] not in PARTS:
-            yield name, Faulty(f"its line is cut short, after {count} of {PIXELS} pixels")
+        elif count != PIXELS:
+            yield name, Faulty(f"its line is cut short: it has {count} pixels instead of {PIXELS}")
+        elif row["Usage"] not in PARTS:
+            yield (
+                name,
+                Faulty(f"its Usage '{row['Usage']}' is none of {', '.join(PARTS)}"),
+            )
         else:
             sha256, part = hashlib.sha256(pixels).hexdigest(), PARTS[row["Usage"]]
             found = clip(table, name, replace(verdict, part=part), sha256)
@@ -72,12 +81,16 @@ def _judge(path: Path) -> Verdict | None:
     if path.suffix.lower() not in IMAGE_SUFFIXES or part not in PARTS.values():
         return None
     emotion = spelled(path.parent.name)
-    return Labels(emotion=emotion, part=part) if emotion else Faulty("its folder is no emotion")
+    return (
+        Labels(emotion=emotion, part=part)
+        if emotion
+        else Faulty("its folder is not named after an emotion")
+    )
 
 
 OFFICIAL = Published(
-    about="Training trains, PublicTest chooses, PrivateTest is sealed (Goodfellow et al. 2013); "
-    "image folders have no PublicTest, and fifths of train choose in turn",
+    about="Training trains, PublicTest chooses and PrivateTest is sealed (Goodfellow et al. 2013); "
+    "the image folders have no PublicTest, so fifths of train choose in turn",
     split=official,
 )
 CLASSES = dict(zip(EMOTIONS.values(), COUNTS, strict=True))

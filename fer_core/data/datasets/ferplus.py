@@ -1,9 +1,10 @@
-"""FER+: the faces of FER2013 with ten people's votes on eight emotions.
+"""FER+: the faces of FER2013, relabelled by ten people who voted on eight emotions.
 
-Barsoum et al., 2016, https://arxiv.org/abs/1608.01041. Reads `fer2013.csv` and `fer2013new.csv`,
-whose rows correspond. The label is the majority by its authors' rule for it
-(https://github.com/microsoft/FERPlus): single votes are dropped, and a face without an emotion that
-has more than half of the votes left is no part of the task. Their other modes keep all votes.
+Source: Barsoum et al., 2016, https://arxiv.org/abs/1608.01041. Layout: the tables `fer2013.csv` and
+`fer2013new.csv`, row by row for the same faces. The label is the majority, by the rule of the
+authors (https://github.com/microsoft/FERPlus): single votes are dropped, and a face is ignored
+unless one emotion then has more than half of the votes. The authors' other modes, which keep all
+votes, are not used.
 """
 
 from collections.abc import Iterator
@@ -19,11 +20,11 @@ from fer_core.errors import DataError
 
 VOTES = "fer2013new.csv"
 EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-COLUMNS = (*EMOTIONS, "unknown", "nf")  # the last: not a face
+COLUMNS = (*EMOTIONS, "unknown", "nf")  # nf: not a face
 
 
 def manifest(root: Path) -> Manifest:
-    """Join the tables of faces and of votes."""
+    """Join the table of faces and the table of votes."""
     table, votes = need(root, TABLE), need(root, VOTES)
     return assemble("ferplus", root, faces(root, table, _verdicts(table, votes)))
 
@@ -31,15 +32,20 @@ def manifest(root: Path) -> Manifest:
 def _verdicts(table: Path, votes: Path) -> Iterator[Verdict]:
     for row, ballot in zip_longest(lines(table), rows(votes, ("usage", *COLUMNS))):
         if row is None or ballot is None or row[1]["Usage"] != ballot[1]["usage"]:
-            raise DataError(f"{votes} and {table} differ in their rows, which must correspond.")
+            raise DataError(
+                f"{votes} and {table} differ in their rows, so votes would go to the wrong faces."
+            )
         line, counts = ballot
         try:
             yield _majority({name: int(counts[name]) for name in COLUMNS})
         except ValueError as error:
-            raise DataError(f"{votes}, line {line}: a count of votes is none: {error}.") from error
+            raise DataError(
+                f"{votes}, line {line}: a number of votes is not a whole number: {error}."
+            ) from error
 
 
 def _majority(votes: dict[str, int]) -> Verdict:
+    """Label a face by the votes of its row; ignore it if no emotion has a majority."""
     kept = {name: count for name, count in votes.items() if count > 1}
     winner = max(kept, key=lambda name: kept[name], default="unknown")
     if winner not in EMOTIONS or 2 * kept[winner] <= sum(kept.values()):

@@ -1,9 +1,9 @@
-"""Any folder of images or videos, labelled by a table or by where its files lie.
+"""Any folder of images or videos, labelled by a table or by the names of its files.
 
-The table is `manifest.csv`, or the one `.csv` at the top, with the columns `path,subject,emotion`
-and, if known, `authenticity`; a path is that of a file or of a folder of frames, seen from the
-folder. Without such a table a file `<label>/<subject>_<anything>.jpg` tells both. Labels are taken
-as they are.
+The table is `manifest.csv`, or the only other `.csv` at the top of the folder that has the columns
+`path`, `subject` and `emotion`; a column `authenticity` is optional. Paths are relative to the
+folder, and lead to a file or to a folder of frames. Without a table, the label and the subject are
+read from names such as `<label>/<subject>_<anything>.jpg`. Labels are taken as they are written.
 """
 
 import os
@@ -21,26 +21,28 @@ COLUMNS = ("path", "subject", "emotion")
 
 
 def manifest(root: Path) -> Manifest:
-    """Read any folder."""
+    """Read a folder by its table, or by the names of its files if there is none."""
     table = _table(root)
     judged = list(_by_table(root, table) if table else _by_place(root))
     if not judged:
         raise DataError(
-            f"{root} holds no labelled media: it needs a manifest.csv with the columns "
+            f"{root} holds no labelled images or videos: it needs a manifest.csv with the columns "
             f"{','.join(COLUMNS)}, or files named <label>/<subject>_<anything>.jpg."
         )
     return by_table("folder", root, judged)
 
 
 def _table(root: Path) -> Path | None:
-    """Find the table of labels; other tables may lie beside it."""
+    """Find the table of labels; None if there is none. Other tables may lie beside it."""
     named = root / "manifest.csv"
     if named.is_file():
         return named
     tables = [p for p in sorted(root.glob("*.csv")) if p.is_file() and {*COLUMNS} <= {*header(p)}]
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
-        raise DataError(f"{root} has several tables of labels, {names}; name one manifest.csv.")
+        raise DataError(
+            f"{root} has several tables of labels, {names}; rename the right one to manifest.csv."
+        )
     return tables[0] if tables else None
 
 
@@ -52,7 +54,7 @@ def _by_table(root: Path, table: Path) -> Iterator[tuple[Path, Verdict]]:
         path = root / row["path"]
         if not path.is_relative_to(root) or ".." in Path(row["path"]).parts:
             raise DataError(
-                f"{place}: '{row['path']}' lies outside {root}; paths are seen from there."
+                f"{place}: '{row['path']}' lies outside {root}; give a path below that folder."
             )
         authenticity = _authenticity(row.get("authenticity", ""), place)
         yield (
@@ -66,7 +68,7 @@ def _by_place(root: Path) -> Iterator[tuple[Path, Verdict]]:
         if path.parent == root or os.path.isdir(path):
             return None
         if path.suffix.lower() not in MEDIA_SUFFIXES:
-            return Ignored("it is neither an image nor a video that is read")
+            return Ignored("it is neither an image nor a video of a known type")
         if path.parent.parent != root:
             return Ignored("it lies deeper than <label>/<subject>_<anything>")
         subject, underscore, _ = path.stem.partition("_")

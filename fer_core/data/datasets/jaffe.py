@@ -1,7 +1,7 @@
-"""JAFFE: ten Japanese women, seven expressions, three or four photographs of each.
+"""JAFFE: ten Japanese women, each with seven expressions in three or four photographs.
 
-Lyons et al., 1998, https://doi.org/10.5281/zenodo.3451524. Reads `KA.AN1.39.tiff` anywhere below
-the folder: subject KA, angry, first picture, number 39.
+Source: Lyons et al., 1998, https://doi.org/10.5281/zenodo.3451524. Layout: files anywhere below the
+folder with names such as `KA.AN1.39.tiff`: subject KA, angry, first picture, number 39.
 """
 
 import re
@@ -22,12 +22,12 @@ def _judge(path: Path) -> Verdict | None:
         return None
     match = NAME.fullmatch(path.stem.upper())
     if match is None:
-        return Faulty("its name is none of JAFFE's, such as KA.AN1.39.tiff")
+        return Faulty("its name does not have the form KA.AN1.39.tiff")
     return Labels(subject=match[1], emotion=LETTERS[match[2]])
 
 
 LOSO = Published(
-    about="each of the ten subjects is a fold (usual by the survey of Li and Deng 2020)",
+    about="each of the ten subjects is a fold (usual, by the survey of Li and Deng 2020)",
     split=leave_one_out,
 )
 DATASET = Dataset(

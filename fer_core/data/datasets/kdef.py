@@ -1,7 +1,9 @@
-"""KDEF: 70 amateur actors, seven emotions, five angles, photographed in two sessions.
+"""KDEF: 70 amateur actors with seven emotions, photographed from five angles in two sessions.
 
-Lundqvist et al., 1998, https://kdef.se. Reads `AF01ANS.JPG` anywhere below the folder: session A or
-B, subject F01, emotion AN, angle S. Both sessions show the same people, so F01 is one subject.
+Source: Lundqvist et al., 1998, https://kdef.se. Layout: files anywhere below the folder with names
+such as `AF01ANS.JPG`: session A (or B), subject F01, emotion AN, angle S. Both sessions show the
+same people, so their pictures of F01 belong to one subject. `kdef` reads the frontal pictures only,
+`kdef_all` all angles.
 """
 
 import re
@@ -15,7 +17,7 @@ from fer_core.data.protocol import in_turn
 from fer_core.data.reading import Faulty, Ignored, Labels, Verdict, by_place
 
 EMOTIONS = ("AF", "AN", "DI", "HA", "NE", "SA", "SU")
-ANGLES = ("S", "HL", "HR", "FL", "FR")  # straight, half and full left and right
+ANGLES = ("S", "HL", "HR", "FL", "FR")  # straight; half left, half right; full left, full right
 NAME = re.compile(rf"[AB]([FM]\d\d)({'|'.join(EMOTIONS)})({'|'.join(ANGLES)})")
 
 
@@ -24,7 +26,7 @@ def _judge(path: Path, *, angles: tuple[str, ...]) -> Verdict | None:
         return None
     match = NAME.fullmatch(path.stem.upper())
     if match is None:
-        return Faulty("its name is none of KDEF's, such as AF01ANS.JPG")
+        return Faulty("its name does not have the form AF01ANS.JPG")
     subject, emotion, angle = match.groups()
     if angle not in angles:
         return Ignored("it is not frontal")
@@ -35,8 +37,8 @@ def _dataset(name: str, angles: tuple[str, ...]) -> Dataset:
     classes = {LETTERS[emotion]: 2 * 70 * len(angles) for emotion in EMOTIONS}
     clips = sum(classes.values())
     about = (
-        "ten folds of subjects, both sessions of each together, dealt out in ascending order; the "
-        "project's own, for want of a published subject-independent one"
+        "ten folds, to which subjects are dealt out in ascending order with both sessions; "
+        "our own, because no subject-independent protocol is published"
     )
     return Dataset(
         manifest=partial(by_place, name, judge=partial(_judge, angles=angles)),

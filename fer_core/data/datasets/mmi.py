@@ -1,9 +1,9 @@
-"""MMI: sequences of some 31 subjects that rise from neutral to an expression and fall again.
+"""MMI: videos of about 31 subjects, from neutral to an expression and back to neutral.
 
-Pantic et al., 2005, https://doi.org/10.1109/ICME.2005.1521424; on request from its authors. Reads
-`Sessions/<number>/*.avi`, labelled by the element of `session.xml` beside it whose name is Emotion,
-with a value from 1 to 6. We never saw that file and read any XML of this kind. Other sessions, of
-single action units, are no part of the task.
+Source: Pantic et al., 2005, https://doi.org/10.1109/ICME.2005.1521424; on request from the authors.
+Layout: `Sessions/<number>/*.avi`, each with a `session.xml` beside it, in which an element with the
+name Emotion has a value from 1 to 6. We have never seen a real `session.xml`, so any XML of this
+kind is accepted. Other sessions, which show single action units, are ignored.
 """
 
 import re
@@ -40,8 +40,8 @@ def _judge(path: Path) -> Verdict | None:
 
 
 TEN_FOLD = Published(
-    about="ten folds of subjects, the middle three frames (usual by the survey of Li and Deng "
-    "2020), dealt out in ascending order",
+    about="ten folds, to which subjects are dealt out in ascending order; the middle three frames "
+    "(usual, by the survey of Li and Deng 2020)",
     split=partial(in_turn, folds=10),
     clip=ClipConfig(sampling="middle", frames=3),
 )

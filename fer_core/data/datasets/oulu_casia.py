@@ -1,8 +1,10 @@
-"""OULU-CASIA: 80 subjects, six emotions from neutral to peak, two cameras in three lights.
+"""OULU-CASIA: 80 subjects with six emotions from neutral to peak, by two cameras in three lights.
 
-Zhao et al., 2011, https://doi.org/10.1016/j.imavis.2011.07.002; on request from its authors. A clip
-is a folder of frames, `[..]/VL/Strong/P001/Anger/000.jpeg`, at 25 frames a second, or below
-`VL_Acropped` where they are cropped. The folder given may be any from `Strong` to three above `VL`.
+Source: Zhao et al., 2011, https://doi.org/10.1016/j.imavis.2011.07.002; on request from the
+authors. Layout: a clip is a folder of frames at 25 frames a second, such as
+`VL/Strong/P001/Anger/000.jpeg`, or below `VL_Acropped` for cropped faces. The user may name any
+folder from `Strong` up to three above `VL`. Each camera, light and crop is a dataset of its own;
+`oulu_casia` is visible light (VL), strong.
 """
 
 import itertools
@@ -28,7 +30,7 @@ ABOVE = ("", "*/", "*/*/", "*/*/*/")
 def manifest(
     root: Path, *, name: str = "oulu_casia", camera: str = "VL", light: str = "Strong"
 ) -> Manifest:
-    """Read one camera and light of OULU-CASIA."""
+    """Read the clips of one camera in one light."""
     return by_table(name, root, walk(_people(root, camera, light), _judge))
 
 
@@ -41,30 +43,34 @@ def _judge(path: Path) -> Verdict | None:
 
 
 def _people(root: Path, camera: str, light: str) -> Path:
-    """Find the folder whose children are the subjects."""
+    """Find the folder of one camera and light, whose subfolders are the subjects.
+
+    Raises: DataError if there is no such folder, or more than one.
+    """
     nested = [p for above in ABOVE for p in sorted(root.glob(f"{above}{camera}/{light}"))]
-    places = (root, root / light, *nested)
-    found = [path for path in places if path.is_dir() and _fits(path, camera, light)]
+    candidates = (root, root / light, *nested)
+    found = [path for path in candidates if path.is_dir() and _fits(path, camera, light)]
     if len(found) == 1:
         return found[0]
     wanted = f"{camera}/{light}"
     if found:
-        some = ", ".join(str(path) for path in found)
-        raise DataError(f"{root} holds {wanted} more than once; give one of {some}.")
+        folders = ", ".join(str(path) for path in found)
+        raise DataError(f"{root} holds {wanted} more than once; give one of {folders}.")
     raise DataError(
         f"{root} holds no folder {wanted} with subjects P001, P002, ..; give a folder of "
-        "OULU-CASIA such as B_OriginalImg, or one around it."
+        "OULU-CASIA, such as B_OriginalImg, or the folder that contains it."
     )
 
 
 def _fits(folder: Path, camera: str, light: str) -> bool:
-    """Say whether a folder holds subjects, and is not named after another camera or light."""
+    """Return whether a folder holds subjects, and does not belong to another camera or light."""
     *_, outer, inner = ("", *folder.resolve().parts)
     named = (outer not in CAMERAS or outer == camera) and (inner not in LIGHTS or inner == light)
     return named and any(SUBJECT.fullmatch(path.name) for path in folder.iterdir())
 
 
 def _name(camera: str, light: str) -> str:
+    """Name a dataset: oulu_casia, oulu_casia_cropped, oulu_casia_ni_dark, ..."""
     lens, _, cropped = camera.partition("_A")
     usual = (lens, light) == ("VL", "Strong")
     parts = ("oulu_casia", cropped, *(() if usual else (lens.lower(), light.lower())))
@@ -75,8 +81,8 @@ TOTALS = Totals(
     source="Zhao et al. 2011", clips=480, subjects=80, classes=dict.fromkeys(EMOTIONS, 80)
 )
 TEN_FOLD = Published(
-    about="ten folds of eight subjects in ascending order, the last three frames of each sequence "
-    "(FN2EN, Ding et al. 2017, and others)",
+    about="ten folds of eight subjects each in ascending order; the last three frames of each "
+    "sequence (FN2EN, Ding et al. 2017, and others)",
     split=partial(in_blocks, folds=10),
     clip=ClipConfig(sampling="last", frames=3),
 )

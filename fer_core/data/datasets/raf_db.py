@@ -1,9 +1,9 @@
-"""RAF-DB, its basic emotions: 15,339 photographs from the web, seven emotions.
+"""RAF-DB, the part with basic emotions: 15,339 photographs from the web, with seven emotions.
 
-Li et al., 2017, https://doi.org/10.1109/CVPR.2017.277; on request from its authors. Reads
+Source: Li et al., 2017, https://doi.org/10.1109/CVPR.2017.277; on request from the authors. Layout:
 `EmoLabel/list_patition_label.txt` (sic), with lines such as `train_00001.jpg 5`, and the images
-`Image/original/train_00001.jpg` or `Image/aligned/train_00001_aligned.jpg`. Each counts as a
-subject, since nobody knows whose faces they are.
+`Image/original/train_00001.jpg` (dataset `raf_db`) or `Image/aligned/train_00001_aligned.jpg`
+(`raf_db_aligned`). Each image counts as its own subject, because the people are unknown.
 """
 
 from collections.abc import Iterator
@@ -32,14 +32,15 @@ def _judged(table: Path, ending: str) -> Iterator[tuple[Path, Verdict]]:
         image, _, code = line.strip().partition(" ")
         part = image.partition("_")[0]
         if line and part not in ("train", "test"):
-            raise DataError(f"{table}: '{line}' is not such as 'train_00001.jpg 5'.")
+            raise DataError(f"{table}: the line '{line}' must look like 'train_00001.jpg 5'.")
         if line:
             yield images / f"{Path(image).stem}{ending}.jpg", coded(code, EMOTIONS, part=part)
 
 
 def _dataset(name: str, ending: str) -> Dataset:
     about = (
-        "Li et al. 2017's test list sealed, the training list in five folds of equal class shares"
+        "the test list of Li et al. 2017 is sealed, and five folds of the training list, with "
+        "equal class shares, choose in turn"
     )
     return Dataset(
         manifest=partial(_manifest, name=name, ending=ending),

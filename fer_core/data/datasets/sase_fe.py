@@ -1,10 +1,11 @@
-"""SASE-FE: 50 subjects, each with six emotions once felt and once acted, at 100 frames a second.
+"""SASE-FE: 50 subjects, each with six emotions once genuine and once acted, at 100 frames a second.
 
-Kulkarni et al., 2018, https://arxiv.org/abs/1707.04061; on request from the iCV lab, Tartu. Reads
-`<any folders>/<subject>/<name>.MP4` with the names below in any case, which covers the full set
-(FakeTrue_DB/<subject>) and the challenge's training part (Train/<subject>). Its Val and Test parts,
-`31_ANGER.mp4`, name neither subject nor authenticity and are no part of the task. In the
-distributed set 8/H2N2A, 8/H2N2C and 8/H2N2D are one and the same file; such clips are left out.
+Source: Kulkarni et al., 2018, https://arxiv.org/abs/1707.04061; on request from the iCV lab, Tartu.
+Layout: `<any folders>/<subject>/<name>.MP4`, with the names below in any case. The full set
+(`FakeTrue_DB/<subject>`) and the training part of the challenge (`Train/<subject>`) have it. Clips
+of the challenge's Val and Test parts, such as `31_ANGER.mp4`, say neither subject nor authenticity
+and are ignored. In the distributed set, 8/H2N2A, 8/H2N2C and 8/H2N2D are the same file, so they are
+left out.
 """
 
 import re
@@ -18,7 +19,7 @@ from fer_core.data.protocol import Protocol, in_blocks
 from fer_core.data.reading import VIDEO_SUFFIXES, Faulty, Ignored, Labels, Verdict, by_place
 from fer_core.errors import ProtocolError
 
-# N2x: from neutral to x, felt. y2N2x: x acted while watching what elicits y.
+# N2x: from neutral to x, genuine. y2N2x: x is acted while the subject watches what elicits y.
 CLIPS: dict[str, tuple[str, Authenticity]] = {
     "N2A": ("anger", "genuine"),
     "N2C": ("contempt", "genuine"),
@@ -33,7 +34,7 @@ CLIPS: dict[str, tuple[str, Authenticity]] = {
     "S2N2H": ("happiness", "acted"),
     "D2N2Sur": ("surprise", "acted"),
 }
-ALIASES = {"D2N2S": "D2N2Sur"}  # seen in copies; after disgust only surprise was acted
+ALIASES = {"D2N2S": "D2N2Sur"}  # a name seen in some copies; after disgust only surprise was acted
 BY_LOWER_NAME = {
     **{name.lower(): labels for name, labels in CLIPS.items()},
     **{alias.lower(): CLIPS[name] for alias, name in ALIASES.items()},
@@ -41,8 +42,8 @@ BY_LOWER_NAME = {
 
 
 UNNAMED = re.compile(r"\d+_(ANGER|CONTENTMENT|DISGUST|HAPPINESS|SADNESS|SURPRISE)")
-# The challenge names the subjects of its training part only; that 41 to 45 are its validation and
-# 46 to 50 its test is assumed from their order.
+# The challenge names the subjects of its training part only. We assume from their order that 41 to
+# 45 are its validation part and 46 to 50 its test part.
 TRAIN, VAL, TEST = range(1, 41), range(41, 46), range(46, 51)
 
 
@@ -55,21 +56,24 @@ def _judge(root: Path, path: Path) -> Verdict | None:
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         return None
     if UNNAMED.fullmatch(path.stem.upper()):
-        return Ignored("the challenge names neither its subject nor whether it is genuine")
+        return Ignored("the challenge does not say its subject, nor whether it is genuine")
     labels = BY_LOWER_NAME.get(path.stem.lower())
     if labels is None:
         return Faulty(f"its name is none of {', '.join(CLIPS)}")
     if path.parent == root:
-        return Faulty("it lies in no subject's folder")
+        return Faulty("it does not lie in the folder of a subject")
     return Labels(subject=path.parent.name, emotion=labels[0], authenticity=labels[1])
 
 
 def _challenge(manifest: Manifest) -> Protocol:
-    """Divide the full set as the challenge did."""
+    """Divide the full set as the challenge did.
+
+    Raises: ProtocolError if a copy does not have exactly the subjects 1 to 50.
+    """
     train, val, test = (tuple(str(n) for n in part) for part in (TRAIN, VAL, TEST))
     if others := set(manifest.subjects) ^ {*train, *val, *test}:
         raise ProtocolError(
-            "the challenge divides subjects 1 to 50, and this copy lacks, or has besides: "
+            "the challenge needs exactly the subjects 1 to 50; missing or not among these: "
             f"{', '.join(sorted(others))}."
         )
     return Protocol(name="challenge", sealed=test, folds=(val,), train=train)
@@ -85,13 +89,13 @@ DATASET = Dataset(
     totals=(_totals("Kulkarni et al. 2018", 50), _totals("the challenge's training part", 40)),
     protocols={
         "10fold": Published(
-            about="ten folds of five subjects in ascending order; the project's own, for want of a "
-            "published list",
+            about="ten folds of five subjects each in ascending order; our own, because no list is "
+            "published",
             split=partial(in_blocks, folds=10),
         ),
         "challenge": Published(
-            about="ChaLearn's real and fake expressions, ICCV 2017: 40 subjects train, 5 choose, 5 "
-            "are sealed; taken as 1-40, 41-45 and 46-50, since it names those of train only",
+            about="the ChaLearn challenge on real and fake expressions, ICCV 2017: subjects 1-40 "
+            "train, 41-45 choose, 46-50 are sealed (the last two are assumed, not published)",
             split=_challenge,
         ),
     },

@@ -1,6 +1,8 @@
-"""The synthetic dataset: what `fer_core.synthetic` rendered, read as the dataset it imitates.
+"""The synthetic dataset: clips rendered by `fer_core.synthetic`, in the layout of a real dataset.
 
-The folder's `synthetic.json` says in which layout it was rendered.
+The file `synthetic.json` in its folder says which layout that is, and the adapter of that dataset
+reads the clips. This module does not import the renderer, which imports this module to write the
+record.
 """
 
 import json
@@ -16,12 +18,15 @@ from fer_core.storage.files import file_sha256
 Layout = Literal["oulu_casia", "sase_fe"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 RECORD = "synthetic.json"
-RENDERER = 2  # counts up whenever other pixels come out
+RENDERER = 2  # version of the renderer; count up when its pixels change
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a rendered folder was made from; written last, so a folder that has it is complete."""
+    """How a folder was rendered: the file `synthetic.json`.
+
+    It is written last, so a folder that has it is complete.
+    """
 
     layout: Layout
     subjects: int
@@ -30,7 +35,7 @@ class Record:
 
 
 def manifest(root: Path) -> Manifest:
-    """Read a rendered folder through the adapter of its layout."""
+    """Read a rendered folder by the adapter of its layout, and add the rendered landmarks."""
     record = read_record(root)
     if record is None:
         raise DataError(
@@ -44,6 +49,7 @@ def manifest(root: Path) -> Manifest:
 
 
 def read_record(root: Path) -> Record | None:
+    """Read how a folder was rendered; None if it was not, or not completely."""
     try:
         return Record(**json.loads((root / RECORD).read_text()))
     except (OSError, ValueError, TypeError):
@@ -53,5 +59,5 @@ def read_record(root: Path) -> Record | None:
 def _with_landmarks(clip: Clip) -> Clip:
     beside = clip.path.with_suffix(".landmarks.npy")
     path = clip.path / "landmarks.npy" if clip.path.is_dir() else beside
-    known = file_sha256(path) if path.is_file() else None  # the clip is skipped where it is gone
-    return replace(clip, landmarks=path, landmarks_sha256=known)
+    sha256 = file_sha256(path) if path.is_file() else None  # None: the clip will be skipped
+    return replace(clip, landmarks=path, landmarks_sha256=sha256)

@@ -14,7 +14,7 @@ def test_an_unknown_dataset_is_answered_with_the_nearest_and_with_all():
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_missing_folder_is_named(name, tmp_path):
-    with pytest.raises(DataError, match=r"nowhere is not a folder; give the one that holds"):
+    with pytest.raises(DataError, match=r"nowhere is not a folder; give the folder that holds"):
         load(name, tmp_path / "nowhere")
 
 

@@ -106,7 +106,7 @@ def test_what_is_not_read_is_counted_and_not_silently_gone(tmp_path, write):
 
     assert [clip.clip for clip in manifest.clips] == ["happy/1_a.jpg"]
     assert dict(manifest.ignored) == {
-        "happy/1_b.heic": "it is neither an image nor a video that is read",
+        "happy/1_b.heic": "it is neither an image nor a video of a known type",
         "happy/1/1_c.jpg": "it lies deeper than <label>/<subject>_<anything>",
     }
 

@@ -222,8 +222,20 @@ def test_a_row_of_pixels_that_is_cut_short_is_left_out(cut, own_tree):
 
     ((name, reason),) = manifest.left_out
     assert name == tree.rows[-1][0]
-    assert reason.startswith("its line is cut short, after ")
+    assert reason.startswith("its line is cut short: it has ")
     assert len(manifest.clips) == len(tree.rows)  # the copy among the rows of train stays instead
+
+
+def test_a_row_of_pixels_with_another_usage_is_left_out_with_its_usage(own_tree):
+    root, dataset, _ = own_tree("fer2013")
+    table = root / "fer2013" / "fer2013.csv"
+    content = table.read_bytes()
+    place = content.rindex(b"PrivateTest")
+    table.write_bytes(content[:place] + b"Test" + content[place + len(b"PrivateTest") :])
+
+    ((_, reason),) = load(dataset, root).left_out
+
+    assert reason == "its Usage 'Test' is none of Training, PublicTest, PrivateTest"
 
 
 def test_a_table_of_pixels_holds_stills_and_its_line_ends_do_not_count(own_tree):
@@ -255,7 +267,7 @@ def test_rows_of_votes_must_be_those_of_the_faces(own_tree):
     votes = root / "FERPlus" / "fer2013new.csv"
     votes.write_text("\n".join(votes.read_text().splitlines()[:-1]))
 
-    with pytest.raises(DataError, match="differ in their rows, which must correspond"):
+    with pytest.raises(DataError, match="differ in their rows, so votes"):
         load(dataset, root)
 
 

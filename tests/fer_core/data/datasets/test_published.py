@@ -78,7 +78,7 @@ def test_a_published_protocol_puts_every_subject_of_a_complete_copy_on_one_side(
 def test_a_published_protocol_says_who_published_it_or_that_nobody_did(name, key):
     about = DATASETS[name].protocols[key].about
 
-    assert re.search(r"\b20\d\d\b|the project's own, for want of", about)
+    assert re.search(r"\b20\d\d\b|our own, because no", about)
 
 
 @pytest.mark.parametrize(("name", "key"), PUBLISHED)
@@ -119,7 +119,7 @@ def test_the_challenge_names_the_subjects_that_a_copy_lacks():
     manifest = complete("sase_fe")
     rest = tuple(clip for clip in manifest.clips if clip.subject != "47")
 
-    with pytest.raises(ProtocolError, match=r"lacks, or has besides: 47\."):
+    with pytest.raises(ProtocolError, match=r"missing or not among these: 47\."):
         DATASETS["sase_fe"].protocols["challenge"].split(replace(manifest, clips=rest))
 
 

@@ -64,4 +64,4 @@ def test_what_cannot_be_labelled_is_left_out_with_a_reason(tmp_path, write):
 
     assert reasons.keys() == {"Train/1/N2X.MP4", "N2H.MP4"}
     assert reasons["Train/1/N2X.MP4"].startswith("its name is none of N2A, N2C")
-    assert reasons["N2H.MP4"] == "it lies in no subject's folder"
+    assert reasons["N2H.MP4"] == "it does not lie in the folder of a subject"

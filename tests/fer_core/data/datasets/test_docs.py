@@ -3,11 +3,11 @@ from pathlib import Path
 
 from fer_core.data import protocol
 
-README = Path(__file__).parents[4] / "README.md"
+DOCS = Path(__file__).parents[4] / "docs" / "datasets.md"
 
 
-def test_the_adapter_that_the_readme_shows_reads_its_dataset(tmp_path, write):
-    (code,) = re.findall(r'```python\n("""AFEW.*?)```', README.read_text(), re.DOTALL)
+def test_the_adapter_that_the_docs_show_reads_its_dataset(tmp_path, write):
+    (code,) = re.findall(r'```python\n("""AFEW.*?)```', DOCS.read_text(), re.DOTALL)
     for part, folder in [("Train", "Angry"), ("Train", "Happy"), ("Val", "Sad"), ("Val", "Bored")]:
         for number in range(5):
             write(tmp_path / f"{part}_AFEW" / folder / f"00{number}.avi")
