@@ -1,19 +1,20 @@
-"""A study from its settings to its leaderboard: new, resumed, or interrupted."""
+"""Run a study from its settings to its leaderboard, whether it is new or resumed.
 
-import os
-import sys
+`search.run` calls `run`. It checks the space, loads the data, writes down what the study is of,
+connects to Ray, and lets the cluster train trials until the study has them all or its time is up.
+An interrupted study keeps every finished trial, and `--resume` continues it.
+"""
+
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from fer_core.config import Config
 from fer_core.data.study_data import StudyData
-from fer_core.errors import DataError, NoTrialSucceededError
-from fer_core.storage.files import file_sha256
+from fer_core.errors import NoTrialSucceededError
 from fer_core.storage.paths import AnyPath
 from fer_core.storage.s3_requests import OUTAGES
 from fer_core.storage.shared_store import SharedPlace
@@ -22,11 +23,10 @@ from search.cluster import baseline_tasks, connection, nodes, reachability, tune
 from search.cluster.sealed_test import score_winners
 from search.planning import first_draws
 from search.request import data, find_faces, presets
+from search.request.record import begin
 from search.request.settings import Machines, Settings, check_weights_named, trials_of
 from search.results.board import Board
 from search.screen.progress import Progress
-from search.study import folder as folders
-from search.study import parts
 from search.study import space as spaces
 from search.study.folder import Folder, Record
 from search.study.journal import Journal
@@ -35,11 +35,11 @@ from search.study.parts import TrialResult
 from search.study.searcher import StudySearcher
 from search.study.space import Space
 
-_KNOWN = 300  # draws that tell what trials share
+_FORESEEN = 300  # trials that are drawn ahead, to see which features they share
 
 
 class InterruptedStudyError(Exception):
-    """A study that the user stopped; nothing that finished is lost."""
+    """The user stopped the study `study`. Its finished trials are kept."""
 
     def __init__(self, study: str) -> None:
         super().__init__(study)
@@ -48,7 +48,7 @@ class InterruptedStudyError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A study that has ended."""
+    """What a study that has ended leaves behind."""
 
     record: Record
     leaderboard: AnyPath
@@ -58,19 +58,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Study:
-    """A study that goes on."""
+    """A study that is being run."""
 
     folder: Folder
     record: Record
     space: Space
-    tasks: set[str]
+    tasks: set[str]  # those that its trials learn: a space may choose other than the study's
 
     @property
     def raced(self) -> bool:
-        """Whether the worse are stopped: each point of a space that enumerates is asked for."""
+        """Whether worse trials are stopped early. A space that lists its points has all trained."""
         return self.record.pruning and not self.space.points
 
     def journal(self, study_data: StudyData) -> Journal:
+        """Open the journal of the study's trials."""
         return Journal(
             self.folder,
             file_storage(self.folder),
@@ -83,12 +84,14 @@ class _Study:
 def run(
     settings: Settings, machines: Machines, progress: Progress, folder: Folder | None
 ) -> Outcome:
-    """Run a study until it has its trials or its time is up; `folder` is that of a resumed one.
+    """Run a study until it has all its trials, or its time is up.
 
-    Raises: InterruptedStudyError at SIGINT or SIGTERM, once there is something to resume;
-        NoTrialSucceededError where no trial is complete.
+    `folder` is that of a resumed study, None for a new one.
+
+    Raises: InterruptedStudyError at SIGINT or SIGTERM, once the study can be resumed;
+        NoTrialSucceededError if no trial is complete at the end.
     """
-    began, OUTAGES.print = time.monotonic(), progress.print
+    started, OUTAGES.print = time.monotonic(), progress.print
     machines = replace(machines, address=connection.resolved(machines.address))
     past = folder.record() if folder else None
     space = presets.runnable(spaces.load(settings.space), settings.options)
@@ -99,18 +102,18 @@ def run(
     with connection.connected(machines.address) if cluster else nullcontext():
         store = reachability.shared_store(settings, grows=cluster and nodes.may_grow())
         study_data = _study_data(settings, store, space, drawn, trials, progress, past)
-        record, folder = _begun(settings, trials, study_data, past, folder)
+        folder, record = begin(settings, study_data, folder, trials=trials)
         study_data = replace(study_data, checkpoints=folder.checkpoints)
-        if said := presets.narrowing(drawn):
-            progress.print(f"presets are {said}")
+        if narrowing := presets.narrowing(drawn):
+            progress.print(f"presets are {narrowing}")
         study = _Study(folder, record, space, {config.task or study_data.task for config in drawn})
         with folder.locked():
             folder.write_record(record)
             try:
-                deadline = None if machines.time_budget is None else began + machines.time_budget
+                deadline = None if machines.time_budget is None else started + machines.time_budget
                 return _run(study, study_data, machines, progress, deadline)
             except KeyboardInterrupt as interrupt:
-                with suppress(KeyboardInterrupt):  # the next start settles what is left
+                with suppress(KeyboardInterrupt):  # if it is cut off, the next start does the rest
                     _settle(study, study_data)
                 raise InterruptedStudyError(record.study) from interrupt
 
@@ -124,14 +127,14 @@ def _study_data(
     progress: Progress,
     past: Record | None,
 ) -> StudyData:
-    """Load the data, and make what all trials will need."""
+    """Load the data, check the models on them, and find all faces, before the first trial."""
     study_data = replace(data.prepare(settings, progress, past), store=store)
     first_draws.check_models(drawn, study_data)
-    draws = spaces.draws(space, seed=settings.options.seed, count=min(trials, _KNOWN))
-    known = [config for _, config in draws]
-    study_data = replace(study_data, streams=first_draws.stored(known))
-    first_draws.say_what_is_computed_again(known, study_data, progress)
-    _prepare_faces(study_data, settings.options.max_missing, progress)
+    draws = spaces.draws(space, seed=settings.options.seed, count=min(trials, _FORESEEN))
+    foreseen = [config for _, config in draws]
+    study_data = replace(study_data, streams=first_draws.stored(foreseen))
+    first_draws.say_what_is_computed_again(foreseen, study_data, progress)
+    find_faces.prepare(study_data, settings.options.max_missing, progress)
     return study_data
 
 
@@ -142,11 +145,15 @@ def _run(
     progress: Progress,
     deadline: float | None,
 ) -> Outcome:
+    """Train the trials that the study still lacks, then test the winners and write the board.
+
+    `deadline`, in the seconds of `time.monotonic`, is when no trial starts any more.
+    """
     folder, record, journal = study.folder, study.record, study.journal(study_data)
     journal.reconcile()
     progress.print(f"study {record.study}")
     for number in journal.lost_numbers():
-        progress.print(f"the part of trial {number} is gone or damaged: another takes its place")
+        progress.print(f"the result of trial {number} is lost or damaged: another replaces it")
     progress.begin(record.trials, journal.finished())
     board = Board(folder, record)
     with connection.connected(machines.address) as where:
@@ -158,21 +165,21 @@ def _run(
         )
         progress.print(f"on {where}, {each.concurrent} trials at a time")
         progress.workers = each.concurrent
-        beside = baseline_tasks.start(study.tasks, study_data, folder, each)
+        baselines = baseline_tasks.start(study.tasks, study_data, folder, each)
         searcher = _searcher(study, study_data, journal, board, progress, each.concurrent, deadline)
         tuner.run(searcher, study_data, folder, each, raced=study.raced, progress=progress)
-        journal.reconcile()  # what was drawn and did not start in time waits for a resume
-        baseline_tasks.finish(beside, progress)
+        journal.reconcile()  # trials that were drawn and did not start in time wait for a resume
+        baseline_tasks.finish(baselines, progress)
         finished = journal.finished()
         score_winners(finished, study_data, folder, each, progress)
-    journal.sync()  # which fails where another driver goes on: the board is that one's
+    journal.sync()  # fails if another driver has taken over: then the board is that driver's
     board.write(finished)
     folder.clear_checkpoints()
     _require_success(finished, folder)
     skipped = frozenset(clip for result in finished for clip in result.skipped)
     if skipped:
         clips = len(study_data.manifest.clips)
-        progress.print(f"{len(skipped)} of {clips} clips could not be used, see above")
+        progress.print(f"{len(skipped)} of {clips} clips could not be used: see above")
     may_grow = not study.space.points or record.trials < len(study.space.points)
     return Outcome(record=record, leaderboard=board.path, skipped=skipped, may_grow=may_grow)
 
@@ -186,6 +193,8 @@ def _searcher(
     workers: int,
     deadline: float | None,
 ) -> StudySearcher:
+    """Build the searcher, and put the trials that are finished on the board."""
+
     def on_finish(result: TrialResult) -> None:
         board.add(result)
         progress.finished(result)
@@ -203,76 +212,11 @@ def _searcher(
     )
 
 
-def _begun(
-    settings: Settings,
-    trials: int,
-    study_data: StudyData,
-    past: Record | None,
-    folder: Folder | None,
-) -> tuple[Record, Folder]:
-    """Give a new study its folder, or a resumed one the number of trials that it has grown to."""
-    if past is not None and folder is not None:
-        if past.surface_sha256 != _surface_sha256(study_data):
-            raise DataError(
-                f"{past.surface} has changed since {past.study} began; start a new one."
-            )
-        return replace(past, trials=trials), folder
-    folder = folders.create(
-        settings.studies, space=settings.space, dataset=settings.options.dataset
-    )
-    return _record(settings, trials, study_data, folder), folder
-
-
-def _record(settings: Settings, trials: int, study_data: StudyData, folder: Folder) -> Record:
-    options: dict[str, Any] = asdict(settings.options)
-    resolved: dict[str, Any] = {
-        "data_root": str(settings.data_root),
-        "task": study_data.task,
-        "trials": trials,
-        "landmarks": study_data.landmarks,
-    }
-    return Record(
-        **options | resolved,
-        study=folder.name,
-        surface_sha256=_surface_sha256(study_data),
-        clip=asdict(study_data.clip) if study_data.clip else None,
-        protocol=study_data.protocol.to_json(),
-        protocol_id=study_data.protocol.protocol_id,
-        data_sha256=study_data.manifest.sha256,
-        split_sha256=study_data.protocol.split_sha256,
-        commit=folders.commit(),
-        versions=folders.versions(),
-        arguments=sys.argv[1:],
-        started_at=parts.now(),
-    )
-
-
 def _settle(study: _Study, study_data: StudyData) -> None:
-    """Leave a stopped study as a resume wants it: each trial told, the board complete."""
+    """Tell the journal how every finished trial ended, and write the board, for a later resume."""
     journal = study.journal(study_data)
     journal.reconcile(counts=False)
     Board(study.folder, study.record).write(journal.finished())
-
-
-def _surface_sha256(study_data: StudyData) -> str | None:
-    return file_sha256(Path(study_data.surface)) if study_data.surface else None
-
-
-def _prepare_faces(study_data: StudyData, max_missing: float, progress: Progress) -> None:
-    """Find all faces before a trial needs one.
-
-    Raises: DataError where too many clips show none or cannot be read.
-    """
-    prepared = find_faces.faces(
-        study_data.manifest,
-        engine=study_data.landmarks,
-        store=study_data.store,
-        workers=os.cpu_count() or 1,
-        progress=progress.prepared,
-    )
-    find_faces.check_missing(study_data.manifest, prepared.skipped, max_missing)
-    for clip, note in prepared.notes.items():
-        progress.print(f"{clip}: {note}")
 
 
 def _require_success(finished: Sequence[TrialResult], folder: Folder) -> None:
@@ -280,11 +224,11 @@ def _require_success(finished: Sequence[TrialResult], folder: Folder) -> None:
         return
     if not finished:
         raise NoTrialSucceededError(
-            f"the time budget was up before a trial of {folder.name} had ended; "
-            f"go on with --resume {folder.name}."
+            f"the time budget was up before any trial of {folder.name} had ended; "
+            f"continue with --resume {folder.name}."
         )
     first = next((result.error for result in finished if result.error), "no reason is known")
     raise NoTrialSucceededError(
-        f"none of the {len(finished)} trials of {folder.name} succeeded; the first: "
-        f"{first.rstrip('.')}; see {folder.path / 'failures'}."
+        f"none of the {len(finished)} trials of {folder.name} succeeded; the first failed with: "
+        f"{first.rstrip('.')}; the others are in {folder.path / 'failures'}."
     )

@@ -4,18 +4,24 @@ Faces are found once per dataset: the stage `faces` keeps them in the store. `se
 this before the first trial of a study, and `search.doctor` does it ahead of any study.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fer_core.config import ClipConfig
 from fer_core.data.manifest import Manifest
+from fer_core.data.study_data import StudyData
 from fer_core.errors import DataError
 from fer_core.faces import faces_stage, views_stage
 from fer_core.faces.tracks import Faces
 from fer_core.storage.shared_store import SharedPlace, open_store
 from fer_core.storage.stages import Tally, make, read_or_make
+
+if TYPE_CHECKING:
+    from search.screen.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +87,23 @@ def views(
     shards = views_stage.shards(list(zip(found, entries, strict=True)), clip, view, None, device)
     for made, missing in make(shared, shards, workers if device == "cpu" else 1):
         progress(made, missing)
+
+
+def prepare(study_data: StudyData, max_missing: float, progress: "Progress") -> None:
+    """Find and store all faces of a study before its first trial, with a process per CPU core.
+
+    Raises: DataError if more than the share `max_missing` of the clips cannot be used.
+    """
+    prepared = faces(
+        study_data.manifest,
+        engine=study_data.landmarks,
+        store=study_data.store,
+        workers=os.cpu_count() or 1,
+        progress=progress.prepared,
+    )
+    check_missing(study_data.manifest, prepared.skipped, max_missing)
+    for clip, note in prepared.notes.items():
+        progress.print(f"{clip}: {note}")
 
 
 def check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -> None:

@@ -46,7 +46,7 @@ def runnable(space: Space, options: Options) -> Space:
 
 
 def _is_of(dataset: str, space: Space, point: Mapping[str, Any]) -> bool:
-    printed = published.beside(space.draw(FixedTrial(dict(point))))
+    printed = published.repeated_by(space.draw(FixedTrial(dict(point))))
     return printed is None or dataset.startswith(printed.dataset)
 
 
