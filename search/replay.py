@@ -153,7 +153,7 @@ def _verified(row: Row, study_data: "StudyData") -> str:
         return _verified_so_far(row, study_data)
     raced = len(row.result.rung_uars) > 1  # a study with rungs trains folds in other groups
     results = list(cross_validate(row.config, study_data, raced=raced))
-    now = sum(result.uar for result in results) / len(results)
+    now = sum(result.metrics.uar for result in results) / len(results)
     kept = row.folder.predictions(row.result.number)
     if row.result.val_uar is None or not kept.is_file():
         return f"val_uar {now:.6f} now; the row has no scores to compare: {row.result.state}"
@@ -165,7 +165,7 @@ def _verified(row: Row, study_data: "StudyData") -> str:
     then = f"val_uar {row.result.val_uar:.6f} then, {now:.6f} now"
     if worst == 0:
         return f"{then}: the same, all {len(results)} folds to the last bit"
-    scores = tuple(result.uar for result in results) == row.result.fold_uars
+    scores = tuple(result.metrics.uar for result in results) == row.result.fold_uars
     verdict = "the same" if worst <= CLOSE else "the same scores" if scores else "NOT the same"
     beside = ", as it trained beside others" if worst > CLOSE and scores else ""
     return f"{then}: {verdict}, probabilities differ by up to {worst:.1e}{beside}"
@@ -175,12 +175,12 @@ def _verified_so_far(row: Row, study_data: "StudyData") -> str:
     """Train a pruned trial again to where it stopped, and compare its scores at each rung."""
     from fer_core.trial import pack  # imports torch
 
-    at_rungs = pack.run([row.config], study_data, raced=True)
+    at_rungs = pack.train([row.config], study_data, raced=True)
     now: list[float] = []
     for _, (at_rung,) in zip(row.result.rung_uars, at_rungs, strict=False):
         if at_rung.error is not None:
             raise at_rung.error
-        now.append(sum(result.uar for result in at_rung.results) / len(at_rung.results))
+        now.append(sum(result.metrics.uar for result in at_rung.results) / len(at_rung.results))
     at_rungs.close()
     verdict = "the same" if tuple(now) == row.result.rung_uars else "NOT the same"
     then, again = (" ".join(f"{uar:.6f}" for uar in uars) for uars in (row.result.rung_uars, now))

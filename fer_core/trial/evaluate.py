@@ -1,7 +1,9 @@
-"""One config in, one result out: the whole path from files to scores, without Ray.
+"""Evaluate one config: a config and a study's data in, results or a model out, without Ray.
 
 `cross_validate` scores a config on the development subjects, fold by fold, and never reads a
-sealed one. `score_sealed` refits it on all of them and scores the sealed subjects.
+sealed one. `score_sealed` refits it on all development subjects and scores the sealed ones. `refit`
+gives the model of that same fit. The search, the replay of a row and the export of a model call
+them.
 """
 
 from collections.abc import Iterator
@@ -28,27 +30,28 @@ __all__ = [
 def cross_validate(
     config: Config, study_data: StudyData, *, raced: bool = False
 ) -> Iterator[FoldResult]:
-    """Yield the result of each fold in order.
+    """Train and score a config on each fold, and yield the results in the order of the folds.
 
-    `raced` trains the folds as a study that prunes does, which may move the last bits.
+    With `raced`, folds are started in the same order as in a study that prunes. Other folds then
+    train together, which may change the last bits of the scores.
 
     Raises: FerError where the config cannot work on these data.
     """
-    for (last,) in pack.run([config], study_data, raced=raced):
+    for (last,) in pack.train([config], study_data, raced=raced):
         if last.error is not None:
             raise last.error
     yield from last.results
 
 
 def score_sealed(config: Config, study_data: StudyData) -> SealedResult:
-    """Refit on all development subjects and score the sealed ones."""
+    """Refit a config on all development subjects and score the sealed ones."""
     trial_data = prepare_trial(config, study_data)
     test = trial_data.rows(study_data.protocol.sealed)
     return trial_data.sealed(test, _refitted(trial_data).scores(test))
 
 
 def refit(config: Config, study_data: StudyData) -> Model:
-    """Fit on all development subjects, as `score_sealed` does, and give the whole model."""
+    """Refit a config on all development subjects, as `score_sealed` does, and give the model."""
     trial_data = prepare_trial(config, study_data)
     fold_fit = _refitted(trial_data)
     context, surface = trial_data.context, study_data.surface
@@ -69,5 +72,5 @@ def _refitted(trial_data: TrialData) -> FoldFit:
     fold_fit = trial_data.begin(
         trial_data.rows(trial_data.study_data.protocol.development), "sealed"
     )
-    pack.train(trial_data, fold_fit)
+    pack.train_fit(trial_data, fold_fit)
     return fold_fit

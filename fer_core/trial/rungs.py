@@ -1,4 +1,8 @@
-"""The parts of a trial after which it is compared with others."""
+"""The rungs of a trial: the points of its training at which it is compared with other trials.
+
+At each rung the search may prune a trial that does worse than others did there. The training of a
+pack (`pack.py`), the worker and the journal of a study all follow the sequence that `rungs` gives.
+"""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -6,13 +10,13 @@ from fractions import Fraction
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """How far members have trained when they are compared."""
+    """How far a trial has trained when it is compared with others."""
 
-    folds: tuple[int, ...]  # every fold that has begun
-    epochs: float  # share of its epochs that the last of them has behind it
+    folds: tuple[int, ...]  # every fold that has been started
+    epochs: float  # share of the epochs of the last of these folds; the others are trained whole
 
     def __str__(self) -> str:
-        """Say it as progress does, which counts folds from 1: "1/4 of fold 1", "2 folds"."""
+        """Name the rung for people, with folds counted from 1: "1/4 of fold 1", "2 folds"."""
         folds = len(self.folds)
         if self.epochs == 1:
             return f"{folds} fold{'s' if folds > 1 else ''}"
@@ -20,7 +24,10 @@ class Rung:
 
 
 def rungs(folds: int, *, raced: bool) -> tuple[Rung, ...]:
-    """Give the rungs of a trial: each costs about twice the last, until all folds are trained."""
+    """Give the rungs of a trial of so many folds; the last is that all folds are trained.
+
+    If `raced`, there are rungs before it, each at about twice the training of the one before.
+    """
     every = tuple(range(folds))
     if not raced:
         return (Rung(folds=every, epochs=1.0),)

@@ -1,4 +1,10 @@
-"""A config's data, laid out for training: what each fold is given, and how a fold is scored."""
+"""Prepare the data of one trial, and turn the scores that it comes to into results.
+
+`prepare_trial` gives a `TrialData`, which reads all streams of a config from the store. From it the
+training (`pack.py`), the sealed test (`evaluate.py`) and the baselines (`baselines.py`) take the
+clips of each fold, a network that is ready to be trained (`FoldFit`), and the results
+(`FoldResult`, `SealedResult`) that the search writes down.
+"""
 
 import hashlib
 import json
@@ -16,61 +22,61 @@ from fer_core.config import Config
 from fer_core.data.study_data import StudyData
 from fer_core.errors import ConfigError, DataError
 from fer_core.features.context import TrialContext
-from fer_core.features.stream_inputs import Encoder, source
+from fer_core.features.encoders import Encoder
+from fer_core.features.stream_inputs import open_stream
 from fer_core.models.network import Network, count
-from fer_core.scoring import score, uar_interval, vote
+from fer_core.scoring import Metrics, score, uar_interval, vote
 from fer_core.storage.stages import Work
 from fer_core.training import loop
 from fer_core.training.checkpoint import Checkpoint
 from fer_core.training.fits import Fit
 from fer_core.trial import feasibility
 
-HELD_OUT = 0.2  # of the training subjects, where early stopping watches some
+HELD_OUT = 0.2  # share of the training subjects that early stopping watches
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoldResult:
-    """How one fold came out. N val clips, T frames each (1 where clips are seen whole)."""
+    """How one fold of a trial came out.
+
+    It has N validation clips of T frames each; T is 1 where the network reads a clip as a whole.
+    """
 
     fold: int
-    uar: float
-    war: float
-    macro_f1: float
-    clips: tuple[str, ...]
+    metrics: Metrics
+    clips: tuple[str, ...]  # names of the N clips
     labels: Array  # (N,) int64
     probabilities: Array  # (N, K) float32, after voting
     frame_probabilities: Array  # (N, T, K) float32
     losses: tuple[float, ...]  # mean training loss of each epoch
     train_seconds: float
-    params: int  # of the whole model, frozen part included
-    peak_memory_gib: float  # of the trial so far
+    params: int  # parameters of the whole model, frozen ones included
+    peak_memory_gib: float  # highest memory use of the trial so far
     device: str
     weights_source: str
-    work: Work  # of the trial so far
+    work: Work  # what the trial has computed and read so far
     skipped: Mapping[str, str]  # clip: why it was left out
-    epochs_restored: int = 0  # of this fold's, that a checkpoint saved training again
+    epochs_restored: int = 0  # epochs of this fold that came from a checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
 class SealedResult:
-    """How a winner does on subjects that nothing was chosen by."""
+    """How a model does on the sealed subjects, by which nothing was fitted or chosen."""
 
-    uar: float
-    uar_low: float  # 95 % interval, bootstrap over subjects
+    metrics: Metrics
+    uar_low: float  # 95 % interval of the UAR, bootstrap over subjects
     uar_high: float
-    war: float
-    macro_f1: float
-    subjects: int
-    clips: int
+    subjects: int  # how many
+    clips: int  # how many, N
     clip_names: tuple[str, ...]
-    labels: Array
-    probabilities: Array
+    labels: Array  # (N,) int64
+    probabilities: Array  # (N, K) float32, after voting
 
 
 def prepare_trial(config: Config, study_data: StudyData) -> "TrialData":
-    """Lay out a config's data, in the task that it names.
+    """Prepare the data of a config, with the labels of the task that the config names.
 
-    Raises: ConfigError, before anything is computed, where the config cannot work on them.
+    Raises: ConfigError, before anything is computed, where the config cannot work on the data.
     """
     study_data = replace(study_data, task=config.task or study_data.task)
     feasibility.check(config, study_data)
@@ -79,42 +85,48 @@ def prepare_trial(config: Config, study_data: StudyData) -> "TrialData":
 
 @dataclass(frozen=True, kw_only=True)
 class FoldFit:
-    """A fit that can be trained, and what the model is besides."""
+    """One fold of a trial, ready for training: the fit, and the fixed parts of the model.
 
-    name: str  # "fold 0", ..., or "sealed"
+    `scores` may be called before, during and after the training of the fit.
+    """
+
+    name: str  # "fold 0", ..., or "sealed" for the refit on all development subjects
     fit: Fit
-    encoders: tuple[Encoder, ...]
-    params: int  # of the whole model, frozen part included
+    encoders: tuple[Encoder, ...]  # one for each stream: how its input is computed from pixels
+    params: int  # parameters of the whole model, frozen ones included
 
     def scores(self, rows: Array) -> Array:
-        """Score clips as far as the network is trained, (N, T, K)."""
+        """Score clips with the network as it is now, (N, T, K)."""
         clips = self.fit.config.batch_clips
         return loop.predict(self.fit.network, self.fit.batches, rows, batch_clips=clips)
 
 
 class TrialData:
-    """A config's stored activations, laid out for training."""
+    """What one trial trains on: the inputs of its streams, and the labels and subjects of clips.
+
+    A *row* is the number of a clip in `clips`; labels, subjects and batches are indexed by rows.
+    """
 
     def __init__(self, config: Config, study_data: StudyData) -> None:
         self.config, self.study_data = config, study_data
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         machine.reset_peak(self.device)
         self.context = TrialContext(config, study_data, self.device)
-        self.sources = [source(stream, self.context) for stream in config.streams]
-        self.skipped = {k: v for each in self.sources for k, v in each.skipped.items()}
-        usable = set.intersection(*(set(each.clips) for each in self.sources))
-        self.clips = tuple(clip for clip in self.sources[0].clips if clip in usable)
+        self.streams = [open_stream(stream, self.context) for stream in config.streams]
+        self.skipped = {k: v for each in self.streams for k, v in each.skipped.items()}
+        usable = set.intersection(*(set(each.clips) for each in self.streams))
+        self.clips = tuple(clip for clip in self.streams[0].clips if clip in usable)
         if not self.clips:
             reason = next(iter(self.skipped.values()), "it is empty")
             raise DataError(f"no clip of {study_data.manifest.root} can be used: {reason}")
-        for each in self.sources:
+        for each in self.streams:
             each.arrange(self.clips)
         by_name = {clip.clip: clip for clip in study_data.manifest.clips}
         kept = [by_name[clip] for clip in self.clips]
         self.subjects = np.array([clip.subject for clip in kept])
         index = {name: i for i, name in enumerate(study_data.classes)}
         self.labels = np.array([index[study_data.label(clip)] for clip in kept], np.int64)
-        self.checkpoints: list[Checkpoint] = []  # of the fits that were trained alone
+        self.checkpoints: list[Checkpoint] = []  # one for each fit that is trained alone
 
     def rows(self, subjects: Sequence[str]) -> Array:
         """Give the rows of these subjects' clips.
@@ -127,7 +139,7 @@ class TrialData:
         return rows
 
     def splits(self) -> Iterator[tuple[Array, Array]]:
-        """Give the rows that train and those that are scored, of each fold."""
+        """Yield for each fold the rows to train on and the rows to score."""
         development = self.rows(self.study_data.protocol.development)
         for subjects in self.study_data.protocol.folds:
             val = self.rows(subjects)
@@ -144,15 +156,12 @@ class TrialData:
         params: int,
         epochs_restored: int = 0,
     ) -> FoldResult:
-        """Sum up a fold whose clips `val` were given the frame scores (N, T, K)."""
+        """Make the result of a fold from the frame scores (N, T, K) of its rows `val`."""
         labels, probabilities = self.labels[val], self.voted(scores)
-        metrics = score(labels, probabilities)
-        sources = dict.fromkeys(s.weights_source for s in self.sources if s.weights_source)
+        sources = dict.fromkeys(s.weights_source for s in self.streams if s.weights_source)
         return FoldResult(
             fold=fold,
-            uar=metrics.uar,
-            war=metrics.war,
-            macro_f1=metrics.macro_f1,
+            metrics=score(labels, probabilities),
             clips=tuple(self.clips[row] for row in val),
             labels=labels,
             probabilities=probabilities,
@@ -169,17 +178,14 @@ class TrialData:
         )
 
     def sealed(self, test: Array, scores: Array) -> SealedResult:
-        """Sum up the sealed clips `test`, which were given the frame scores (N, T, K)."""
+        """Make the result of the sealed test from the frame scores (N, T, K) of its rows `test`."""
         labels, probabilities = self.labels[test], self.voted(scores)
-        metrics = score(labels, probabilities)
         subjects = [self.subjects[row] for row in test]
         low, high = uar_interval(labels, probabilities, subjects, seed=self.study_data.seed)
         return SealedResult(
-            uar=metrics.uar,
+            metrics=score(labels, probabilities),
             uar_low=low,
             uar_high=high,
-            war=metrics.war,
-            macro_f1=metrics.macro_f1,
             subjects=len(set(subjects)),
             clips=len(test),
             clip_names=tuple(self.clips[row] for row in test),
@@ -192,22 +198,23 @@ class TrialData:
         return vote(scores, self.config.rule)
 
     def begin(self, train: Array, name: str) -> FoldFit:
-        """Fit on the rows `train` all that is fitted before training, and make the network.
+        """Fit scalers and PCA on the rows `train`, and make the network that will be trained.
 
-        `name` seeds it apart from other folds; configs that are given the same train on the same
-        batches, so that what differs between them is theirs.
+        `name` is part of two seeds. That of the initial weights also depends on the config; that
+        of the order of the batches does not, so that all configs see the clips in one order, and
+        their scores differ only because of their choices.
         """
         config, classes, seed = self.config, self.study_data.classes, self.study_data.seed
-        folds = [each.fit(train) for each in self.sources]
+        folds = [each.fit(train) for each in self.streams]
         own = _seed(seed, config.config_id, name)
         torch.manual_seed(own)
-        network = Network(config, [each.given for each in folds], classes).to(self.device)
+        network = Network(config, [each.stream_input for each in folds], classes).to(self.device)
 
         def batches(rows: Array, generator: np.random.Generator | None) -> list[Tensor]:
             if generator is None or config.augment is None:
                 return [each.batch(rows, None) for each in folds]
-            drawn = int(generator.integers(2**32))  # all streams of a clip change alike
-            return [each.batch(rows, np.random.default_rng(drawn)) for each in folds]
+            batch_seed = int(generator.integers(2**32))  # all streams of a clip are augmented alike
+            return [each.batch(rows, np.random.default_rng(batch_seed)) for each in folds]
 
         fitted, held_out = self._hold_out(train, own)
         fit = Fit(
@@ -229,7 +236,7 @@ class TrialData:
         )
 
     def checkpoint(self, fold_fit: FoldFit) -> Checkpoint | None:
-        """Say where a fit keeps how far it is, if the study keeps that at all."""
+        """Make the checkpoint of a fit; None where the study keeps no checkpoints."""
         folder, config, fit = self.study_data.checkpoints, self.config, fold_fit.fit
         if folder is None:
             return None
@@ -241,7 +248,10 @@ class TrialData:
         return checkpoint
 
     def _made_of(self, fit: Fit) -> dict[str, Any]:
-        """Name all that a fit's training depends on, but its config."""
+        """Name everything that the training of a fit depends on, except its config.
+
+        A checkpoint is only restored where all of this is equal.
+        """
         used, study_data = set(self.clips), self.study_data
         values = fit.network.state_dict().items()
         return {
@@ -252,21 +262,21 @@ class TrialData:
             "rows": [fit.rows.tolist(), [] if fit.held_out is None else fit.held_out.tolist()],
             "split": study_data.protocol.split_sha256,
             "read": [fit.data, study_data.landmarks, study_data.surface, dict(study_data.weights)],
-            "weights": [each.weights_source for each in self.sources],
+            "weights": [each.weights_source for each in self.streams],
             "seeds": [fit.seed, fit.order],
             "shapes": [(name, list(value.shape), str(value.dtype)) for name, value in values],
             "device": self.device.type,
         }
 
     def _data(self) -> str:
-        """Name what batches hold: the streams, as this config reads them."""
+        """Name the contents of the batches: the streams, as this config reads them."""
         streams = [asdict(stream) for stream in self.config.streams]
         return json.dumps([self.study_data.task, asdict(self.context.window), streams])
 
     def _hold_out(self, train: Array, seed: int) -> tuple[Array, Array | None]:
-        """Part the rows of a few subjects from others, for early stopping to watch.
+        """Hold out the rows of a few training subjects for early stopping, if it is asked for.
 
-        They are training subjects: those that a fold is scored on must not end its training.
+        The subjects that a fold is scored on must not decide when its training ends.
         """
         if self.config.optimizer.patience is None:
             return train, None

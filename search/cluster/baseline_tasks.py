@@ -1,6 +1,8 @@
-"""Run a study's baselines beside its first trials, each once, and open them on the sealed subjects.
+"""Run a study's baselines beside its first trials, each once, with their sealed tests.
 
-Their parts lie beside the trials', under numbers below 0, so nothing of them is lost or repeated.
+`search/session.py` starts them before the first trial and waits for them after the last. Their
+results lie in `parts/` beside those of the trials, under numbers below 0, so a resumed study runs
+only what is missing.
 """
 
 from collections.abc import Iterable
@@ -20,28 +22,31 @@ from search.study.space import describe
 
 
 def start(
-    tasks: Iterable[str], study_data: StudyData, folder: Folder, each: TrialResources
+    tasks: Iterable[str], study_data: StudyData, folder: Folder, resources: TrialResources
 ) -> dict[Any, str]:
-    """Begin the baselines of these tasks that are not done; `finish` waits for them."""
+    """Start the baselines of these tasks that are not done; give Ray's references and their names.
+
+    `finish` waits for them.
+    """
     shared, chosen = ray.put(study_data), set(tasks)
-    run: Any = ray.remote(_run).options(num_cpus=each.cpus, num_gpus=each.head_gpus)
+    score: Any = ray.remote(_score).options(num_cpus=resources.cpus, num_gpus=resources.head_gpus)
     return {
-        run.remote(shared, folder, number, each.threads): f"baseline {name} ({task})"
+        score.remote(shared, folder, number, resources.threads): f"baseline {name} ({task})"
         for number, (task, name) in baselines.NUMBERS.items()
         if task in chosen and not _done(folder, number, study_data)
     }
 
 
 def finish(started: dict[Any, str], progress: Progress) -> None:
-    """Wait for the baselines, and say how they came out."""
+    """Wait for the baselines, and print the outcome of each."""
     waiting = list(started)
     while waiting:
         (ready,), waiting = ray.wait(waiting)
         try:
-            said = ray.get(ready)
-        except Exception as error:  # its worker died, or it could not be opened
-            said = f"lost: {describe(getattr(error, 'cause', None) or error)}"
-        progress.print(f"{started[ready]} {said}")
+            outcome = ray.get(ready)
+        except Exception as error:  # its worker died, or its sealed test failed
+            outcome = f"failed: {describe(getattr(error, 'cause', None) or error)}"
+        progress.print(f"{started[ready]} {outcome}")
 
 
 def _done(folder: Folder, number: int, study_data: StudyData) -> bool:
@@ -50,7 +55,8 @@ def _done(folder: Folder, number: int, study_data: StudyData) -> bool:
     return result is not None and (result.state == "failed" or not untested)
 
 
-def _run(study_data: StudyData, folder: Folder, number: int, threads: int) -> str:
+def _score(study_data: StudyData, folder: Folder, number: int, threads: int) -> str:
+    """Score a baseline on the folds and on the sealed subjects, and say how it came out."""
     keep_to_share(threads)
     task, name = baselines.NUMBERS[number]
     study_data = replace(study_data, task=task)
@@ -59,8 +65,8 @@ def _run(study_data: StudyData, folder: Folder, number: int, threads: int) -> st
         result = finish_alone(folder, number, baselines.cross_validate(name, study_data))
     if result.state == "failed":
         return f"failed: {result.error}"
-    said = f"complete: val_uar {result.val_uar:.3f}"
+    outcome = f"complete: val_uar {result.val_uar:.3f}"
     if not study_data.protocol.sealed:
-        return said
+        return outcome
     test_uar = write_sealed_scores(folder, number, baselines.score_sealed(name, study_data))
-    return f"{said}, test_uar {test_uar:.3f}"
+    return f"{outcome}, test_uar {test_uar:.3f}"

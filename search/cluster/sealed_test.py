@@ -1,11 +1,14 @@
-"""Open the winners on the sealed subjects: in parallel, and one of each family and task, ever.
+"""The sealed test: score the best trial of each family on the subjects that the search never saw.
 
-A study that is extended may find a better trial of a family; it stays sealed, since a second look
-would choose by the sealed subjects.
+`search/session.py` calls `score_winners` when all trials have ended. Winners are refitted and
+scored in parallel. Each family and task has one sealed test, ever: if a study that is extended
+finds a better trial, that one is not tested, because choosing between two tested trials would be a
+choice by the sealed subjects.
 """
 
 import json
 from collections.abc import Callable, Sequence, Set
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -26,11 +29,12 @@ from search.study.space import describe
 if TYPE_CHECKING:
     from fer_core.trial.evaluate import SealedResult
 
-    Open = Callable[[StudyData, Folder, int, str, int], float]  # threads last; gives test_uar
+    # (study's data, folder, trial, its config as JSON, threads) -> test_uar
+    Scoring = Callable[[StudyData, Folder, int, str, int], float]
 
 _NONE_SEALED = (
-    "this protocol seals no subject: val_uar is all that it gives, and optimistic by as much as "
-    "the search chose by it"
+    "this protocol seals no subject, so there is no sealed test: val_uar is the only score, and it "
+    "is optimistic, because the search selected trials by it"
 )
 
 
@@ -38,56 +42,65 @@ def score_winners(
     finished: Sequence[TrialResult],
     study_data: StudyData,
     folder: Folder,
-    each: TrialResources,
+    resources: TrialResources,
     progress: Progress,
     *,
-    scoring: "Open | None" = None,
+    scoring: "Scoring | None" = None,
 ) -> None:
-    """Refit and score the best trial of each family that was not opened before.
+    """Refit the best trial of each family that has no sealed test yet, and score it.
 
-    What runs out of memory is tried once more, on a larger share: its search may have needed it.
+    A refit that runs out of memory is tried once more on a larger share of a machine, because its
+    trial may have needed one too.
     """
     if not study_data.protocol.sealed:
         return progress.print(_NONE_SEALED)
     shared = ray.put(study_data)
-    # A worker that lives on would keep the memory of its GPU.
-    task: Any = ray.remote(max_calls=1)(scoring or _open)
+    # A new process for each call: one that lives on would keep the memory of its GPU.
+    task: Any = ray.remote(max_calls=1)(scoring or _score)
 
-    def begin(result: TrialResult, shape: str) -> Any:
-        given = task.options(num_cpus=each.cpus, num_gpus=each.gpus_of(shape))
-        return given.remote(shared, folder, result.number, result.config_json, each.threads)
+    def start(result: TrialResult, shape: str) -> Any:
+        sized = task.options(num_cpus=resources.cpus, num_gpus=resources.gpus_of(shape))
+        return sized.remote(shared, folder, result.number, result.config_json, resources.threads)
 
     tested = {result.number for result in finished if folder.sealed_test(result.number).exists()}
     chosen = winners(finished, tested)
     if chosen:
-        progress.print(f"opening {len(chosen)} winners on the sealed subjects, once")
-    _follow({begin(result, _shape(result)): (result, False) for result in chosen}, begin, progress)
+        progress.print(_announcement(len(chosen), len(study_data.protocol.sealed)))
+    _wait({start(result, _shape(result)): (result, False) for result in chosen}, start, progress)
 
 
-def _follow(
-    waiting: dict[Any, tuple[TrialResult, bool]],
-    begin: Callable[[TrialResult, str], Any],
+def _announcement(trials: int, subjects: int) -> str:
+    best = (
+        "the best trial" if trials == 1 else f"{trials} trials, the best of each family and task,"
+    )
+    people = "1 subject" if subjects == 1 else f"{subjects} subjects"
+    return f"sealed test: scoring {best} on {people} that no trial has seen, once"
+
+
+def _wait(
+    running: dict[Any, tuple[TrialResult, bool]],
+    start: Callable[[TrialResult, str], Any],
     progress: Progress,
 ) -> None:
-    """Wait for those that are being opened, each with whether it is again."""
-    while waiting:
-        (ready,), _ = ray.wait(list(waiting))
-        result, again = waiting.pop(ready)
+    """Wait for running sealed tests; each comes with whether it is a second attempt."""
+    while running:
+        (ready,), _ = ray.wait(list(running))
+        result, again = running.pop(ready)
         try:
-            said = f"test_uar {ray.get(ready):.3f}"
-        except Exception as error:  # a refit may fail in any way; the board says what there is
+            outcome = f": test_uar {ray.get(ready):.3f}"
+        except Exception as error:  # a refit may fail in any way; the others go on
             cause = getattr(error, "cause", None) or error
-            if memory_errors.is_short(cause) and not again:
-                waiting[begin(result, "larger")] = result, True
+            if memory_errors.is_out_of_memory(cause) and not again:
+                running[start(result, "larger")] = result, True
                 continue
-            said = f"could not be opened: {describe(cause)}"
-        progress.print(f"opened trial {result.number}: {said}")
+            outcome = f" failed: {describe(cause)}"
+        progress.print(f"sealed test of trial {result.number}{outcome}")
 
 
 def winners(finished: Sequence[TrialResult], tested: Set[int]) -> list[TrialResult]:
     """Choose the best complete trial of each family and task by val_uar; of equals, the first.
 
-    A family of which a trial was opened has had its winner.
+    A family of which a trial is in `tested` has had its winner, and gets no other.
     """
     best: dict[tuple[str, str | None], TrialResult] = {}
     for result in sorted(finished, key=lambda result: (-(result.val_uar or 0.0), result.number)):
@@ -99,7 +112,7 @@ def winners(finished: Sequence[TrialResult], tested: Set[int]) -> list[TrialResu
 
 
 def _shape(result: TrialResult) -> str:
-    """Say what share a trial is searched on."""
+    """Name the share of a machine on which the trial was searched."""
     head = result.config_json and packing.is_head(configs.from_json(result.config_json))
     return "head" if head else "whole"
 
@@ -109,7 +122,7 @@ def _family(result: TrialResult) -> tuple[str, str | None]:
     return (config.family, config.task) if config else ("", None)
 
 
-def _open(
+def _score(
     study_data: StudyData, folder: Folder, number: int, config_json: str, threads: int
 ) -> float:
     from fer_core.trial.evaluate import score_sealed  # imports torch: in workers only
@@ -121,21 +134,19 @@ def _open(
 
 
 def write_sealed_scores(folder: Folder, number: int, result: "SealedResult") -> float:
-    """Keep the scores of sealed subjects, and give their UAR."""
+    """Write the scores and predictions on the sealed subjects, and give the UAR."""
     arrays = {
         "clips": list(result.clip_names),
         "labels": result.labels,
         "probabilities": result.probabilities,
     }
     write_arrays(folder.predictions(number, sealed=True), arrays)
-    scores = {
-        "test_uar": result.uar,
+    metrics = {f"test_{name}": value for name, value in asdict(result.metrics).items()}
+    scores = metrics | {
         "test_uar_low": result.uar_low,
         "test_uar_high": result.uar_high,
-        "test_war": result.war,
-        "test_macro_f1": result.macro_f1,
         "test_subjects": result.subjects,
         "test_clips": result.clips,
     }
     write_atomically(folder.sealed_test(number), json.dumps(scores).encode())
-    return result.uar
+    return result.metrics.uar

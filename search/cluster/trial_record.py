@@ -1,10 +1,15 @@
-"""What one trial did, as its worker knows it, and the files that keep it."""
+"""The record of one trial while it trains: what its worker knows, and the files that keep it.
+
+A worker keeps an `Account` for each member of its pack. When the trial ends, the account writes its
+result (`parts/`), its predictions (`predictions/`) or, if it failed, the traceback (`failures/`)
+into the study's folder.
+"""
 
 import io
 import math
 import socket
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -12,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fer_core.errors import FerError
+from fer_core.scoring import Metrics
 from fer_core.storage.files import write_atomically
 from search.study import disk, parts
 from search.study.folder import Folder
@@ -23,13 +29,13 @@ if TYPE_CHECKING:
 
 
 class Account:
-    """A trial from its start to its part; a baseline too."""
+    """Follows a trial or a baseline from its start to the files that are left of it."""
 
     def __init__(self, folder: Folder, number: int, config_json: str | None) -> None:
         self.number = number
-        self.seconds = 0.0  # of the worker
+        self.seconds = 0.0  # time that the worker spent on it
         self._folder = folder
-        self._config_json = config_json  # None of a baseline
+        self._config_json = config_json  # None for a baseline
         self._rung_uars: tuple[float, ...] = ()
         self._reached: str | None = None
         self._results: Sequence[FoldResult] = ()
@@ -43,9 +49,12 @@ class Account:
         reached: str | None,
         last: bool,
     ) -> TrialResult:
-        """Sum up a trial that has come to a rung; where it ends there, its part is written.
+        """Give the result of a trial at a rung, and write it if the trial ends there.
 
-        Raises: what was wrong where that was a full disk.
+        With an `error`, or a score that is not finite, the trial has failed. A result that is not
+        the last has the state "pruned", which it keeps if the trial goes no further.
+
+        Raises: the error itself where a disk is full, which is no fault of the trial.
         """
         self._results = results
         try:
@@ -56,33 +65,33 @@ class Account:
             return self.failed(broken)
         self._reached = reached
         if reached is not None:
-            self._rung_uars += (fmean(result.uar for result in results),)
+            self._rung_uars += (fmean(result.metrics.uar for result in results),)
         if not last:
-            return self._result("pruned")  # what it is if it goes no further
+            return self._result("pruned")
         result = self._result("complete")
-        if not self._folder.has_result(self.number):  # else it was stopped before it heard of it
+        if not self._folder.has_result(self.number):  # else the driver has pruned it meanwhile
             self._write_predictions()
             self._folder.write_result(result)
         return result
 
     def failed(self, error: Exception) -> TrialResult:
-        """Write what went wrong, with its traceback.
+        """Mark the trial as failed: write its result, and the traceback of `error`.
 
-        Raises: the error itself where it is that of a full disk, which is no trial's fault.
+        Raises: the error itself where a disk is full, which is no fault of the trial.
         """
         if disk.is_full(error):
             raise error
         text = "".join(traceback.format_exception(error))
         write_atomically(self._folder.failure(self.number), text.encode())
-        said = " ".join(str(error).split()) if isinstance(error, FerError) else describe(error)
+        message = " ".join(str(error).split()) if isinstance(error, FerError) else describe(error)
         self._results = [result for result in self._results if _is_finite(result)]
-        result = self._result("failed", said)
-        if not self._folder.has_result(self.number):  # else it was stopped before it heard of it
+        result = self._result("failed", message)
+        if not self._folder.has_result(self.number):  # else the driver has pruned it meanwhile
             self._folder.write_result(result)
         return result
 
     def _result(self, state: State, error: str | None = None) -> TrialResult:
-        """Sum up the folds so far."""
+        """Make the trial's result from its folds so far."""
         done, last = self._results, self._results[-1] if self._results else None
         return TrialResult(
             number=self.number,
@@ -91,11 +100,10 @@ class Account:
             started_at=self._started_at,
             finished_at=parts.now(),
             error=error,
-            fold_uars=tuple(result.uar for result in done),
+            fold_uars=tuple(result.metrics.uar for result in done),
             rung_uars=self._rung_uars,
             reached=self._reached,
-            val_war=fmean(result.war for result in done) if done else None,
-            val_macro_f1=fmean(result.macro_f1 for result in done) if done else None,
+            val_metrics=_means(result.metrics for result in done),
             train_seconds=sum(result.train_seconds for result in done),
             seconds=self.seconds,
             epochs_restored=sum(result.epochs_restored for result in done),
@@ -109,7 +117,7 @@ class Account:
         )
 
     def _write_predictions(self) -> None:
-        """Keep what voting, ensembles and tests need, so that none of them trains again."""
+        """Keep the scores of all clips, so that votes, ensembles and tests need no new training."""
         arrays: dict[str, Any] = {}
         for result in self._results:
             name = f"fold{result.fold}"
@@ -122,7 +130,7 @@ class Account:
 
 
 def write_arrays(path: Any, arrays: dict[str, Any]) -> None:
-    """Write an .npz file as a whole."""
+    """Write arrays as an .npz file, which appears whole or not at all."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomically(path, buffer.getvalue())
@@ -131,8 +139,13 @@ def write_arrays(path: Any, arrays: dict[str, Any]) -> None:
 def _check_finite(results: "Sequence[FoldResult]") -> None:
     for result in results:
         if not _is_finite(result):
-            raise FerError(f"fold {result.fold}: its loss or score is not finite.")
+            raise FerError(f"fold {result.fold}: its loss or one of its scores is not finite.")
 
 
 def _is_finite(result: "FoldResult") -> bool:
-    return all(map(math.isfinite, (result.uar, result.war, result.macro_f1, *result.losses)))
+    return all(map(math.isfinite, (*asdict(result.metrics).values(), *result.losses)))
+
+
+def _means(metrics: Iterable[Metrics]) -> dict[str, float | None]:
+    folds = list(map(asdict, metrics))
+    return {name: fmean(fold[name] for fold in folds) if folds else None for name in parts.MEANS}

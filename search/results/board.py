@@ -1,7 +1,8 @@
-"""A study's file on the leaderboard, while the study runs and when it ends.
+"""Write a study's leaderboard file, while the study runs and when it ends.
 
-A row is made once, and the file is written every few seconds, so that a long study costs its
-driver no more for each trial than a short one. A last `write` puts down whatever is left.
+`search/session.py` adds each trial as it finishes. A row is made once, and the file is written
+every few seconds at most, so a trial of a long study costs the driver no more than one of a short
+study. At the end, `write` makes the file anew from all trials.
 """
 
 import io
@@ -22,28 +23,28 @@ from search.results import leaderboard
 from search.study.folder import Folder, Record
 from search.study.parts import TrialResult
 
-_SECONDS = 2.0  # between two writes
-_SHARE = 50  # and a write takes no more than one second of so many
+_SECONDS = 2.0  # least time between two writes
+_SHARE = 50  # between two writes passes at least so many times the time that a write takes
 
 
 class Board:
-    """Keeps the rows of the trials that have finished, and writes them."""
+    """Collects the rows of finished trials, and writes them to the study's leaderboard file."""
 
     def __init__(self, folder: Folder, record: Record) -> None:
         self._folder, self._record = folder, record
         self._schema = leaderboard.schema()
-        self._written = self._schema.empty_table()  # rows of earlier writes, which do not change
-        self._fresh: list[TrialResult] = []
+        self._written = self._schema.empty_table()  # rows that were written before
+        self._fresh: list[TrialResult] = []  # results whose rows are not written yet
         self._tasks: set[str] = set()
-        self._stood: dict[str, Config] = {}  # published row: our config that repeats it
-        self._due = time.monotonic()
+        self._repeats: dict[str, Config] = {}  # name of a published figure: our config for it
+        self._due = time.monotonic()  # time of the next write
 
     @property
     def path(self) -> AnyPath:
         return leaderboard.path(self._record)
 
     def add(self, result: TrialResult) -> None:
-        """Take a finished trial, and write the file if it is time."""
+        """Add a finished trial, and write the file if the last write is long enough ago."""
         self._fresh.append(result)
         if (began := time.monotonic()) < self._due:
             return
@@ -54,37 +55,38 @@ class Board:
         self._due = now + max(_SECONDS, _SHARE * (now - began))
 
     def write(self, finished: Iterable[TrialResult]) -> AnyPath:
-        """Replace the file by one of all finished trials, in their order, made anew."""
+        """Replace the file by a new one of all finished trials, in the given order."""
         self._put(self._table(finished))
         return self.path
 
     def _put(self, trials: pa.Table) -> None:
-        """Write trials, and what they stand beside."""
+        """Write the rows of trials, of baselines and of published figures."""
         baselines = self._table(filter(None, map(self._folder.result, NUMBERS)))
-        beside = leaderboard.printed(self._stood, self._tasks, self._record)
-        printed = pa.Table.from_pylist(list(map(leaderboard.columns, beside)), schema=self._schema)
+        figures = leaderboard.published_rows(self._repeats, self._tasks, self._record)
+        rows = pa.Table.from_pylist(list(map(leaderboard.columns, figures)), schema=self._schema)
         buffer = io.BytesIO()
-        pq.write_table(pa.concat_tables([trials, baselines, printed]).combine_chunks(), buffer)
+        pq.write_table(pa.concat_tables([trials, baselines, rows]).combine_chunks(), buffer)
         write_atomically(self.path, buffer.getvalue())
 
-    def _table(self, parts: Iterable[TrialResult]) -> pa.Table:
-        return pa.Table.from_pylist(list(map(self._row, parts)), schema=self._schema)
+    def _table(self, results: Iterable[TrialResult]) -> pa.Table:
+        return pa.Table.from_pylist(list(map(self._row, results)), schema=self._schema)
 
     def _row(self, result: TrialResult) -> dict[str, Any]:
-        row = leaderboard.row(result, self._record, _scores(self._folder, result.number))
+        sealed_scores = _sealed_scores(self._folder, result.number)
+        row = leaderboard.row(result, self._record, sealed_scores)
         self._tasks.add(row.task)
         if result.config_json and (config := configs.from_json(result.config_json)).stands_for:
-            self._stood[config.stands_for] = config
+            self._repeats[config.stands_for] = config
         return leaderboard.columns(row)
 
 
 def write(folder: Folder, record: Record, finished: Iterable[TrialResult]) -> AnyPath:
-    """Write a study's file at once."""
+    """Write the leaderboard file of a study, and give its path."""
     return Board(folder, record).write(finished)
 
 
-def _scores(folder: Folder, number: int) -> dict[str, Any] | None:
-    """Read the scores of the sealed subjects, if the trial was opened."""
+def _sealed_scores(folder: Folder, number: int) -> dict[str, Any] | None:
+    """Read the scores of a trial's sealed test; None where it had none."""
     try:
         scores: dict[str, Any] = json.loads(folder.sealed_test(number).read_text())
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,7 @@
-"""The model card of an exported row: what it is, how well it does, what it must not be used for."""
+"""Write the model card of an exported model: what it is, how well it does, what it is not for.
+
+`search/replay.py` writes the card into the model's folder when it exports a row of the leaderboard.
+"""
 
 import json
 
@@ -7,7 +10,7 @@ from fer_core.trial.fitted_model import Model
 from search.study.folder import Record
 from search.study.parts import TrialResult
 
-_TERMS = {  # whose weights: what their terms are
+_TERMS = {  # source of the weights: their licence
     "package": "dlib's face network: CC0",
     "file": "the user's file; VGG-Face's are for non-commercial research (CC BY-NC 4.0)",
     "imagenet": "torchvision's ImageNet weights: BSD-3-Clause, ImageNet's terms of access",
@@ -20,24 +23,23 @@ _LANDMARKS = {
 
 _ABOUT = (
     "",
-    "A trial of a search, refitted on all development subjects; the sealed ones were never",
-    "trained on.",
+    "A trial of a search, refitted on all development subjects. It was never trained on the sealed",
+    "subjects.",
     "",
     "    python -m fer_core.predict DIR video.mp4",
 )
-_MIND = (
+_LIMITS = (
     "- It knows expressions as its dataset labels them, not what anyone feels. It is made for",
     "  research on such data and must not decide over people.",
-    "- It was scored on one dataset; faces, cameras and cultures that are not in it may be read",
-    "  worse.",
+    "- It was scored on one dataset. On other faces, cameras and cultures it may do worse.",
 )
 
 
 def text(
     model: Model, result: TrialResult, record: Record, sealed_scores: dict[str, float] | None
 ) -> str:
-    """Write the card, in Markdown."""
-    parts = [
+    """Give the text of the card, in Markdown."""
+    sections = [
         [f"# {model.config.family} for {model.task} on {record.dataset}", *_ABOUT],
         [
             "## What it tells apart",
@@ -45,17 +47,17 @@ def text(
             f"{len(model.classes)} classes: {', '.join(model.classes)}.",
         ],
         ["## How well", "", *_scores(result, record, sealed_scores, len(model.classes))],
-        ["## What it sees", "", *_seen(model)],
-        ["## What to mind", "", *_MIND, *_terms(model.config)],
+        ["## What it sees", "", *_inputs(model)],
+        ["## What to mind", "", *_LIMITS, *_terms(model.config)],
         ["## Where it comes from", "", *_origin(model.config, result, record)],
     ]
-    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+    return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
 
-def _seen(model: Model) -> list[str]:
+def _inputs(model: Model) -> list[str]:
     clip, config = model.clip, model.config
     active = ", ".join(f"{name} {value}" for name, value in clip.active().items())
-    apart = f"{model.frame_seconds:.3f} s apart as trained"
+    apart = f"{model.frame_seconds:.3f} s apart, as in training"
     return [
         f"- {clip.frames} frames of a clip ({active}), {apart}.",
         *(f"- {_stream(config, i)}" for i in range(len(config.streams))),
@@ -65,7 +67,11 @@ def _seen(model: Model) -> list[str]:
 
 def _terms(config: Config) -> list[str]:
     weights = dict.fromkeys(stream.weights for stream in config.images)
-    return [f"- Weights it began with: {_TERMS[name]}." for name in weights if name in _TERMS]
+    return [
+        f"- Weights that training started from: {_TERMS[name]}."
+        for name in weights
+        if name in _TERMS
+    ]
 
 
 def _origin(config: Config, result: TrialResult, record: Record) -> list[str]:
@@ -93,17 +99,17 @@ def _scores(
         lines.append(f"| {subjects} | {sealed_scores['test_uar']:.3f}, 95 % {interval} |")
     else:
         why = (
-            "its protocol seals none"
+            "the protocol seals no subjects"
             if not record.protocol["sealed"]
-            else "no sealed test of this row"
+            else "this row had no sealed test"
         )
         lines.append(f"| sealed | {why} |")
     lines.append(f"| chance | {1 / classes:.3f} |")
     return [
         *lines,
         "",
-        f"The best of {record.trials} trials is chosen by the first figure, which "
-        "therefore flatters it.",
+        "The first figure is optimistic, because the search selected the best of "
+        f"{record.trials} trials by it.",
     ]
 
 

@@ -1,58 +1,65 @@
-"""The leaderboard: a row a trial, one file a study, one schema for all of them.
+"""The leaderboard's rows, its columns and its files: `<leaderboards>/<dataset>/<study>.parquet`.
 
-Baselines and printed figures have rows too: `source` tells them. `board.py` makes the file from
-parts and openings, so it can be lost and rebuilt.
+Each trial has a row, and so have the baselines and the published figures; `source` tells which is
+which. `board.py` writes a study's file from the results of its trials, so a lost file can be made
+again. `search.read_leaderboard` reads the files of all studies of a dataset as one table.
 """
 
+import io
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from fer_core import config as configs
 from fer_core.config import Config
 from fer_core.errors import FerError, unknown
 from fer_core.storage import paths
+from fer_core.storage.formats import check_format
 from fer_core.storage.paths import AnyPath, S3Path
+from fer_core.storage.s3_requests import at_once
 from fer_core.trial.baselines import NUMBERS
 from search.results import published
 from search.study.folder import Record
-from search.study.parts import TrialResult
+from search.study.parts import MEANS, TrialResult
+
+OtherMetrics = Mapping[str, float | None]  # by name; UAR has columns of its own
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One trial, baseline or printed figure: the columns, in which `__` stands for a dot.
+    """One row of the leaderboard: a trial, a baseline or a published figure.
 
-    Scores are fractions in [0, 1], times are seconds, memory is GiB.
+    Each field is a column, and `__` in its name is a dot there. `val_metrics` and `test_metrics`
+    are a column for each metric of `fer_core.scoring.Metrics` but UAR, such as `val_war`. Scores
+    are fractions in [0, 1], times are seconds, memory is GiB.
     """
 
     dataset: str
     task: str
-    protocol_id: str  # "published" of a printed figure: it has none, and ranks with nothing
+    protocol_id: str  # "published" for a published figure, which no other row is ranked against
     study: str
     space: str
-    trial: int  # Optuna's number; below 0 of what is no trial: baselines, and from -100 on printed
+    trial: int  # Optuna's number; below 0 for a baseline, -100 and below for a published figure
     config_id: str | None = None  # None where the space drew no valid config
     source: str  # search, baseline or published
     family: str | None = None
     state: str = "complete"
     error: str | None = None
     val_uar: float | None = None
-    val_uar_std: float | None = None  # between folds
-    val_war: float | None = None
-    val_macro_f1: float | None = None
-    folds: int = 0  # over which the val scores are means; a pruned trial's last may be cut short
-    test_uar: float | None = None  # the test columns are None until the trial is opened
+    val_uar_std: float | None = None  # standard deviation between the folds
+    val_metrics: OtherMetrics = field(default_factory=dict)
+    folds: int = 0  # the val scores are means over them; a pruned trial's last may be half trained
+    test_uar: float | None = None  # the test columns are None for trials without a sealed test
     test_uar_low: float | None = None  # 95 % interval, bootstrap over subjects
     test_uar_high: float | None = None
-    test_war: float | None = None
-    test_macro_f1: float | None = None
+    test_metrics: OtherMetrics = field(default_factory=dict)
     test_subjects: int | None = None
     test_clips: int | None = None
     train_seconds: float = 0.0
@@ -79,14 +86,19 @@ class Row:
     split_sha256: str | None = None
     started_at: datetime
     finished_at: datetime
-    published_accuracy: float | None = None  # printed of what this row repeats; never a val score
-    published: str | None = None  # where it was printed
-    comparable: bool | None = None  # whether the two figures compare; None: there is none
-    note: str | None = None  # why they do not, and what was made smaller
-    host: str | None = None  # that the trial ended on
+    published_accuracy: float | None = None  # published for the configuration that this row repeats
+    published: str | None = None  # the publication
+    comparable: bool | None = None  # whether it compares with our scores; None where there is none
+    note: str | None = None  # why it does not, and what is smaller here than in the publication
+    host: str | None = None  # the machine on which the trial ended
     epochs_restored: int = 0  # from checkpoints, after a machine was lost
 
 
+FORMAT = 2  # of the files; 1 had no number
+FORMAT_KEY = b"fer_search_format"  # in the metadata of a file's schema
+_METRICS = {  # field of `Row`: the column of each metric
+    f"{kind}_metrics": {name: f"{kind}_{name}" for name in MEANS} for kind in ("val", "test")
+}
 _ARROW = {
     str: pa.string(),
     int: pa.int64(),
@@ -97,13 +109,19 @@ _ARROW = {
 
 
 def schema() -> pa.Schema:
-    """Derive the file's schema from `Row`."""
+    """Derive a file's schema from `Row`, with the format number."""
     hints = get_type_hints(Row)
-    return pa.schema([(_column(field.name), _arrow(hints[field.name])) for field in fields(Row)])
+    types: list[tuple[str, pa.DataType]] = []
+    for each in fields(Row):
+        if each.name in _METRICS:
+            types += [(column, pa.float64()) for column in _METRICS[each.name].values()]
+        else:
+            types.append((_column(each.name), _arrow(hints[each.name])))
+    return pa.schema(types, metadata={FORMAT_KEY: str(FORMAT).encode()})
 
 
 def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | None) -> Row:
-    """Join what is known of a trial, or of a baseline."""
+    """Make the row of a trial or a baseline from its result and, if it has one, its sealed test."""
     config = configs.from_json(result.config_json) if result.config_json else None
     task, family = NUMBERS.get(result.number, (None, None))
     if config is not None:
@@ -112,7 +130,7 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
     return Row(
         **_study(record),
         **_flat(config, record.clip),
-        **(sealed_scores or {}),
+        **_sealed(sealed_scores or {}),
         **_beside(config),
         dataset=record.dataset,
         task=task or record.task,
@@ -125,8 +143,7 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
         error=result.error,
         val_uar=result.val_uar,
         val_uar_std=result.val_uar_std,
-        val_war=result.val_war if scored else None,
-        val_macro_f1=result.val_macro_f1 if scored else None,
+        val_metrics=result.val_metrics if scored else {},
         folds=len(result.fold_uars),
         train_seconds=result.train_seconds,
         stage_seconds=float(result.work.get("stage_seconds", 0.0)),
@@ -144,30 +161,44 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
     )
 
 
-def printed(stood: Mapping[str, Config], tasks: Collection[str], record: Record) -> list[Row]:
-    """Give the printed rows that trials stand for, and those printed last of this dataset."""
-    at = datetime.fromisoformat(record.started_at)
+def published_rows(
+    repeats: Mapping[str, Config], tasks: Collection[str], record: Record
+) -> list[Row]:
+    """Give the rows of published figures.
+
+    These are the figures that a trial repeats, with the trial's config in `repeats`, and those of
+    the publication's last table for this dataset and these tasks.
+    """
+    time = datetime.fromisoformat(record.started_at)
     return [
         Row(
             **_study(record),
-            **_flat(stood.get(key), None) | {"config__lr": None},  # ours, if narrow
+            **_flat(repeats.get(key), None) | {"config__lr": None},  # ours, not theirs
             dataset=figure.dataset,
             task=figure.task,
             protocol_id="published",
             trial=-100 - place,
             source="published",
-            family=stood[key].family if key in stood else None,
+            family=repeats[key].family if key in repeats else None,
             versions="{}",
-            started_at=at,
-            finished_at=at,
+            started_at=time,
+            finished_at=time,
             published_accuracy=figure.accuracy,
             published=figure.source,
             comparable=False,
             note=f"{figure.words}: {figure.why}",
         )
         for place, (key, figure) in enumerate(published.ROWS.items())
-        if key in stood or published.is_last_of(figure, record.dataset, tasks)
+        if key in repeats or published.is_last_of(figure, record.dataset, tasks)
     ]
+
+
+def _sealed(scores: dict[str, Any]) -> dict[str, Any]:
+    """Give the fields of a sealed test from its file, whose keys are the columns."""
+    metrics = {column: metric for metric, column in _METRICS["test_metrics"].items()}
+    others = {column: value for column, value in scores.items() if column not in metrics}
+    found = {metrics[column]: scores[column] for column in metrics if column in scores}
+    return others | {"test_metrics": found}
 
 
 def _study(record: Record) -> dict[str, Any]:
@@ -176,8 +207,8 @@ def _study(record: Record) -> dict[str, Any]:
 
 
 def _beside(config: Config | None) -> dict[str, Any]:
-    """Give the printed figure that a config stands beside."""
-    figure = published.beside(config) if config else None
+    """Give the published figure that a config repeats."""
+    figure = published.repeated_by(config) if config else None
     if config is None or figure is None:
         return {}
     return {
@@ -189,7 +220,10 @@ def _beside(config: Config | None) -> dict[str, Any]:
 
 
 def _flat(config: Config | None, fixed: dict[str, Any] | None) -> dict[str, Any]:
-    """Give the columns of a config, with the frames that were read and not those drawn."""
+    """Give the columns of a config.
+
+    If the study fixes the frames that are read, those replace the number in the config.
+    """
     if config is None:
         return {}
     columns = {name.replace(".", "__"): value for name, value in configs.flat(config).items()}
@@ -197,7 +231,7 @@ def _flat(config: Config | None, fixed: dict[str, Any] | None) -> dict[str, Any]
 
 
 def _sources(result: TrialResult, record: Record) -> dict[str, str]:
-    """Say whose weights, landmarks and surface a trial had."""
+    """Name the sources of a trial's weights, landmarks and surface."""
     sources = {
         "weights": result.weights_source,
         "landmarks": record.landmarks,
@@ -207,32 +241,50 @@ def _sources(result: TrialResult, record: Record) -> dict[str, str]:
 
 
 def path(record: Record) -> AnyPath:
-    """Say where a study's rows lie."""
+    """Give the path of a study's file."""
     return paths.parse(record.leaderboards) / record.dataset / f"{record.study}.parquet"
 
 
 def columns(row: Row) -> dict[str, Any]:
-    """Name a row's values as the file does."""
-    return {_column(name): value for name, value in vars(row).items()}
+    """Give a row's values by column."""
+    values: dict[str, Any] = {}
+    for name, value in vars(row).items():
+        if name in _METRICS:
+            values |= {column: value.get(metric) for metric, column in _METRICS[name].items()}
+        else:
+            values[_column(name)] = value
+    return values
 
 
 def read(dataset: str, leaderboards: AnyPath) -> pd.DataFrame:
-    """Read all studies of a dataset.
+    """Read the files of all studies of a dataset; columns that an older file lacks are null.
 
-    Raises: FerError where there is no leaderboard of that dataset.
+    Raises: FerError where there is no leaderboard of that dataset, or where a file is damaged or
+        was written by a newer version.
     """
     if isinstance(leaderboards, S3Path):
         leaderboards.reach()
-    if not any((leaderboards / dataset).glob("*.parquet")):
-        there = sorted({path.parent.name for path in leaderboards.glob("*/*.parquet")})
-        if not there:
+    files: list[AnyPath] = sorted((leaderboards / dataset).glob("*.parquet"), key=str)
+    if not files:
+        datasets = sorted({path.parent.name for path in leaderboards.glob("*/*.parquet")})
+        if not datasets:
             raise FerError(f"no leaderboard of '{dataset}': {leaderboards} holds none yet.")
-        raise FerError(unknown("leaderboard of", dataset, there))
+        raise FerError(unknown("leaderboard of", dataset, datasets))
+    tables = [schema().empty_table(), *at_once(_table, files)]
+    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
+    return frame
+
+
+def _table(file: AnyPath) -> pa.Table:
+    """Read a study's file."""
     try:
-        return pd.read_parquet(str(leaderboards / dataset))
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pq.read_table(io.BytesIO(file.read_bytes()))
+        found = int((table.schema.metadata or {}).get(FORMAT_KEY, b"1"))
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise FerError(f"the leaderboard {leaderboards / dataset} is damaged: {reason}") from error
+        raise FerError(f"the leaderboard {file} is damaged: {reason}") from error
+    check_format(f"the leaderboard {file}", found, FORMAT)
+    return table.replace_schema_metadata(None)
 
 
 def _column(name: str) -> str:

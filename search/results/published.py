@@ -1,9 +1,10 @@
-"""The figures that the study printed, to stand beside ours; none of them compares with ours.
+"""The figures of the study that this project repeats, to stand beside ours on the leaderboard.
 
-Garcia Zapata 2018, master thesis, UPC Barcelona: Deep Learning for Expression Recognition in Image
-Sequences, whose code is public (github.com/dangz90).
-It printed the accuracy on validation data, of the epoch that did best on them, for one split, frame
-by frame or window by window. What is wrong with single rows besides was read from that code.
+They are from Garcia Zapata 2018, master thesis, UPC Barcelona: Deep Learning for Expression
+Recognition in Image Sequences, whose code is public (github.com/dangz90). None of them compares
+with our scores: each is an accuracy on the validation data of one split, over single frames or
+windows, at the epoch that did best on these same data. What else is wrong with single figures was
+read from that code.
 """
 
 from collections.abc import Container, Mapping
@@ -13,7 +14,7 @@ from functools import partial
 from fer_core.config import Config
 
 SOURCE = "Garcia Zapata 2018"
-FINAL = 14  # the table of the method that the study proposes and does not describe
+FINAL = 14  # the table of the method that the study proposes, without describing it
 _WHY = "validation accuracy of the best epoch on these data, one split"
 _FIRST = "'first frozen' is defined nowhere"
 _PCA = "PCA was never applied: raw 4096-d features of a CNN fine-tuned on the same split"
@@ -29,15 +30,15 @@ _METHOD = "the study does not say what it is"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Printed:
-    """One printed row."""
+class Figure:
+    """One published figure: a row of a table of the study."""
 
     table: int
     dataset: str
     task: str
     accuracy: float  # fraction
-    words: str  # what was printed of its configuration
-    besides: str  # why this row above others compares with nothing, or ""
+    words: str  # the configuration, in the study's words
+    caveat: str  # what else is wrong with this figure, or ""
 
     @property
     def source(self) -> str:
@@ -45,28 +46,28 @@ class Printed:
 
     @property
     def why(self) -> str:
-        """Say why the figure compares with nothing here."""
+        """Say why the figure does not compare with our scores."""
         unit = "5-frame windows" if self.table in (8, 12) else "single frames"
-        return "; ".join(filter(None, (f"{_WHY}, {unit}", self.besides)))
+        return "; ".join(filter(None, (f"{_WHY}, {unit}", self.caveat)))
 
 
 def _row(
-    table: int, accuracy: float, words: str, besides: str = "", *, oulu: bool = False
-) -> Printed:
-    return Printed(
+    table: int, accuracy: float, words: str, caveat: str = "", *, oulu: bool = False
+) -> Figure:
+    return Figure(
         table=table,
         dataset="oulu_casia" if oulu else "sase_fe",
         task="hidden" if table in (7, 8, FINAL) and not oulu else "emotion",
         accuracy=accuracy,
         words=words,
-        besides=besides,
+        caveat=caveat,
     )
 
 
 _oulu = partial(_row, oulu=True)
 
 
-ROWS: Mapping[str, Printed] = {
+ROWS: Mapping[str, Figure] = {
     "t4-none-frozen": _row(4, 0.2842, "none frozen, no pooling"),
     "t4-first-frozen-3fc": _row(4, 0.1970, "first frozen, 3 FC, no pooling", _FIRST),
     "t4-all-frozen-3fc": _row(4, 0.4281, "all frozen, 3 FC"),
@@ -103,13 +104,13 @@ ROWS: Mapping[str, Printed] = {
 }
 
 
-def beside(config: Config) -> Printed | None:
-    """Give the printed row that a config stands for."""
+def repeated_by(config: Config) -> Figure | None:
+    """Give the published figure whose configuration this config repeats."""
     return ROWS.get(config.stands_for) if config.stands_for else None
 
 
 def narrow(config: Config) -> str | None:
-    """Say how much smaller than the published network a preset runs; None where it does not."""
+    """Say how much smaller a preset's network is than the published one; None if it is not."""
     small = next((stream for stream in config.images if stream.width < 1), None)
     if config.stands_for is None or small is None:
         return None
@@ -120,6 +121,6 @@ def narrow(config: Config) -> str | None:
     )
 
 
-def is_last_of(printed: Printed, dataset: str, tasks: Container[str]) -> bool:
-    """Say whether a row is of the study's last table, and of this dataset and one of the tasks."""
-    return printed.table == FINAL and printed.dataset == dataset and printed.task in tasks
+def is_last_of(figure: Figure, dataset: str, tasks: Container[str]) -> bool:
+    """Return whether a figure is in the study's last table, for this dataset and these tasks."""
+    return figure.table == FINAL and figure.dataset == dataset and figure.task in tasks

@@ -1,5 +1,10 @@
-"""The order of the leaderboard, and how it looks on a terminal."""
+"""The order of the leaderboard's rows, and the table that is printed of them.
 
+`search/run.py` prints the table of a study when it ends, and `explained` below it, which says what
+the columns mean. `search.read_leaderboard` gives all studies of a dataset in the same order.
+"""
+
+import textwrap
 from typing import Any
 
 import pandas as pd
@@ -19,60 +24,98 @@ _HEADINGS = (
     "val_uar±std",
     "test_uar [95 %]",
 )
-_BESIDE = ("trial", "task", "stands for", "val_uar±std", "test_uar [95 %]", "printed")
-_WRAPPED = ("family", "backbone")  # where a terminal is too narrow
-_SHOWN = 40  # rows of the printed table
-_MARKS = {"baseline": "base", "published": "print"}  # in place of a trial's number
+_BESIDE = ("trial", "task", "stands for", "val_uar±std", "test_uar [95 %]", "paper")
+_WRAPPED = ("family", "backbone", "stands for")  # where a terminal is too narrow
+_SHOWN = 40  # most rows of the printed table
+_MARKS = ("baseline", "published")  # sources that are named in place of a trial's number
+_MEANINGS = {  # heading, mark or state: what it means; printed if it is in the table
+    "val_uar±std": "unweighted average recall on the validation subjects, mean ± standard "
+    "deviation over the folds. It is optimistic, because the search selected trials by it.",
+    "test_uar [95 %]": "the same on the sealed subjects, which the search never saw, with its 95 % "
+    "interval. The best trial of each family has it, and so has each baseline.",
+    "frozen": "a/b: of the backbone's b blocks, the first a keep their weights.",
+    "pooling": "how a feature map is reduced to a vector; none keeps the whole map.",
+    "PCA": "dimensions to which the features are reduced; empty: they are not.",
+    "stands for": "the published configuration that the trial repeats.",
+    "paper": "its published accuracy, which does not compare with our scores.",
+    "baseline": "a simple model that every search should beat, on the same folds.",
+    "published": "a published figure; it does not compare with our scores.",
+    "pruned": "stopped early, because other trials did better at that point.",
+    "failed": "ended by an error; the study's folder failures/ has its traceback.",
+}
 
 
 def rank(frame: pd.DataFrame) -> pd.DataFrame:
-    """Order rows: complete trials by val_uar, the best first, then pruned ones, then failed.
+    """Order rows: complete trials by val_uar, the best first, then pruned ones, then failed ones.
 
-    Scores of two tasks, or of two splits, do not compare: each has its own ranking, one after the
-    other. Printed figures compare with none, and come last.
+    Scores of two tasks, or of two splits, do not compare: each task and split has a ranking of its
+    own, one after the other. Published figures compare with nothing, and come last.
     """
     keyed = frame.assign(
         _order=frame["state"].map({s: i for i, s in enumerate(STATES)}),
-        _printed=frame["source"] == "published",
+        _published=frame["source"] == "published",
     )
-    by = ["task", "_printed", "protocol_id", "_order", "val_uar", "study", "trial"]
+    by = ["task", "_published", "protocol_id", "_order", "val_uar", "study", "trial"]
     ascending = [name != "val_uar" for name in by]
     ranked = keyed.sort_values(by, ascending=ascending, na_position="last")
-    return ranked.drop(columns=["_order", "_printed"]).reset_index(drop=True)
+    return ranked.drop(columns=["_order", "_published"]).reset_index(drop=True)
 
 
 def searched(ranked: pd.DataFrame) -> pd.DataFrame:
-    """Leave the trials: neither baselines nor printed figures."""
+    """Select the rows of trials, without baselines and published figures."""
     return ranked[ranked["source"] == "search"]
 
 
 def table(ranked: pd.DataFrame) -> Table:
-    """Lay out the first rows for people: what was chosen, and how well it does.
+    """Make a table of the first rows for people: what was chosen, and how well it does.
 
-    Where trials stand for printed rows, these stand beside them and have no row of their own.
+    Trials that repeat published configurations have a table of their own, in which the published
+    figure stands in the trial's row.
     """
-    beside = bool(searched(ranked)["published"].notna().any())
-    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # 80 columns hold it
+    beside = _repeats_published(ranked)
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits into 80 columns
     for name in _BESIDE if beside else _HEADINGS:
-        shown.add_column(name, no_wrap=name not in _WRAPPED)
-    alone = (ranked["source"] != "published") | ranked["family"].isna()
-    rows = ranked[alone].astype(object)
+        shown.add_column(name, no_wrap=name not in _WRAPPED, overflow="fold")
+    rows = _rows(ranked)
     for row in rows.head(_SHOWN).to_dict("records"):
-        said = {str(name): None if pd.isna(value) else value for name, value in row.items()}
-        shown.add_row(*(_cells_beside(said) if beside else _cells(said)))
+        values = {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        shown.add_row(*(_cells_beside(values) if beside else _cells(values)))
     if len(rows) > _SHOWN:
         shown.caption = f"and {len(rows) - _SHOWN} more"
     return shown
 
 
+def explained(ranked: pd.DataFrame) -> str:
+    """Explain the table's headings, marks and states, in lines of at most 80 columns."""
+    rows = _rows(ranked).head(_SHOWN)
+    shown = {
+        *(_BESIDE if _repeats_published(ranked) else _HEADINGS),
+        *rows["source"],
+        *rows["state"],
+    }
+    lines = [f"{name}: {meaning}" for name, meaning in _MEANINGS.items() if name in shown]
+    return "\n".join(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines)
+
+
+def _repeats_published(ranked: pd.DataFrame) -> bool:
+    return bool(searched(ranked)["published"].notna().any())
+
+
+def _rows(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Select the rows of the table: without published figures that stand in a trial's row."""
+    alone = (ranked["source"] != "published") | ranked["family"].isna()
+    return ranked[alone].astype(object)
+
+
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     config = configs.from_json(row["config_json"]) if row["config_json"] else None
     if row["source"] == "published":
-        figure = f"printed: {row['published_accuracy']:.3f}"
-        return (_trial(row), _words(row), "", "", "", "", figure, "")
-    if config is None:  # a baseline is what reads what
-        reads, _, by = (row["family"] or "").partition("+")
-        return (_trial(row), reads, by, "", "", "", _val(row), _test(row))
+        figure = f"{_words(row)}: accuracy {row['published_accuracy']:.3f}"
+        return ("", "published", figure, "", "", "", "", "")
+    if row["source"] == "baseline":
+        return ("", "baseline", _spaced(row["family"]), "", "", "", _val(row), _test(row))
+    if config is None:
+        return (_trial(row), "", "", "", "", "", _val(row), _test(row))
     return (_trial(row), config.family, *_choices(config), _val(row), _test(row))
 
 
@@ -80,8 +123,8 @@ def _cells_beside(row: dict[str, Any]) -> tuple[str, ...]:
     config = configs.from_json(row["config_json"]) if row["config_json"] else None
     name = (config.stands_for if config else None) or row["family"] or _words(row)
     accuracy = row["published_accuracy"]
-    printed = "" if accuracy is None else f"{accuracy:.3f}"
-    return (_trial(row), row["task"], name, _val(row), _test(row), printed)
+    figure = "" if accuracy is None else f"{accuracy:.3f}"
+    return (_trial(row), row["task"], name, _val(row), _test(row), figure)
 
 
 def _choices(config: Config) -> tuple[str, ...]:
@@ -100,12 +143,17 @@ def _name(stream: StreamConfig) -> str:
 
 
 def _words(row: dict[str, Any]) -> str:
-    """Give what was printed of a configuration, with which a note begins."""
+    """Give the publication's words for a configuration, with which its note begins."""
     return str(row["note"] or "").partition(":")[0]
 
 
 def _trial(row: dict[str, Any]) -> str:
-    return _MARKS.get(row["source"]) or str(row["trial"])
+    return row["source"] if row["source"] in _MARKS else str(row["trial"])
+
+
+def _spaced(name: str) -> str:
+    """Let a name with a plus wrap there."""
+    return name.replace("+", " + ")
 
 
 def _val(row: dict[str, Any]) -> str:

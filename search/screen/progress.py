@@ -1,4 +1,8 @@
-"""What a run says while it works, on stderr: a live screen on a terminal, plain lines elsewhere."""
+"""Show a study's progress on stderr: a live screen on a terminal, and plain lines elsewhere.
+
+`search/session.py` and the rooms below it report to a `Progress` what was prepared, which trials
+have finished and which nodes came or went. Nothing is printed with the verbosity `QUIET`.
+"""
 
 import time
 from collections import Counter
@@ -14,37 +18,47 @@ from rich.text import Text
 from fer_core import config as configs
 from search.screen.cluster_state import ClusterState
 from search.screen.remaining import predict
+from search.screen.times import readable
 from search.study.parts import TrialResult
 
 QUIET, NORMAL, VERBOSE = 0, 1, 2
-
-
-_STAGES = {"made": "stages_made", "read": "stages_read", "held": "stages_held"}
-_PREDICTED_SECONDS = 0.5  # between two predictions
+_STATES = ("complete", "pruned", "failed")
+_BAR = 30  # columns of a progress bar
+_STAGES = {  # what the screen calls each count of fer_core.storage.stages.Work
+    "computed": "stages_made",
+    "from the store": "stages_read",
+    "from memory": "stages_held",
+}
+_EXPLAINED = """\
+Each trial ends with a line: its number, its family, how it ended, its val_uar
+(unweighted average recall, mean over its folds), and in brackets:
+  trials finished/all of the study; best: highest val_uar of a complete trial;
+  stages: results that trials share, such as faces and features, by where they
+    came from, and the seconds that the store and memory have saved;
+  left: predicted time to the end; it is below the P90 time in 9 of 10 studies."""
+_PREDICTED_SECONDS = 0.5  # least time between two predictions
 
 
 class Progress:
-    """Counts finished trials and shows them; it keeps sums, so that no trial costs more to show."""
+    """Counts finished trials and shows them; it keeps sums, so each trial costs equally little."""
 
     def __init__(self, *, verbosity: int = NORMAL, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._verbosity = verbosity
         self._started = time.monotonic()
-        self.workers = 1  # that run trials at once
+        self.workers = 1  # how many trials run at once
         self._trials = 0
         self._states: Counter[str] = Counter()
-        self._work: Counter[str] = (
-            Counter()
-        )  # fer_core.storage.stages.Work, summed; some are seconds
-        self._best: float | None = None
-        self._seconds: list[float] = []  # of a worker, each trial's
+        self._work: Counter[str] = Counter()  # sums of fer_core.storage.stages.Work
+        self._best: float | None = None  # val_uar
+        self._seconds: list[float] = []  # worker time of each trial
         self._remaining = ""
         self._predicted_at = -_PREDICTED_SECONDS
         self._skipped: set[str] = set()
-        self._cluster = ""  # what is said of several nodes
+        self._cluster = ""  # the nodes in words; empty while there is only one
         self._preempted = 0
         self._status = ""
-        self._bar = ProgressBar(width=40)  # of what comes before the first trial
+        self._bar = ProgressBar(width=_BAR)  # of what is prepared before the first trial
         live = verbosity > QUIET and self._console.is_terminal
         self._live = Live(self, console=self._console, transient=True) if live else None
 
@@ -68,31 +82,35 @@ class Progress:
             self._console.print(Text(text))
 
     def rendered(self, done: int, subjects: int) -> None:
-        """Say how far the synthetic dataset is."""
+        """Show how many subjects of the synthetic dataset are rendered."""
         self._status = f"rendered {done} of {subjects} subjects of the synthetic dataset"
-        self._bar = ProgressBar(subjects, done, width=40)
+        self._bar = ProgressBar(subjects, done, width=_BAR)
         if self._live is None and (done % 8 == 0 or done == subjects):
             self.print(self._status)
 
     def prepared(self, done: int, shards: int) -> None:
-        """Say how far the making of a stage is; shards are about equally long."""
-        self._status = f"prepared {done} of {shards} shards"
-        self._bar = ProgressBar(shards, done, width=40)
+        """Show for how many parts of the dataset a stage is made; parts take about equally long."""
+        self._status = f"prepared {done} of {shards} parts of the dataset"
+        self._bar = ProgressBar(shards, done, width=_BAR)
         tenth = max(1, shards // 10)
         if self._live is None and (done % tenth == 0 or done == shards):
             self.print(self._status)
 
     def begin(self, trials: int, finished: Iterable[TrialResult]) -> None:
-        """Set the number of trials, and recall those of earlier runs."""
+        """Start to show trials: how many there will be, and those that finished before a resume.
+
+        The lines to come are explained once.
+        """
         self._trials, self._status = trials, ""
         for result in finished:
             self._count(result)
             self._skipped |= set(result.skipped)
         if self._done:
             self.print(f"{self._done} of {trials} trials were finished before")
+        self.print(_EXPLAINED)
 
     def finished(self, result: TrialResult) -> None:
-        """Say how a trial ended."""
+        """Show how a trial ended."""
         self._count(result)
         self._predict()
         for clip, reason in result.skipped.items():
@@ -104,9 +122,11 @@ class Progress:
             self.print(f"  {result.config_json}")
 
     def on_nodes(self, sample: ClusterState, pending: int, preempted: int) -> None:
-        """Say which nodes joined or went, where there are several; the rest goes on.
+        """Show which nodes joined, left or were lost, on a cluster of several.
 
-        Trials are said when they are known: their errors may come later than the loss of the node.
+        `pending` packs wait for a machine, and `preempted` trials lost theirs since the study
+        began. A lost trial is shown when its error arrives, which may be after the loss of its
+        node.
         """
         first = not self._cluster
         if first and sample.nodes + len(sample.lost) + len(sample.left) < 2:
@@ -127,19 +147,26 @@ class Progress:
             self.print(f"node {address} has joined ({self._cluster})")
 
     def __rich__(self) -> RenderableType:
-        """Draw the live screen; Live asks for it four times a second."""
+        """Draw the live screen; rich's Live calls it four times a second."""
         grid = Table.grid(padding=(0, 2))
         if not self._trials:
             if self._status:
                 grid.add_row(self._bar, self._status)
             return grid
-        bar = ProgressBar(self._trials, self._done, width=40)
+        bar = ProgressBar(self._trials, self._done, width=_BAR)
         grid.add_row("trials", bar, self._counts)
-        grid.add_row("best", self._best_said, self._remaining)
-        grid.add_row("stages", self._stages, f"{self._elapsed:.0f} s")
+        lines = [f"best val_uar {self._best_text}", f"running for {readable(self._elapsed)}"]
+        if self._remaining:
+            lines.append(self._remaining)
+        rows: list[RenderableType] = [
+            Text(""),
+            grid,
+            Text(", ".join(lines)),
+            Text(f"stages: {self._stages}"),
+        ]
         if self._cluster:
-            grid.add_row("cluster", self._cluster, "")
-        return Group(Text(""), grid)
+            rows.append(Text(f"cluster: {self._cluster}"))
+        return Group(*rows)
 
     def _count(self, result: TrialResult) -> None:
         self._states[result.state] += 1
@@ -159,13 +186,17 @@ class Progress:
         config = configs.from_json(result.config_json) if result.config_json else None
         name = (config.stands_for or config.family) if config else "no config"
         score = result.error if result.val_uar is None else f"val_uar {result.val_uar:.3f}"
-        at = f" at {result.reached}" if result.state == "pruned" and result.reached else ""
-        said = [f"{self._done}/{self._trials}", f"best {self._best_said}", f"stages {self._stages}"]
+        where = f" at {result.reached}" if result.state == "pruned" and result.reached else ""
+        state = [
+            f"{self._done}/{self._trials}",
+            f"best {self._best_text}",
+            f"stages: {self._stages}",
+        ]
         if self._remaining and self._done < self._trials:
-            said.append(self._remaining)
+            state.append(self._remaining)
         if self._cluster:
-            said.append(self._cluster)
-        return f"trial {result.number} {name} {result.state}{at}: {score}  [{', '.join(said)}]"
+            state.append(self._cluster)
+        return f"trial {result.number} {name} {result.state}{where}: {score}  [{'; '.join(state)}]"
 
     @property
     def _done(self) -> int:
@@ -173,16 +204,16 @@ class Progress:
 
     @property
     def _counts(self) -> str:
-        said = f"{self._states['complete']} complete, {self._states['pruned']} pruned"
-        return f"{said}, {self._states['failed']} failed of {self._trials}"
+        ended = ", ".join(f"{self._states[state]} {state}" for state in _STATES)
+        return f"{ended} of {self._trials}"
 
     @property
-    def _best_said(self) -> str:
+    def _best_text(self) -> str:
         return "none yet" if self._best is None else f"{self._best:.3f}"
 
     @property
     def _stages(self) -> str:
-        counts = ", ".join(f"{self._work[key]:.0f} {said}" for said, key in _STAGES.items())
+        counts = ", ".join(f"{self._work[key]:.0f} {name}" for name, key in _STAGES.items())
         return f"{counts}, {self._work['seconds_saved']:.0f} s saved"
 
     @property

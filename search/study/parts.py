@@ -1,86 +1,111 @@
-"""Parts: what is known of a finished trial, one file each, written as a whole."""
+"""The result of each finished trial, in one file each: `parts/<number>.json` in the study's folder.
+
+A worker writes a trial's file, whole, before it returns the trial's last result to the driver. The
+journal tells Optuna from these files, and the leaderboard is made from them, so no finished trial
+is lost or counted twice when a process dies.
+"""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from statistics import fmean, stdev
-from typing import Literal
+from typing import Any, Literal
+
+from fer_core.scoring import METRICS
 
 State = Literal["complete", "pruned", "failed"]
+MEANS = tuple(name for name in METRICS if name != "uar")  # of UAR, the value of each fold is kept
+_VAL = "val_"  # begins the JSON keys of `val_metrics`
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """One trial: how it ended, its scores over the folds that it trained, and its cost.
+    """One trial or baseline: how it ended, its scores on the folds that it trained, and its cost.
 
-    The worker writes it before it returns its last result, and Optuna is told from it.
+    Scores are fractions. A pruned trial has the scores of the rung at which it stopped, where its
+    last fold may not be fully trained.
     """
 
-    number: int  # of the trial, Optuna's
+    number: int  # Optuna's number of the trial; below 0 for a baseline
     state: State
-    config_json: str | None  # None where the space drew no valid config
+    config_json: str | None  # None where the space drew no valid config, and for a baseline
     started_at: str  # ISO 8601, UTC
     finished_at: str
     error: str | None = None  # one line
-    fold_uars: tuple[float, ...] = ()  # fractions, in fold order; of a pruned trial as it left
-    rung_uars: tuple[float, ...] = ()  # mean over the folds so far, at each rung that it passed
+    fold_uars: tuple[float, ...] = ()  # in the order of the folds
+    rung_uars: tuple[float, ...] = ()  # at each rung that it passed, the mean of the folds so far
     reached: str | None = None  # the last rung, in words
-    val_war: float | None = None  # mean over the folds
-    val_macro_f1: float | None = None
+    val_metrics: Mapping[str, float | None] = field(  # mean over the folds, of each in MEANS
+        default_factory=lambda: dict.fromkeys(MEANS)
+    )
     train_seconds: float = 0.0
-    seconds: float = 0.0  # of a worker: its share of the time of its pack
+    seconds: float = 0.0  # its share of the time that its worker spent on the pack
     epochs_restored: int = 0  # from checkpoints, after the trial had lost its machine
     params: int | None = None
     peak_memory_gib: float | None = None
     device: str | None = None
-    host: str | None = None  # that it ended on
+    host: str | None = None  # the machine on which it ended
     weights_source: str | None = None
-    work: Mapping[str, float] = field(default_factory=dict)  # fer_core.trial.evaluate.Work, summed
+    work: Mapping[str, float] = field(default_factory=dict)  # sums of fer_core.storage.stages.Work
     skipped: Mapping[str, str] = field(default_factory=dict)  # clip: why it was left out
 
     @property
     def val_uar(self) -> float | None:
-        """Mean over the folds; None for a failed trial."""
+        """Mean UAR over the folds; None for a failed trial."""
         return fmean(self.fold_uars) if self.fold_uars and self.state != "failed" else None
 
     @property
     def val_uar_std(self) -> float | None:
-        """Standard deviation between the folds (n - 1); None for fewer than two."""
+        """Standard deviation of the UAR between the folds (n - 1); None for fewer than two."""
         if self.val_uar is None or len(self.fold_uars) < 2:
             return None
         return stdev(self.fold_uars)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        """Write all fields as JSON; each metric of `val_metrics` has a key, such as `val_war`."""
+        values: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            if name == "val_metrics":
+                values |= {f"{_VAL}{metric}": mean for metric, mean in value.items()}
+            else:
+                values[name] = value
+        return json.dumps(values)
 
 
 def from_json(text: str) -> TrialResult:
-    """Read what `TrialResult.to_json` wrote."""
+    """Read what `TrialResult.to_json` wrote.
+
+    Keys that an older version did not write have their defaults.
+
+    Raises: ValueError, TypeError or KeyError where the text is damaged or has an unknown key.
+    """
     values = json.loads(text)
-    return TrialResult(
-        **values | {name: tuple(values[name]) for name in ("fold_uars", "rung_uars")}
-    )
+    for name in ("fold_uars", "rung_uars"):
+        values[name] = tuple(values.get(name, ()))
+    metrics = [name for name in values if name.startswith(_VAL)]
+    means = {name.removeprefix(_VAL): values.pop(name) for name in metrics}
+    return TrialResult(**values, val_metrics=dict.fromkeys(MEANS) | means)
 
 
 def failed(number: int, error: str, *, config_json: str | None = None) -> TrialResult:
-    """Make the part of a trial that never ran."""
-    at = now()
+    """Make the result of a trial that failed before it started."""
+    time = now()
     return TrialResult(
         number=number,
         state="failed",
         config_json=config_json,
-        started_at=at,
-        finished_at=at,
+        started_at=time,
+        finished_at=time,
         error=error,
     )
 
 
 def pruned(result: TrialResult) -> TrialResult:
-    """Close the part of a trial that is stopped at the rung it reached."""
+    """Make the final result of a trial that is stopped at the rung it reached."""
     return replace(result, state="pruned", finished_at=now())
 
 
 def now() -> str:
-    """Give the time as a part says it."""
+    """Give the current time in the format of a result: ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

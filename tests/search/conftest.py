@@ -7,12 +7,14 @@ import pytest
 from fer_core.config import Config, StreamConfig
 from search.study import space as spaces
 from search.study.folder import Folder, Record
-from search.study.journal import Journal, file_storage
+from search.study.journal import Journal
+from search.study.journal_backends import file_storage
 from search.study.parts import TrialResult
 
 CONFIG = Config(
     streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)
 )
+METRICS = {"war": 0.6, "macro_f1": 0.6}
 AT = "2026-01-15T10:00:00.000+00:00"
 SPACE = """
     from fer_core.config import Config, OptimizerConfig, StreamConfig
@@ -68,7 +70,7 @@ def space(write_space):
 @pytest.fixture
 def make_result():
     def make(number, state="complete", uars=(0.5, 0.7), config=CONFIG, **values):
-        ended = {"started_at": AT, "finished_at": AT, "val_war": 0.6, "val_macro_f1": 0.6}
+        ended = {"started_at": AT, "finished_at": AT, "val_metrics": METRICS}
         config_json = config.to_json() if config else None
         return TrialResult(
             number=number, state=state, fold_uars=uars, config_json=config_json, **ended | values

@@ -65,7 +65,7 @@ def finished(rendered, tmp_path_factory):
     folder.write_record(record_of(folder, settings, study_data))
     results = list(cross_validate(CONFIG, study_data))
     Account(folder, 0, CONFIG.to_json()).at_rung(results, None, reached=None, last=True)
-    at_rungs = [each for (each,) in pack.run([GRU], study_data, raced=True)]
+    at_rungs = [each for (each,) in pack.train([GRU], study_data, raced=True)]
     whole, left = (Account(folder, number, GRU.to_json()) for number in (1, 2))
     for place, at_rung in enumerate(at_rungs):
         last = place == len(at_rungs) - 1
@@ -131,7 +131,7 @@ def test_an_exported_row_comes_with_its_card(finished, capsys, tmp_path):
     assert "python -m fer_core.predict" in said
     assert model.config == CONFIG
     assert json.loads((tmp_path / "model" / "labels.json").read_text())["task"] == "emotion"
-    assert "no sealed test of this row" in card
+    assert "this row had no sealed test" in card
     assert f"{finished.result(0).val_uar:.3f}" in card
     assert "must not decide over people" in card
 

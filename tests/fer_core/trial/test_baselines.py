@@ -12,7 +12,7 @@ from fer_core.trial.baselines import BASELINES, NUMBERS, cross_validate, score_s
 
 
 def uar(name, study_data):
-    return np.mean([result.uar for result in cross_validate(name, study_data)])
+    return np.mean([result.metrics.uar for result in cross_validate(name, study_data)])
 
 
 def test_each_baseline_of_each_task_has_a_number_of_its_own_below_every_trial():
@@ -29,7 +29,7 @@ def test_a_linear_model_tells_rendered_emotions_and_is_opened_on_sealed_subjects
     sealed = score_sealed(name, study_data)
 
     assert uar(name, study_data) > 0.8
-    assert sealed.uar > 0.8
+    assert sealed.metrics.uar > 0.8
     assert sealed.subjects == len(study_data.protocol.sealed)
 
 

@@ -127,7 +127,7 @@ def test_an_exported_model_scores_as_in_training(config, study_data, tmp_path):
 
 def read_again(model, clip, config, study_data):
     """Score a clip from its frames, with the landmarks that training had."""
-    for _, entry in TrialContext(config, study_data, torch.device("cpu")).faces:
+    for entry in TrialContext(config, study_data, torch.device("cpu")).faces.entries:
         if clip in Faces(entry).clips:
             track = Faces(entry).track(clip)
             window = pick(track.points, track.usable, model.clip)
@@ -150,7 +150,7 @@ def test_both_streams_of_a_clip_are_mirrored_alike(study_data):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial_data_module, "Network", Watched)
-        pack.train(trial_data, trial_data.begin(np.arange(8), "watched"))
+        pack.train_fit(trial_data, trial_data.begin(np.arange(8), "watched"))
 
     first, second = seen[0]
     torch.testing.assert_close(first, second)
@@ -201,8 +201,8 @@ def test_what_the_sealed_subjects_show_changes_nothing_in_the_search(study_data)
 def test_an_emotion_is_told_on_subjects_that_were_never_seen(study_data):
     result = score_sealed(CNN, study_data)
 
-    assert result.uar > 0.8
-    assert result.uar_low <= result.uar <= result.uar_high
+    assert result.metrics.uar > 0.8
+    assert result.uar_low <= result.metrics.uar <= result.uar_high
     assert result.subjects == len(study_data.protocol.sealed)
     assert result.clips == len(result.labels) == 4 * result.subjects
 
@@ -214,11 +214,11 @@ def test_on_shuffled_labels_the_winner_opens_within_the_interval_of_chance(rende
     noise = study_data_of(replace(manifest, clips=clips))
     configs = [replace(CNN, head=HeadConfig(fc_layers=n)) for n in range(3)]
 
-    winner = max(configs, key=lambda c: np.mean([r.uar for r in cross_validate(c, noise)]))
+    winner = max(configs, key=lambda c: np.mean([r.metrics.uar for r in cross_validate(c, noise)]))
     result = score_sealed(winner, noise)
 
     low, high = interval_of_chance(result.labels, result.probabilities)
-    assert low <= result.uar <= high
+    assert low <= result.metrics.uar <= high
     assert high < 0.5
 
 
@@ -271,5 +271,5 @@ def test_real_photographs_are_told_apart_subject_independently(london, study_dat
 
     results = list(cross_validate(replace(CNN, streams=(UNPOOLED,)), smiles))
 
-    assert np.mean([r.uar for r in results]) > 0.85
+    assert np.mean([r.metrics.uar for r in results]) > 0.85
     assert sum(len(r.clips) for r in results) > 150

@@ -28,7 +28,7 @@ from fer_core.training import checkpoint, loop
 from fer_core.training.stacking import stack
 from fer_core.trial import trial_data as trial_data_module
 from fer_core.trial.evaluate import cross_validate, score_sealed
-from fer_core.trial.pack import run
+from fer_core.trial.pack import train
 from fer_core.trial.packing import most_members, pack_key, stackable, stage_key
 from fer_core.trial.rungs import rungs
 
@@ -54,7 +54,7 @@ def outcome(results):
 
 def at_the_end(configs, study_data, *, raced=False):
     """Give each config's results, nobody leaving."""
-    last = list(run(configs, study_data, raced=raced))[-1]
+    last = list(train(configs, study_data, raced=raced))[-1]
     return [at_rung.results for at_rung in last]
 
 
@@ -150,7 +150,7 @@ def test_a_race_repeats_to_the_last_bit(study_data):
 def test_a_rung_shows_how_far_a_fold_is(study_data):
     epochs = [
         [len(result.losses) for result in at_rungs[0].results]
-        for at_rungs in run([POINTS], study_data, raced=True)
+        for at_rungs in train([POINTS], study_data, raced=True)
     ]
 
     assert epochs == [[2], [4], [8], [8, 8], [8, 8, 8, 8, 8]]
@@ -158,13 +158,13 @@ def test_a_rung_shows_how_far_a_fold_is(study_data):
 
 def test_those_who_are_sent_leave_and_the_rest_go_on(study_data):
     configs = [with_lr(lr) for lr in (1e-3, 1e-2, 3e-2)]
-    race_ = run(configs, study_data, raced=True)
+    training = train(configs, study_data, raced=True)
 
-    next(race_)
-    second = race_.send({0})
-    third = race_.send(set())
-    fourth = race_.send({1})
-    rest = list(race_)
+    next(training)
+    second = training.send({0})
+    third = training.send(set())
+    fourth = training.send({1})
+    rest = list(training)
 
     assert [at_rung.member for at_rung in second] == [1, 2]
     assert [at_rung.member for at_rung in third] == [1, 2]
@@ -175,18 +175,18 @@ def test_those_who_are_sent_leave_and_the_rest_go_on(study_data):
 
 
 def test_when_all_have_left_nothing_more_is_trained(study_data):
-    race_ = run([POINTS], study_data, raced=True)
-    next(race_)
+    training = train([POINTS], study_data, raced=True)
+    next(training)
 
     with pytest.raises(StopIteration):
-        race_.send({0})
+        training.send({0})
 
 
 def test_a_config_that_diverges_leaves_with_its_error_and_the_rest_go_on(study_data):
     sgd = replace(POINTS.optimizer, name="sgd")
     configs = [replace(POINTS, optimizer=replace(sgd, lr=lr)) for lr in (1e-2, 1e30)]
 
-    at_rungs = list(run(configs, study_data, raced=True))
+    at_rungs = list(train(configs, study_data, raced=True))
 
     assert [[s.member for s in each if s.error is None] for each in at_rungs] == [[0]] * 5
     assert "lower optimizer.lr" in str(at_rungs[0][1].error)
@@ -195,7 +195,7 @@ def test_a_config_that_diverges_leaves_with_its_error_and_the_rest_go_on(study_d
 def test_a_config_that_cannot_work_on_the_data_leaves_before_it_trains(study_data):
     impossible = replace(POINTS, streams=(replace(FROZEN, pca_dim=500),))
 
-    first = next(run([impossible, POINTS], study_data, raced=True))
+    first = next(train([impossible, POINTS], study_data, raced=True))
 
     assert "pca_dim is 500" in str(first[0].error)
     assert first[1].error is None
@@ -288,7 +288,7 @@ def lose_after(writes, patch):
 
 def assert_equal(mine, other):
     assert mine.losses == other.losses
-    assert mine.uar == other.uar
+    assert mine.metrics == other.metrics
     np.testing.assert_array_equal(mine.frame_probabilities, other.frame_probabilities)
 
 
@@ -297,13 +297,13 @@ def assert_equal(mine, other):
 def test_a_trial_that_lost_its_machine_after_any_epoch_comes_out_the_same_at_every_rung(
     epochs, raced, preempted, two_folds
 ):
-    whole = list(run([FINE_TUNE], two_folds, raced=raced))
+    whole = list(train([FINE_TUNE], two_folds, raced=raced))
     with pytest.MonkeyPatch.context() as patch:
         lose_after(epochs, patch)
         with pytest.raises(LostError):
-            list(run([FINE_TUNE], preempted, raced=raced))
+            list(train([FINE_TUNE], preempted, raced=raced))
 
-    again = list(run([FINE_TUNE], preempted, raced=raced))
+    again = list(train([FINE_TUNE], preempted, raced=raced))
 
     for (before,), (after,) in zip(whole, again, strict=True):
         for mine, other in zip(before.results, after.results, strict=True):
@@ -332,21 +332,21 @@ def test_a_winner_that_lost_its_machine_opens_the_same(preempted, two_folds, mon
 
 
 def test_a_race_that_is_closed_before_its_end_keeps_its_checkpoints(preempted):
-    race_ = run([FINE_TUNE], preempted, raced=True)
-    next(race_)
+    training = train([FINE_TUNE], preempted, raced=True)
+    next(training)
 
-    race_.close()
+    training.close()
 
     assert files(preempted) == [f"{FINE_TUNE.config_id}-fold0-0.ckpt"]
 
 
 @pytest.mark.parametrize("how", ["close", "asked for more"])
 def test_after_its_last_rung_a_trial_leaves_no_checkpoint(how, preempted):
-    race_ = run([FINE_TUNE], preempted, raced=False)
-    next(race_)
+    training = train([FINE_TUNE], preempted, raced=False)
+    next(training)
     there = files(preempted)
 
-    race_.close() if how == "close" else list(race_)
+    training.close() if how == "close" else list(training)
 
     assert len(there) == 2
     assert files(preempted) == []
@@ -354,10 +354,10 @@ def test_after_its_last_rung_a_trial_leaves_no_checkpoint(how, preempted):
 
 def test_who_leaves_a_race_leaves_no_checkpoint(preempted):
     other = with_lr(0.001, FINE_TUNE)
-    race_ = run([FINE_TUNE, other], preempted, raced=True)
-    next(race_)
+    training = train([FINE_TUNE, other], preempted, raced=True)
+    next(training)
 
-    race_.send({0})
+    training.send({0})
 
     assert files(preempted) == [f"{other.config_id}-fold0-0.ckpt"]
 
@@ -372,9 +372,9 @@ def test_a_trial_that_fails_leaves_no_checkpoint(preempted, monkeypatch):
         return step(*args)
 
     monkeypatch.setattr(loop, "_step", broken)
-    race_ = run([FINE_TUNE], preempted, raced=True)
+    training = train([FINE_TUNE], preempted, raced=True)
 
-    failed = [at_rung for at_rungs in race_ for at_rung in at_rungs if at_rung.error]
+    failed = [at_rung for at_rungs in training for at_rung in at_rungs if at_rung.error]
 
     assert len(failed) == 1
     assert files(preempted) == []
@@ -384,18 +384,18 @@ def test_heads_that_stack_write_no_checkpoint(preempted, monkeypatch):
     written = []
     monkeypatch.setattr(checkpoint.Checkpoint, "write", lambda *_: written.append(1))
 
-    list(run([POINTS], preempted, raced=True))
-    list(run([FINE_TUNE], preempted, raced=True))
+    list(train([POINTS], preempted, raced=True))
+    list(train([FINE_TUNE], preempted, raced=True))
 
     assert len(written) > 0
     written.clear()
-    list(run([POINTS, with_lr(0.1)], preempted, raced=True))
+    list(train([POINTS, with_lr(0.1)], preempted, raced=True))
     assert not written
 
 
 @pytest.mark.parametrize("other", ["seed", "labels", "split"])
 def test_a_checkpoint_of_other_data_is_not_gone_on_from(other, preempted):
-    next(run([FINE_TUNE], preempted, raced=True))
+    next(train([FINE_TUNE], preempted, raced=True))
     (kept,) = preempted.checkpoints.iterdir()
     changed = preempted
     match other:
@@ -410,7 +410,7 @@ def test_a_checkpoint_of_other_data_is_not_gone_on_from(other, preempted):
             folds = preempted.protocol.folds[::-1]
             changed = replace(preempted, protocol=replace(preempted.protocol, folds=folds))
 
-    at_rung = next(run([FINE_TUNE], changed, raced=True))[0]
+    at_rung = next(train([FINE_TUNE], changed, raced=True))[0]
 
     assert at_rung.error is None
     assert at_rung.results[0].epochs_restored == 0
@@ -424,15 +424,15 @@ from fer_core.training import checkpoint
 
 torch.set_num_threads(1)
 checkpoint.LEAST_SECONDS, checkpoint.SHARE = 0.0, float("inf")
-config, experiment = pickle.load(open(sys.argv[1], "rb"))
-list(pack.run([config], experiment, raced=False))
+config, study_data = pickle.load(open(sys.argv[1], "rb"))
+list(pack.train([config], study_data, raced=False))
 """
 
 
 def test_a_trial_whose_process_was_killed_goes_on_in_another(preempted, two_folds, tmp_path):
     longer = replace(FINE_TUNE.optimizer, epochs=60, patience=None)
     config = replace(FINE_TUNE, optimizer=longer)
-    whole = next(run([config], two_folds, raced=False))[0]
+    whole = next(train([config], two_folds, raced=False))[0]
     task = tmp_path / "task"
     task.write_bytes(pickle.dumps((config, preempted)))
 
@@ -442,7 +442,7 @@ def test_a_trial_whose_process_was_killed_goes_on_in_another(preempted, two_fold
         time.sleep(0.01)
     child.kill()
     ended = child.wait()
-    again = next(run([config], preempted, raced=False))[0]
+    again = next(train([config], preempted, raced=False))[0]
 
     assert ended == -9
     for mine, other in zip(whole.results, again.results, strict=True):
@@ -465,8 +465,8 @@ def test_the_error_of_a_trial_that_ran_out_of_memory_holds_no_memory(where, two_
     monkeypatch.setattr(trial_data_module, "Network", Watched)
     monkeypatch.setattr(loop, {"training": "_step", "scoring": "probabilities"}[where], broken)
 
-    race_ = run([FINE_TUNE], two_folds, raced=True)
-    (at_rung,) = next(race_)
+    training = train([FINE_TUNE], two_folds, raced=True)
+    (at_rung,) = next(training)
 
     assert isinstance(at_rung.error, torch.OutOfMemoryError)
     assert [each() for each in made] == [None]

@@ -38,7 +38,7 @@ def test_each_task_has_its_own_winner_of_a_family(make_result):
     assert [result.number for result in winners(parts, tested=set())] == [0, 1]
 
 
-def test_a_family_of_which_a_trial_was_opened_stays_sealed_however_good_the_next(make_result):
+def test_a_family_that_had_its_sealed_test_gets_no_second_however_good_the_next_trial(make_result):
     parts = [make_result(0, uars=(0.5, 0.5)), make_result(1, uars=(0.9, 0.9))]
 
     assert winners(parts, tested={0}) == []
@@ -53,7 +53,7 @@ def one_gpu():
 
 
 @pytest.mark.ray
-def test_a_winner_that_runs_out_of_memory_is_opened_once_more_on_a_whole_gpu(
+def test_a_winner_that_runs_out_of_memory_is_tested_once_more_on_a_whole_gpu(
     one_gpu, folder, make_result
 ):
     cnn = from_json(make_result(0).config_json)
@@ -73,12 +73,13 @@ def test_a_winner_that_runs_out_of_memory_is_opened_once_more_on_a_whole_gpu(
         [make_result(0), make_result(1, config=gru)],
         SimpleNamespace(protocol=SimpleNamespace(sealed=("a",))),
         folder,
-        tuner.share(1, None),
+        tuner.divide_cluster(1, None),
         Progress(console=console),
         scoring=scoring,
     )
 
     assert sorted(shares.read_text().split()) == ["0:0.25", "0:1.0", "1:0.25", "1:1.0"]
-    said = console.file.getvalue()
-    assert "opened trial 0: test_uar 0.500" in said
-    assert said.count("opened trial 1: could not be opened: MemoryError") == 1
+    printed = console.file.getvalue()
+    assert "scoring 2 trials, the best of each family and task, on 1 subject that" in printed
+    assert "sealed test of trial 0: test_uar 0.500" in printed
+    assert printed.count("sealed test of trial 1 failed: MemoryError") == 1

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fer_core.errors import DataError
+from fer_core.scoring import Metrics
 from fer_core.storage.stages import Work
 from fer_core.trial import rungs
 from fer_core.trial.evaluate import FoldResult
@@ -51,9 +52,7 @@ class Race:
 def fold_result(fold, uar=0.5, loss=1.0):
     return FoldResult(
         fold=fold,
-        uar=uar,
-        war=0.5,
-        macro_f1=0.5,
+        metrics=Metrics(uar=uar, war=0.5, macro_f1=0.5),
         clips=("a", "b"),
         labels=np.array([0, 1]),
         probabilities=np.full((2, 2), 0.5, np.float32),
@@ -254,8 +253,8 @@ def test_a_member_that_runs_out_of_memory_on_the_largest_share_fails_and_says_wh
     assert (result.state, pack.out_of_memory) == ("failed", [])
     assert result.error == (
         "out of memory, twice, the second time alone on 1 CPUs and 1 GPUs: OutOfMemoryError: CUDA "
-        "out of memory. Tried to allocate 2.00 GiB; draw a smaller optimizer.batch_clips, or give "
-        "--gpus-per-head or --gpus-per-trial more."
+        "out of memory. Tried to allocate 2.00 GiB; choose a smaller optimizer.batch_clips, or a "
+        "larger --gpus-per-head or --gpus-per-trial."
     )
     assert "Tried to allocate" in folder.failure(7).read_text()
 

@@ -27,7 +27,7 @@ def test_a_dataset_of_the_study_is_shown_its_own_rows_and_any_other_all(dataset,
     drawn = configs(dataset)
 
     assert len(drawn) == rows
-    assert rows == 29 or {published.beside(c).dataset in dataset for c in drawn} == {True}
+    assert rows == 29 or {published.repeated_by(c).dataset in dataset for c in drawn} == {True}
 
 
 def test_with_vgg_face_the_published_networks_run():

@@ -1,19 +1,34 @@
 import io
 import json
-from dataclasses import replace
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
 import search
-from fer_core.config import Config, FusionConfig, GeometryConfig, StreamConfig
+from fer_core.config import (
+    Config,
+    FusionConfig,
+    GeometryConfig,
+    RecurrentConfig,
+    StreamConfig,
+)
 from fer_core.errors import FerError
 from fer_core.storage.files import write_atomically
 from fer_core.trial.baselines import NUMBERS
 from search.results import ranking
 from search.results.board import write
+from search.results.leaderboard import FORMAT, FORMAT_KEY
+from search.study import parts
 
+ROOT = Path(__file__).parents[3]
 COLUMNS = """
     dataset task protocol_id study space trial config_id source family state error
     val_uar val_uar_std val_war val_macro_f1 folds
@@ -27,7 +42,7 @@ COLUMNS = """
 CONFIG = Config(
     streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)
 )
-OPENED = {
+SEALED = {
     "test_uar": 0.5,
     "test_uar_low": 0.4,
     "test_uar_high": 0.6,
@@ -59,13 +74,15 @@ def record_of(record, study):
     return type(record)(**vars(record) | {"study": study})
 
 
-def test_an_opened_trial_has_its_test_columns_and_the_others_have_none(folder, record, make_result):
-    write_atomically(folder.sealed_test(1), json.dumps(OPENED).encode())
+def test_a_trial_with_a_sealed_test_has_its_columns_and_the_others_have_none(
+    folder, record, make_result
+):
+    write_atomically(folder.sealed_test(1), json.dumps(SEALED).encode())
 
     file = write(folder, record, [make_result(0), make_result(1)])
 
-    closed, tested = pd.read_parquet(file)[list(OPENED)].to_dict("records")
-    assert tested == OPENED
+    closed, tested = pd.read_parquet(file)[list(SEALED)].to_dict("records")
+    assert tested == SEALED
     assert pd.isna(list(closed.values())).all()
 
 
@@ -87,14 +104,14 @@ def test_writing_again_replaces_the_file_and_leaves_nothing_beside_it(folder, re
 
 
 def test_complete_trials_come_first_by_score_then_pruned_then_failed(folder, record, make_result):
-    parts = [
+    results = [
         make_result(0, state="failed", uars=()),
         make_result(1, state="pruned", uars=(0.9,)),
         make_result(2, uars=(0.4, 0.4)),
         make_result(3, uars=(0.8, 0.8)),
         make_result(4, uars=(0.8, 0.8)),
     ]
-    write(folder, record, parts)
+    write(folder, record, results)
 
     ranked = search.read_leaderboard("synthetic", record.leaderboards)
 
@@ -102,8 +119,8 @@ def test_complete_trials_come_first_by_score_then_pruned_then_failed(folder, rec
 
 
 def test_the_printed_table_says_what_became_of_each_trial(folder, record, make_result):
-    parts = [make_result(0), make_result(1, state="failed", config=None)]
-    file = write(folder, record, parts)
+    results = [make_result(0), make_result(1, state="failed", config=None)]
+    file = write(folder, record, results)
 
     shown = ranking.table(ranking.rank(pd.read_parquet(file)))
 
@@ -115,8 +132,8 @@ def test_the_printed_table_says_what_became_of_each_trial(folder, record, make_r
 PRESET = replace(CONFIG, task="emotion", stands_for="t9-geometry")
 
 
-def written(folder, record, parts):
-    return ranking.rank(pd.read_parquet(write(folder, record, parts)))
+def written(folder, record, results):
+    return ranking.rank(pd.read_parquet(write(folder, record, results)))
 
 
 def test_a_row_that_repeats_a_printed_one_has_its_figure_and_why_they_do_not_compare(
@@ -174,30 +191,60 @@ def cells(shown):
     return {str(column.header): list(column.cells) for column in shown.columns}
 
 
-def test_the_printed_table_puts_a_printed_figure_beside_our_row(folder, record, make_result):
+def test_the_printed_table_puts_a_published_figure_beside_our_row(folder, record, make_result):
     folder.write_result(make_result(-1, config=None))
     record = replace(record, dataset="oulu_casia")
 
     shown = cells(ranking.table(written(folder, record, [make_result(0, config=PRESET)])))
 
     assert shown["stands for"][:2] == ["majority", "t9-geometry"]
-    assert shown["trial"] == ["base", "0", "print", "print"]
-    assert shown["printed"] == ["", "0.441", "0.567", "0.589"]
+    assert shown["trial"] == ["baseline", "0", "published", "published"]
+    assert shown["paper"] == ["", "0.441", "0.567", "0.589"]
 
 
 def test_eighty_columns_hold_the_printed_tables(folder, record, make_result):
     for number in (n for n, (task, _) in NUMBERS.items() if task != "authenticity"):
         folder.write_result(make_result(number, config=None))
-    write_atomically(folder.sealed_test(0), json.dumps(OPENED).encode())
+    write_atomically(folder.sealed_test(0), json.dumps(SEALED).encode())
     preset = replace(PRESET, stands_for="t4-all-frozen-3fc-max")
+    both = (*CONFIG.streams, GeometryConfig())
+    gru = RecurrentConfig(cell="gru", hidden=8)
+    large = Config(streams=both, fusion=FusionConfig(), recurrent=gru)
 
-    for config in (CONFIG, preset):
-        board = written(folder, record, [make_result(0, config=config)])
-        console = Console(file=io.StringIO(), width=80)
-        console.print(ranking.table(board))
+    for dataset in ("synthetic", "sase_fe", "oulu_casia"):
+        for config in (CONFIG, preset, large):
+            study = replace(record, dataset=dataset)
+            board = written(folder, study, [make_result(0, config=config)])
+            console = Console(file=io.StringIO(), width=80)
+            console.print(ranking.table(board))
 
-        assert "…" not in console.file.getvalue()
-        assert "features" in console.file.getvalue()
+            table = console.file.getvalue()
+            assert "…" not in table
+            for part in ("baseline", "features", "0.600±0.141", "0.500 [0.400, 0.600]"):
+                assert part in table
+
+
+def test_below_the_table_its_headings_and_marks_are_explained_and_no_others(
+    folder, record, make_result
+):
+    board = written(folder, record, [make_result(0)])
+    folder.write_result(make_result(-1, config=None))
+    more = [make_result(0, config=PRESET), make_result(1, state="pruned")]
+
+    plain, with_marks = (ranking.explained(b) for b in (board, written(folder, record, more)))
+
+    assert [line.partition(":")[0] for line in plain.splitlines() if line[0] != " "] == [
+        "val_uar±std",
+        "test_uar [95 %]",
+        "frozen",
+        "pooling",
+        "PCA",
+    ]
+    assert "optimistic" in plain
+    for mark in ("stands for", "paper", "baseline", "pruned"):
+        assert f"{mark}: " in with_marks
+        assert f"{mark}: " not in plain
+    assert all(len(line) <= 80 for line in f"{plain}\n{with_marks}".splitlines())
 
 
 def test_several_streams_are_shown_with_their_views(folder, record, make_result):
@@ -223,3 +270,126 @@ def test_an_unknown_dataset_has_no_leaderboard_and_the_nearest_is_suggested(
 def test_before_the_first_study_there_is_no_leaderboard(tmp_path):
     with pytest.raises(FerError, match="holds none yet"):
         search.read_leaderboard("synthetic", tmp_path)
+
+
+def test_a_file_of_an_older_version_is_read_beside_a_new_one(folder, record, make_result, tmp_path):
+    old, new = (
+        write(folder, replace(record, study=study), [make_result(0)]) for study in ("zold", "new")
+    )
+    table = pq.read_table(old).drop_columns(["epochs_restored", "val_war"])
+    pq.write_table(table.replace_schema_metadata(None), old)
+
+    board = search.read_leaderboard("synthetic", record.leaderboards).set_index("study")
+    plain = pd.read_parquet(tmp_path / "boards" / "synthetic").set_index("study")
+
+    assert sorted([*board.columns, "study"]) == sorted(COLUMNS.split())
+    for read in (board, plain):
+        assert pd.isna(read.loc["zold", "val_war"])
+        assert (read.loc["new", "val_war"], read.loc["zold", "val_uar"]) == (0.6, 0.6)
+    assert pq.read_schema(new).metadata[FORMAT_KEY] == str(FORMAT).encode()
+
+
+def test_a_file_of_a_newer_version_is_refused_by_name(folder, record, make_result):
+    file = write(folder, record, [make_result(0)])
+    newer = {FORMAT_KEY: str(FORMAT + 1).encode()}
+    pq.write_table(pq.read_table(file).replace_schema_metadata(newer), file)
+
+    with pytest.raises(FerError, match=rf"{file.name} has format {FORMAT + 1}; .* up to {FORMAT}"):
+        search.read_leaderboard("synthetic", record.leaderboards)
+
+
+def test_a_damaged_file_is_named(folder, record, make_result):
+    file = write(folder, record, [make_result(0)])
+    file.write_bytes(file.read_bytes()[:100])
+
+    with pytest.raises(FerError, match=f"{file.name} is damaged"):
+        search.read_leaderboard("synthetic", record.leaderboards)
+
+
+def test_a_part_and_a_sealed_test_without_a_metric_of_today_leave_its_columns_empty(
+    folder, record, make_result
+):
+    part = json.loads(make_result(0).to_json())
+    del part["val_macro_f1"], part["rung_uars"]
+    folder.write_result(parts.from_json(json.dumps(part)))
+    sealed = {name: value for name, value in SEALED.items() if name != "test_macro_f1"}
+    write_atomically(folder.sealed_test(0), json.dumps(sealed).encode())
+
+    (row,) = pd.read_parquet(write(folder, record, [folder.result(0)])).to_dict("records")
+
+    assert (row["val_war"], row["test_war"]) == (0.6, 0.5)
+    assert pd.isna([row["val_macro_f1"], row["test_macro_f1"]]).all()
+
+
+NEW_METRIC = """\
+    error_rate: float = field(metadata={"of": lambda n: 1 - n.hits.sum() / len(n.labels)})
+"""
+SCORE = """
+import json, sys
+import numpy as np
+import pandas as pd
+from types import SimpleNamespace
+from fer_core.scoring import score
+from fer_core.storage.stages import Work
+from fer_core.trial.trial_data import FoldResult, SealedResult
+from search.cluster.sealed_test import write_sealed_scores
+from search.cluster.trial_record import Account
+from search.results.board import write
+from search.results.leaderboard import FORMAT, FORMAT_KEY
+from search.study import parts
+from search.study.folder import Folder, Record
+from pathlib import Path
+
+labels, right = np.array([0, 1]), np.eye(2, dtype=np.float32)
+wrong = right[[0, 0]]
+given = json.load(open(sys.argv[1]))
+folder, record = Folder(Path(given["folder"])), Record(**given["record"])
+common = dict(labels=labels, clips=("a", "b"), frame_probabilities=right[:, None], losses=(1.0,))
+cost = dict(train_seconds=1.0, params=1, peak_memory_gib=0.1, device="cpu")
+folds = [
+    FoldResult(
+        fold=fold, metrics=score(labels, shown), probabilities=shown, **common, **cost,
+        weights_source="none", work=Work(), skipped={},
+    )
+    for fold, shown in enumerate((right, wrong))
+]
+Account(folder, 1, given["config"]).at_rung(folds, None, reached=None, last=True)
+write_sealed_scores(folder, 1, SealedResult(
+    metrics=score(labels, wrong), uar_low=0.0, uar_high=1.0, subjects=1, clips=2,
+    clip_names=("a", "b"), labels=labels, probabilities=wrong,
+))
+board = pd.read_parquet(write(folder, record, [folder.result(0), folder.result(1)]))
+print(board.set_index("trial").T.to_json())
+"""
+
+
+def test_a_metric_that_is_added_in_one_line_is_on_the_board(folder, record, make_result, tmp_path):
+    folder.write_result(make_result(0))  # by a version without the metric
+    for package in ("fer_core", "search"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, tmp_path / "copy" / package, ignore=ignored)
+    scoring = tmp_path / "copy" / "fer_core" / "scoring.py"
+    before, macro_f1, after = scoring.read_text().partition("    macro_f1: float = field(")
+    scoring.write_text(before + NEW_METRIC + macro_f1 + after)
+    task = tmp_path / "task.json"
+    values = {"folder": str(folder.path), "record": asdict(record), "config": CONFIG.to_json()}
+    task.write_text(json.dumps(values))
+
+    done = subprocess.run(
+        [sys.executable, "-c", SCORE, str(task)],
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "copy")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    old, new = (json.loads(done.stdout)[trial] for trial in "01")
+    assert (new["val_error_rate"], new["test_error_rate"]) == (0.25, 0.5)
+    assert (new["val_war"], new["test_war"]) == (0.75, 0.5)
+    assert (old["val_error_rate"], old["test_error_rate"], old["val_war"]) == (None, None, 0.6)
+    added = ["val_error_rate", "test_error_rate"]
+    assert [name for name in new if name not in added] == [
+        c for c in COLUMNS.split() if c != "trial"
+    ]
