@@ -126,12 +126,12 @@ def _search(
             file=sys.stderr,
         )
         raise typer.Exit(command.INTERRUPTED) from stopped
-    _print_board(outcome, as_json)
+    _print_board(outcome, as_json, explained=not quiet)
     if not quiet:
         _print_next(context, outcome)
 
 
-def _print_board(outcome: "Outcome", as_json: bool) -> None:
+def _print_board(outcome: "Outcome", as_json: bool, *, explained: bool) -> None:
     import pandas as pd
 
     from search.results import ranking
@@ -139,6 +139,8 @@ def _print_board(outcome: "Outcome", as_json: bool) -> None:
     ranked = ranking.rank(pd.read_parquet(io.BytesIO(outcome.leaderboard.read_bytes())))
     if not as_json:
         command.show(ranking.table(ranked))
+        if explained:
+            print(f"\n{ranking.explained(ranked)}\n", file=sys.stderr)
         return
     trials = ranking.searched(ranked)
     summary = {
