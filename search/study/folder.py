@@ -1,4 +1,8 @@
-"""A study's folder: what it is, where its files lie, and that one process at a time works on it."""
+"""The folder of a study: where its files are, what study.json says, and who may work on it.
+
+Every part of the search that reads or writes a study's files asks a `Folder` for them. The folder
+may be on this machine, on a mount, or in S3. One process at a time, the driver, works on a study.
+"""
 
 import fcntl
 import json
@@ -24,7 +28,8 @@ from search.study.options import Options
 from search.study.parts import TrialResult
 
 FORMAT = 2  # of study.json; a file without a format number is of format 1
-_BEFORE = {"pruning": False}  # what studies did before the option existed, if not its default
+# What a study did that began before an option existed, if that is not the option's default.
+_BEFORE = {"pruning": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +40,8 @@ class Record(Options):
     """
 
     study: str  # name of the study, and of its folder
-    task: str = field()  # in a record it is known
-    trials: int = field()  # in a record it is known
+    task: str = field()  # resolved: a record always has one
+    trials: int = field()  # resolved: a record always has one
     surface_sha256: str | None = None
     clip: dict[str, Any] | None = None  # the frames that are read, if no space may choose them
     protocol: dict[str, Any]  # who trains, who chooses, and who is sealed
@@ -51,68 +56,79 @@ class Record(Options):
 
 @dataclass(frozen=True)
 class Folder:
-    """`studies/<space>-<dataset>-<id>/`."""
+    """The folder of one study, `studies/<space>-<dataset>-<id>/`. `number` names a trial."""
 
     path: AnyPath
 
     @property
     def name(self) -> str:
+        """The name of the study."""
         return self.path.name
 
     @property
     def journal(self) -> AnyPath:
+        """The file that lists every trial in the order in which it was drawn and ended."""
         return self.path / "journal.log"
 
     @property
     def space(self) -> AnyPath:
+        """The study's own copy of its space file."""
         return self.path / "space.py"
 
     @property
     def checkpoints(self) -> AnyPath:
-        """Where trials that take long keep how far they are."""
+        """Where long trainings save their state, to continue from it after a kill."""
         return self.path / "checkpoints"
 
     def predictions(self, number: int, *, sealed: bool = False) -> AnyPath:
+        """Return the file of a trial's predictions, out of fold or on the sealed subjects."""
         return self.path / "predictions" / f"{number}{'-sealed' if sealed else ''}.npz"
 
     def failure(self, number: int) -> AnyPath:
+        """Return the file with the traceback of a trial that failed."""
         return self.path / "failures" / f"{number}.txt"
 
     def sealed_test(self, number: int) -> AnyPath:
+        """Return the file with a trial's scores on the sealed subjects."""
         return self.path / "opened" / f"{number}.json"
 
     def result(self, number: int) -> TrialResult | None:
-        """Read the part of a trial; None where it wrote none, or one that was damaged since."""
+        """Read the result of a trial; None if there is none, or if its file is damaged."""
         try:
             return parts.from_json(self._result(number).read_text())
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
 
     def results(self, numbers: Sequence[int]) -> dict[int, TrialResult]:
-        """Read the parts that there are of these trials, many at once."""
+        """Read the results of these trials, several at once. Trials without one are left out."""
         found = zip(numbers, at_once(self.result, numbers), strict=True)
         return {number: result for number, result in found if result is not None}
 
     def write_result(self, result: TrialResult) -> None:
+        """Write the result of a trial; a reader never sees a part of it."""
         write_atomically(self._result(result.number), result.to_json().encode())
 
     def has_result(self, number: int) -> bool:
+        """Return whether a trial has written a result, damaged or not."""
         return self._result(number).exists()
 
     def write_leaving(self, first: int, leaving: Iterable[int]) -> None:
-        """Say which members leave the pack whose first trial is `first`, before it goes on."""
-        said = json.dumps(sorted(leaving)).encode()
-        verdict = self._leaving_file(first)
-        if isinstance(verdict, S3Path):
-            verdict.write_bytes(said)
+        """Tell the worker of a pack which members stop at this rung.
+
+        A pack is named by its first trial, `first`. The worker reads this before it continues.
+        """
+        content = json.dumps(sorted(leaving)).encode()
+        file = self._leaving_file(first)
+        if isinstance(file, S3Path):
+            file.write_bytes(content)
             return
-        aside = verdict.with_suffix(".tmp")
+        aside = file.with_suffix(".tmp")
         aside.parent.mkdir(exist_ok=True)
-        aside.write_bytes(said)
-        aside.replace(verdict)  # not synced: it is read at once, or never
+        aside.write_bytes(content)
+        aside.replace(file)  # not synced to the disk: it is read at once, or never
 
     def take_leaving(self, first: int) -> list[int]:
-        """Read who leaves a pack, and remove the file; without one nobody leaves."""
+        """Read which members of a pack stop, and delete the file. Without a file none does."""
         try:
             leaving: list[int] = json.loads(self._leaving_file(first).read_text())
         except FileNotFoundError:
@@ -121,11 +137,11 @@ class Folder:
         return leaving
 
     def clear_checkpoints(self, config_json: str | None = None) -> None:
-        """Delete what workers left of a config, or of all that were killed."""
-        named = f"{configs.from_json(config_json).config_id}-*" if config_json else "*"
-        left: list[AnyPath] = list(self.checkpoints.glob(named))
-        for each in left:
-            each.unlink(missing_ok=True)
+        """Delete the checkpoints of one config, or of all configs."""
+        pattern = f"{configs.from_json(config_json).config_id}-*" if config_json else "*"
+        files: list[AnyPath] = list(self.checkpoints.glob(pattern))
+        for file in files:
+            file.unlink(missing_ok=True)
 
     def record(self) -> Record:
         """Read study.json. What an older version did not write yet gets its default.
@@ -155,11 +171,12 @@ class Folder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other drivers away; the system lets go when this process dies.
+        """Keep other drivers away from the study while the block runs.
 
-        In S3, which has no locks, a driver says every few seconds that it is there.
+        On a file system this is a lock, which the system frees when this process dies. S3 has no
+        locks: there the driver writes every few seconds that it is alive.
 
-        Raises: FerError where another process works on the study.
+        Raises: FerError if another process works on the study.
         """
         if isinstance(self.path, S3Path):
             with driver_claim.claimed(self.path / "driver.json", self.name):
@@ -175,9 +192,9 @@ class Folder:
             yield
 
     def _require_journal(self) -> None:
-        """Refuse a study that has parts only: they tell no order."""
+        """Refuse a study that has results and no journal: the order of its trials is lost."""
         if not self.journal.exists() and any(self.path.glob("parts/*.json")):
-            raise FerError(f"{self.journal} is gone; without it a study cannot go on.")
+            raise FerError(f"{self.journal} is missing; without it the study cannot continue.")
 
     def _leaving_file(self, first: int) -> AnyPath:
         return self.path / "verdicts" / f"{first}.json"
@@ -194,21 +211,21 @@ def create(studies: AnyPath, *, space: AnyPath, dataset: str) -> Folder:
 
 
 def find(study: str, studies: AnyPath) -> Folder:
-    """Find a study by its name or its folder.
+    """Find a study by its name in the folder `studies`, or by the path of its own folder.
 
-    Raises: FerError where there is none.
+    Raises: FerError if there is none.
     """
     for path in (paths.parse(study), studies / study):
         if (path / "study.json").is_file():
             return Folder(path.absolute())
-    there = [path.parent.name for path in studies.glob("*/study.json")]
-    if not there:
-        raise FerError(f"no study '{study}': {studies} holds none yet.")
-    raise FerError(unknown("study", study, there))
+    names = [path.parent.name for path in studies.glob("*/study.json")]
+    if not names:
+        raise FerError(f"no study '{study}': {studies} holds no study yet.")
+    raise FerError(unknown("study", study, names))
 
 
 def commit() -> str:
-    """Name the commit of this code, or say 'unknown'."""
+    """Return the commit of this code; "unknown" if it is not run from a git checkout."""
     command = ["git", "rev-parse", "--short=12", "HEAD"]
     try:
         done = subprocess.run(
@@ -220,12 +237,12 @@ def commit() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Name the versions that may change a score."""
+    """Return the versions of Python and of the packages that may change a score."""
     packages = ("torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "fer-search")
     found = {"python": platform.python_version()}
     for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            continue  # run from a checkout
+            continue  # fer-search itself, if it is run from a checkout
     return found

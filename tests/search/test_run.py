@@ -64,7 +64,7 @@ def refused(monkeypatch, tmp_path):
         ([*SMOKE, "--weights", "vgg16"], 2, "it must be NAME=FILE"),
         ([*SMOKE, "--weights", "timm:vit_tiny_patch16_224=no.pth"], 2, "file no.pth does not"),
         ([*STUDY, "--trials", "30"], 2, "--trials 30 is more than"),
-        (["--resume", "smoke-synthetic-123456"], 2, "holds none yet"),
+        (["--resume", "smoke-synthetic-123456"], 2, "holds no study yet"),
         ([*SMOKE, "--dataset", "folder", "--data-root", "empty"], 4, "empty"),
         ([*SMOKE, "--address", "127.0.0.1:9"], 6, "no Ray cluster answers at 127.0.0.1:9"),
     ],
