@@ -1,4 +1,8 @@
-"""The command `python -m fer_core.synthetic --out FOLDER`, which renders the synthetic dataset."""
+"""The command `python -m fer_core.synthetic --out FOLDER`, which renders the synthetic dataset.
+
+It is for users who want the dataset without a search; `search.run` renders it by itself. What the
+command does is in `dataset`.
+"""
 
 import time
 from pathlib import Path
@@ -8,28 +12,56 @@ import typer
 
 from fer_core.data.datasets.synthetic import Layout, manifest
 from fer_core.errors import FerError
-from fer_core.synthetic.dataset import ensure
+from fer_core.synthetic.dataset import MOST_SUBJECTS, ensure
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder to make; its parent is made too.")],
-    layout: Annotated[Layout, typer.Option(help="Whose folders and file names.")] = "sase_fe",
-    subjects: Annotated[int, typer.Option(help="How many people.")] = 24,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other people.")] = 0,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER",
+            help="The folder to write the dataset to. It and its parents are made if needed; a "
+            "folder with other contents is never overwritten.",
+        ),
+    ],
+    layout: Annotated[
+        Layout,
+        typer.Option(
+            help="The real dataset whose folders, file names and emotions are imitated. Only "
+            "sase_fe has acted clips as well as genuine ones."
+        ),
+    ] = "sase_fe",
+    subjects: Annotated[
+        int, typer.Option(help=f"The number of people to render, 1 to {MOST_SUBJECTS}.")
+    ] = 24,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="The seed of all random numbers; another gives other people."),
+    ] = 0,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; default: all cores.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="The number of processes that render at the same time. The default is one per "
+            "core.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Render the synthetic dataset, unless it is there already."""
+    """Render the synthetic dataset: videos of drawn faces that show emotions, with landmarks.
+
+    If the folder already holds the same dataset, nothing is rendered again. Search on it with
+    python -m search.run --dataset synthetic --data-root FOLDER.
+    """
     started = time.monotonic()
     try:
         ensure(out, layout=layout, subjects=subjects, seed=seed, workers=workers)
-        found = manifest(out)
+        rendered = manifest(out)
     except FerError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
     seconds = time.monotonic() - started
-    people, clips = len(found.subjects), len(found.clips)
+    people, clips = len(rendered.subjects), len(rendered.clips)
     typer.echo(f"{out}: {clips} clips of {people} subjects, layout {layout}, {seconds:.0f} s")
 
 

@@ -1,10 +1,11 @@
-"""Facial action units: what each moves, and which of them make up an emotion.
+"""Facial action units: which points each of them moves, and which units make up an emotion.
 
-The units and their numbers are those of the Facial Action Coding System (Ekman & Friesen, 1978).
-The prototypes follow Lucey et al., The Extended Cohn-Kanade Dataset (CK+), 2010, table 2,
-https://doi.org/10.1109/CVPRW.2010.5543262, which follows the FACS manual; intensities are ours.
-A displacement is that of one half of the face at full intensity, in units of the outer-eye
-distance: x outwards from the midline, y down, z towards the camera.
+`script` moves a face by these tables. The units and their numbers are those of the Facial Action
+Coding System, FACS (Ekman & Friesen, 1978). The prototypes of emotions follow Lucey et al., The
+Extended Cohn-Kanade Dataset (CK+), 2010, table 2, https://doi.org/10.1109/CVPRW.2010.5543262, which
+follows the FACS manual; the intensities were chosen for this project. A displacement is given for
+one half of the face at full intensity, in outer-eye distances: x outwards from the midline, y down,
+z towards the camera.
 """
 
 from collections.abc import Mapping
@@ -20,10 +21,11 @@ Shift = tuple[float, float, float]
 
 
 def _vertical(y: float, *landmarks: int) -> dict[int | str, Shift]:
+    """Move some landmarks down by y."""
     return dict.fromkeys(landmarks, (0.0, y, 0.0))
 
 
-# Landmarks are those of the right half and the midline; named points are of the surface.
+# Numbers are landmarks of the right half or the midline; names are further points of the surface.
 UNITS: dict[int, dict[int | str, Shift]] = {
     1: {  # inner brow raiser
         21: (0.0, -0.130, 0.0),
@@ -158,11 +160,11 @@ UNITS: dict[int, dict[int | str, Shift]] = {
 
 @dataclass(frozen=True)
 class Prototype:
-    """The action units of an emotion, with their mean intensities in [0, 1]."""
+    """The action units of an emotion, by number, with their mean intensities in [0, 1]."""
 
-    always: Mapping[int, float]
-    sometimes: Mapping[int, float] = field(default_factory=dict)  # each in half of the clips
-    weak_side: float = 1.0  # intensity of the other half of the face; below 1 it is one-sided
+    always: Mapping[int, float]  # units in every clip
+    sometimes: Mapping[int, float] = field(default_factory=dict)  # units in half of the clips
+    weak_side: float = 1.0  # intensity of one half of the face over the other; below 1: one-sided
 
 
 PROTOTYPES: dict[str, Prototype] = {
@@ -175,27 +177,29 @@ PROTOTYPES: dict[str, Prototype] = {
     "surprise": Prototype({1: 0.9, 2: 1.0, 5: 0.9, 26: 0.85}, {25: 0.5}),
 }
 NUMBERS = tuple(UNITS)
-UNPAIRED = (25, 26)  # the jaw is one bone
+UNPAIRED = (25, 26)  # units that move both halves alike, because the jaw is one bone
 
 
 @lru_cache(maxsize=1)
 def displacements() -> Array:
-    """What each half of each unit does to every point, (2 x units, points, 3); right halves first.
+    """Give how far each half of each unit moves every point, (2 x units, points, 3).
 
-    A point of the midline moves with the mean of the two halves.
+    The right halves of all units come first. A point of the midline moves by the mean of the two
+    halves.
     """
     right = np.zeros((len(UNITS), len(mean_face.points()), 3))
     left = np.zeros_like(right)
     for row, moved in enumerate(UNITS.values()):
         for point, (outwards, down, towards) in moved.items():
-            here, there = _both_halves(point)
-            share = 0.5 if here == there else 1.0
-            right[row, here] = share * np.array([-outwards, down, towards])
-            left[row, there] = share * np.array([outwards, down, towards])
+            right_point, left_point = _both_halves(point)
+            share = 0.5 if right_point == left_point else 1.0
+            right[row, right_point] = share * np.array([-outwards, down, towards])
+            left[row, left_point] = share * np.array([outwards, down, towards])
     return np.concatenate([right, left])
 
 
 def _both_halves(point: int | str) -> tuple[int, int]:
+    """Give the rows of a point on the right half and on the left half; equal on the midline."""
     if isinstance(point, int):
         return point, mean_face.mirrored(point)
     if point in mean_face.MIDLINE_POINTS:

@@ -1,4 +1,7 @@
-"""Where the head is in every frame, how it is lit, and where its points fall in the picture."""
+"""How a clip is filmed: the head's pose in every frame, the light, and the projection to pixels.
+
+`script` draws a `Shot` for each clip; `painter` and `skin` paint with it.
+"""
 
 from dataclasses import dataclass
 
@@ -7,37 +10,37 @@ import numpy as np
 from fer_core.arrays import Array
 
 FRAME_PIXELS = 192  # frames are square
-DISTANCE = 8.0  # from the camera to the eyes, in units of the outer-eye distance: about 70 cm
-PIVOT = np.array([0.0, 0.6, -0.9])  # a head turns about its neck
+DISTANCE = 8.0  # from the camera to the eyes, in outer-eye distances: about 70 cm
+PIVOT = np.array([0.0, 0.6, -0.9])  # the point in the neck about which a head turns
 
 
 @dataclass(frozen=True)
 class Shot:
-    """Pose in every frame, and what stays the same for the whole clip."""
+    """How one clip is filmed: a pose for each of T frames, and a light that stays the same."""
 
-    rotations: Array  # (T, 3, 3), head to camera
-    origins: Array  # (T, 2), pixels of the mean eye centre of an unturned head
-    scale: float  # pixels a unit at the depth of the eyes
+    rotations: Array  # (T, 3, 3), from the head's axes to the camera's
+    origins: Array  # (T, 2), pixel of the point between the eyes of an unturned head
+    scale: float  # pixels per outer-eye distance at the depth of the eyes
     light: Array  # (3,), unit vector towards the light, in the camera's axes
-    ambient: float  # share of light that comes from everywhere, 0 to 1
-    exposure: float
-    noise: float  # standard deviation of the sensor's noise, in levels of 255
+    ambient: float  # share of the light that comes from all directions, 0 to 1
+    exposure: float  # factor on all light
+    noise: float  # standard deviation of the sensor's noise, in levels of 0 to 255
 
     def project(self, frame: int, points: Array) -> Array:
-        """Pixels (..., 2) of points (..., 3) of the head in one frame."""
+        """Give the pixels (..., 2) of points (..., 3) of the head in one frame."""
         x, y, z = np.moveaxis(self.turn(frame, points), -1, 0)
         zoom = self.scale * DISTANCE / (DISTANCE - z)
         pixels: Array = np.stack([x * zoom, y * zoom], axis=-1) + self.origins[frame]
         return pixels
 
     def turn(self, frame: int, points: Array) -> Array:
-        """Points (..., 3) of the head in the camera's axes, before projection."""
+        """Give points (..., 3) of the head in the camera's axes in one frame."""
         turned: Array = (points - PIVOT) @ self.rotations[frame].T + PIVOT
         return turned
 
 
 def draw_shot(rng: np.random.Generator, frames: int) -> Shot:
-    """Draw camera, light and a slowly drifting pose for a clip."""
+    """Draw camera, light and a slowly drifting pose for a clip of `frames` frames."""
     times = np.linspace(0, 1, frames)
     spread = np.array([5.0, 3.5, 3.5])  # degrees: yaw, pitch, roll
     angles = np.clip(rng.normal(size=3), -2, 2) * spread + _drift(rng, times, 3) * 1.5
@@ -54,13 +57,14 @@ def draw_shot(rng: np.random.Generator, frames: int) -> Shot:
 
 
 def _drift(rng: np.random.Generator, times: Array, channels: int) -> Array:
-    """Smooth wandering with values of about one, (T, channels)."""
+    """Draw smooth waves with values from -1 to 1, (T, channels)."""
     phases = rng.uniform(0, 2 * np.pi, size=channels)
     speeds = rng.uniform(1, 4, size=channels)
     return np.sin(phases + speeds * times[:, None])
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> Array:
+    """Give the matrix (3, 3) that yaws first and rolls last; angles in radians."""
     cy, sy = np.cos(yaw), np.sin(yaw)
     cp, sp = np.cos(pitch), np.sin(pitch)
     cr, sr = np.cos(roll), np.sin(roll)

@@ -1,11 +1,12 @@
-"""Expression videos that this project renders itself, in the layouts of real datasets.
+"""Render the synthetic dataset: a folder of clips, several subjects at a time.
 
     python -m fer_core.synthetic --layout sase_fe --out data/synthetic --subjects 24
 
-Six emotions of every subject from neutral to apex, deterministic by seed, with exact landmarks. In
-SASE-FE's layout each is there twice, genuine and acted; the two differ in their dynamics only (see
-`dynamics.py`), so that no still can tell them and a sequence can. In OULU-CASIA's layout
-there are only genuine ones, with fear in place of contempt.
+`search` and the command above call `ensure`. Each subject shows six emotions, each from neutral to
+its apex. The same seed gives the same files, and the landmarks of each frame are exact. In
+SASE-FE's layout each emotion appears twice, genuine and acted. The two differ only in their
+dynamics (see `dynamics.py`), so a sequence of frames can tell them apart, and a single frame
+cannot. OULU-CASIA's layout has genuine clips only, with fear in place of contempt.
 """
 
 import json
@@ -22,7 +23,7 @@ from fer_core.data.datasets.synthetic import LAYOUTS, RECORD, Layout, Record, re
 from fer_core.errors import DataError, unknown
 from fer_core.storage.processes import spread
 
-MOST_SUBJECTS = 999  # P001 to P999
+MOST_SUBJECTS = 999  # OULU-CASIA's folder names have three digits, P001 to P999
 
 
 def ensure(
@@ -34,11 +35,12 @@ def ensure(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Render the dataset into `root` unless it is there, and return `root`.
+    """Render the dataset into `root` unless it is already there, and return `root`.
 
-    `progress` is told after each subject how many of how many are done.
+    After each subject, `progress` is called with the number of finished subjects and of all. The
+    folder appears under its name only when it is complete.
 
-    Raises: DataError where `root` holds something else.
+    Raises: DataError if the arguments are impossible, or `root` holds something else.
     """
     if layout not in LAYOUTS:
         raise DataError(unknown("layout", layout, LAYOUTS))
@@ -53,10 +55,12 @@ def ensure(
         _render(aside, wanted, workers or os.cpu_count() or 1, progress)
         (aside / RECORD).write_text(json.dumps(asdict(wanted)) + "\n")
         aside.chmod(0o755)
-        with suppress(OSError):  # another process may have been first
+        with suppress(OSError):  # another process may have rendered the same folder meanwhile
             aside.rename(root)
         if not _is_there(root, wanted):
-            raise DataError(f"{root} could not be written; check that its folder can be.")
+            raise DataError(
+                f"{root} could not be written; check that you may write to {root.parent}."
+            )
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return root
@@ -72,7 +76,7 @@ def _render(
 
 
 def _render_subject(folder: Path, record: Record, subject: int) -> None:
-    from fer_core.synthetic import writing  # OpenCV and PyAV only where pixels are made
+    from fer_core.synthetic import writing  # imports OpenCV and PyAV, needed only to render
 
     if record.layout == "sase_fe":
         writing.write_sase_fe_subject(folder, record.seed, subject)
@@ -81,7 +85,10 @@ def _render_subject(folder: Path, record: Record, subject: int) -> None:
 
 
 def _is_there(root: Path, wanted: Record) -> bool:
-    """Say whether `root` holds what is wanted; it may be absent or empty, but nothing else."""
+    """Say whether `root` holds the wanted dataset; it may also be absent or empty.
+
+    Raises: DataError if it holds anything else.
+    """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     found = read_record(root)

@@ -1,4 +1,7 @@
-"""What is painted on the skin: eyes, brows, nose and mouth, through the exact landmarks."""
+"""Paint the parts of a face on its skin: eyes, brows, nose and mouth.
+
+`painter` calls `paint_face_parts` in each frame. All outlines pass through the exact landmarks.
+"""
 
 import numpy as np
 
@@ -10,14 +13,17 @@ DARK = np.array([24.0, 16.0, 14.0])
 SCLERA = np.array([228.0, 222.0, 216.0])
 TEETH = np.array([232.0, 224.0, 208.0])
 TONGUE = np.array([150.0, 70.0, 70.0])
-IRIS_RADIUS = 0.066  # 12 mm across, in units of the outer-eye distance
-TEETH_LENGTH = 0.075
+IRIS_RADIUS = 0.066  # in outer-eye distances; the iris is 12 mm across
+TEETH_LENGTH = 0.075  # in outer-eye distances
 EYES = (range(36, 42), range(42, 48))
 BROWS = (range(17, 22), range(26, 21, -1))  # from the outside in
 
 
-def paint_features(canvas: Array, points: Array, identity: Identity, unit: float) -> None:
-    """Paint on a canvas (H, W, 3); points (68, 2) and unit, the outer-eye distance, in pixels."""
+def paint_face_parts(canvas: Array, points: Array, identity: Identity, unit: float) -> None:
+    """Paint all parts of a face on a canvas (H, W, 3).
+
+    `points` (68, 2) are the landmarks and `unit` is the outer-eye distance, both in pixels.
+    """
     _paint_nose(canvas, points, identity, unit)
     for eye in EYES:
         _paint_eye(canvas, points[list(eye)], identity, unit)
@@ -27,7 +33,7 @@ def paint_features(canvas: Array, points: Array, identity: Identity, unit: float
 
 
 def _paint_eye(canvas: Array, eye: Array, identity: Identity, unit: float) -> None:
-    """Paint one eye from its six landmarks: the upper lid is 0..3, the lower 3..5 and 0."""
+    """Paint one eye from its six landmarks: 0 to 3 are the upper lid, 3 to 5 and 0 the lower."""
     outline = curve(eye, closed=True)
     upper, lower = curve(eye[:4]), curve(eye[[3, 4, 5, 0]])
     corners = (eye[0] + eye[3]) / 2
@@ -53,7 +59,7 @@ def _paint_eye(canvas: Array, eye: Array, identity: Identity, unit: float) -> No
 
 
 def _paint_brow(canvas: Array, brow: Array, identity: Identity, unit: float) -> None:
-    """Paint one brow below its five landmarks, given from the outside in."""
+    """Paint one brow below its five landmarks, which are given from the outside in."""
     upper = curve(brow, steps=4)
     inwards = np.linspace(0, 1, len(upper))
     thickness = identity.brow_thickness * unit * (0.45 + 0.55 * np.clip(inwards * 1.6, 0, 1))
@@ -106,7 +112,7 @@ def _paint_mouth(canvas: Array, points: Array, identity: Identity, unit: float) 
 
 
 def _teeth(points: Array, unit: float) -> Array:
-    """Outline of the upper row, hanging from the upper lip and tilted like the mouth."""
+    """Give the outline of the upper teeth, which hang from the upper lip and tilt as the mouth."""
     across = points[64] - points[60]
     length = min(TEETH_LENGTH * unit, 0.75 * (points[66, 1] - points[62, 1]))
     row = ellipse(points[62], (0.42 * float(np.hypot(*across)), float(length)))

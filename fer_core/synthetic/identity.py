@@ -1,4 +1,8 @@
-"""Who is filmed: the shape of a head, its colours, its hair and its temper."""
+"""Draw who is filmed: the shape of a head, its colours, its hair and its expressiveness.
+
+`script` draws one `Identity` per subject; the painting modules read it. Shapes are variations of
+the mean face.
+"""
 
 from dataclasses import dataclass
 
@@ -10,33 +14,33 @@ from fer_core.faces.frontal import mean_face
 
 @dataclass(frozen=True)
 class Identity:
-    """One subject. Colours are RGB in 0..255."""
+    """One person. Colours are RGB from 0 to 255."""
 
-    points: Array  # the neutral face in the scheme of `mean_face.points()`
+    points: Array  # the neutral face, in the order of `mean_face.points()`
     skin: Array
     hair: Array
     lips: Array
     iris: Array
-    brow_thickness: float  # in units of the outer-eye distance
-    hair_volume: float  # thickness of the hair around the head, in the same unit
+    brow_thickness: float  # in outer-eye distances
+    hair_volume: float  # thickness of the hair around the head, in outer-eye distances
     fringe: float  # how far the hair comes down over the forehead, 0 to 1
     long_hair: bool
-    stubble: float  # 0 to 1
-    wrinkles: float  # how deep folds are at rest, 0 to 1
-    expressiveness: float  # scales all intensities
+    stubble: float  # how dark the beard's shadow is, 0 to 1
+    wrinkles: float  # how deep the folds are in a neutral face, 0 to 1
+    expressiveness: float  # factor on the intensities of all action units
 
 
 @dataclass(frozen=True)
 class Mode:
-    """A way in which faces differ: parts are shifted and stretched about their own centre.
+    """One way in which faces differ: parts are shifted, and stretched about their own centres.
 
-    Shift and stretch are one standard deviation: x outwards, y down, z towards the camera.
+    Shift, stretch and tilt are one standard deviation: x outwards, y down, z towards the camera.
     """
 
-    parts: tuple[tuple[int, ...], ...]
+    parts: tuple[tuple[int, ...], ...]  # rows of `mean_face.points()` for each part
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     stretch: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    tilt: float = 0.0  # y per unit of x outwards
+    tilt: float = 0.0  # change of y per change of x outwards
 
 
 EYES = (tuple(range(36, 42)), tuple(range(42, 48)))
@@ -81,7 +85,8 @@ MODES = (
     Mode(MOUTH, stretch=(0.07, 0.0, 0.0)),
     Mode(MOUTH, stretch=(0.0, 0.16, 0.0)),
 )
-ASYMMETRY = 0.004  # sd of a landmark's own offset: no face is exactly symmetric
+# The standard deviation of each landmark's own offset, because no face is exactly symmetric.
+ASYMMETRY = 0.004
 
 SKINS = ((244, 208, 184), (230, 186, 156), (214, 168, 132), (186, 138, 104), (150, 106, 80))
 HAIRS = ((28, 22, 20), (52, 34, 24), (84, 56, 34), (122, 86, 50), (168, 132, 84), (110, 106, 104))
@@ -90,7 +95,7 @@ LIP_TINT = (0.82, 0.58, 0.58)
 
 
 def draw_identity(rng: np.random.Generator) -> Identity:
-    """Draw a subject."""
+    """Draw a person."""
     weights = np.clip(rng.normal(size=len(MODES)), -2.2, 2.2)
     points = mean_face.points() + sum(
         weight * _moved(mode) for weight, mode in zip(weights, MODES, strict=True)
@@ -115,6 +120,7 @@ def draw_identity(rng: np.random.Generator) -> Identity:
 
 
 def _moved(mode: Mode) -> Array:
+    """Give how far a mode moves each point of the mean face at one standard deviation."""
     mean = mean_face.points()
     moved = np.zeros_like(mean)
     for part in mode.parts:
@@ -128,6 +134,7 @@ def _moved(mode: Mode) -> Array:
 
 
 def _between(rng: np.random.Generator, palette: tuple[tuple[int, int, int], ...]) -> Array:
+    """Draw a colour between two neighbours of a palette."""
     place = rng.uniform(0, len(palette) - 1)
     colours = np.array(palette, dtype=float)
     below = int(place)

@@ -1,4 +1,8 @@
-"""Paint the frames of a clip: background, body, skin under the light, features, hair, noise."""
+"""Paint the frames of a clip, from the back to the front.
+
+The order is background, body, the lit skin with the parts of the face, hair, and the sensor's
+noise. `writing` calls `paint_clip` for each script.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +13,7 @@ import numpy as np
 from fer_core.arrays import Array
 from fer_core.faces.frontal import mean_face
 from fer_core.synthetic.camera import FRAME_PIXELS
-from fer_core.synthetic.face_parts import paint_features
+from fer_core.synthetic.face_parts import paint_face_parts
 from fer_core.synthetic.script import Script
 from fer_core.synthetic.skin import Skin
 from fer_core.synthetic.strokes import curve, fill, inside, moved, stain
@@ -24,38 +28,38 @@ HEAD_CENTRE = np.array([0.0, -0.1, -0.4])
 
 
 @dataclass(frozen=True)
-class Set:
-    """What is in the picture besides the head; the same for a whole clip."""
+class Scenery:
+    """What the picture shows apart from the head; it stays the same for a whole clip."""
 
     background: Array  # (H, W, 3) uint8 RGB
-    shirt: Array
+    shirt: Array  # (3,), the shirt's colour
 
 
 def paint_clip(script: Script) -> Iterator[Array]:
     """Yield the frames of a clip, (H, W, 3) uint8 RGB."""
     skin = Skin(script.identity, script.rng)
-    stage = Set(_background(script.rng), script.rng.uniform(20, 220, size=3))
+    scenery = Scenery(_background(script.rng), script.rng.uniform(20, 220, size=3))
     for frame in range(len(script.points)):
-        yield _paint_frame(script, frame, skin, stage)
+        yield _paint_frame(script, frame, skin, scenery)
 
 
-def _paint_frame(script: Script, frame: int, skin: Skin, stage: Set) -> Array:
-    canvas = stage.background.copy()
-    _paint_body(canvas, script, frame, stage)
+def _paint_frame(script: Script, frame: int, skin: Skin, scenery: Scenery) -> Array:
+    canvas = scenery.background.copy()
+    _paint_body(canvas, script, frame, scenery)
     _paint_face(canvas, script, frame, skin)
     _paint_hair(canvas, script, frame)
     noise = script.rng.standard_normal(canvas.shape[:2], dtype=np.float32)[..., None]
     return _levels(canvas + noise * script.shot.noise)
 
 
-def _paint_body(canvas: Array, script: Script, frame: int, stage: Set) -> None:
-    """Paint what lies behind the face: hair, shoulders, neck and ears."""
+def _paint_body(canvas: Array, script: Script, frame: int, scenery: Scenery) -> None:
+    """Paint what lies behind the face: long hair, shoulders, neck and ears."""
     identity, shot = script.identity, script.shot
     lit = shot.exposure * (0.55 + 0.35 * shot.ambient)
     if identity.long_hair:
         mane = _flat(LONG_HAIR, -0.8)
         stain(canvas, curve(shot.project(frame, mane), closed=True), identity.hair * lit, blur=1.0)
-    fill(canvas, shot.project(frame, _flat(SHOULDERS, -0.7)), stage.shirt * lit)
+    fill(canvas, shot.project(frame, _flat(SHOULDERS, -0.7)), scenery.shirt * lit)
     neck = curve(shot.project(frame, _flat(NECK, NECK_DEPTH)), closed=True)
     stain(canvas, neck, identity.skin * lit, blur=0.6)
     chin = moved(script.points[frame][3:14], 0.0, 0.10, 0.0)
@@ -72,6 +76,7 @@ def _paint_body(canvas: Array, script: Script, frame: int, stage: Set) -> None:
 
 
 def _paint_face(canvas: Array, script: Script, frame: int, skin: Skin) -> None:
+    """Paint the skin and the parts of the face, then light them together."""
     points, shot = script.points[frame], script.shot
     outline = curve(shot.project(frame, points[mean_face.outline()]), closed=True, steps=3)
     low = np.clip(np.floor(outline.min(axis=0)).astype(int) - 3, 0, FRAME_PIXELS - 1)
@@ -80,7 +85,7 @@ def _paint_face(canvas: Array, script: Script, frame: int, skin: Skin) -> None:
     colour, light = skin.render(script, frame, window)
     bare = _levels(colour)
     landmarks = shot.project(frame, points[:68]) - low
-    paint_features(bare, landmarks, script.identity, shot.scale)
+    paint_face_parts(bare, landmarks, script.identity, shot.scale)
     mask = np.zeros(light.shape, dtype=np.uint8)
     fill(mask, outline - low, 255)
     share = cv2.GaussianBlur(mask, (0, 0), 0.6).astype(np.float32)[..., None] / 255
@@ -125,10 +130,11 @@ def _background(rng: np.random.Generator) -> Array:
 
 
 def _flat(outline: tuple[tuple[float, float], ...], depth: float) -> Array:
-    """Points (N, 3) of an outline that stands upright at one depth."""
+    """Give the points (N, 3) of an outline that stands upright at one depth."""
     return np.column_stack([np.array(outline), np.full(len(outline), depth)])
 
 
 def _levels(picture: Array) -> Array:
+    """Round a picture to the levels 0 to 255 (uint8)."""
     levels: Array = np.clip(picture, 0, 255).round().astype(np.uint8)
     return levels

@@ -1,7 +1,8 @@
-"""The script of a clip: everything that happens in it, before a pixel is painted.
+"""Write the script of a clip: decide everything that happens in it before a pixel is painted.
 
-All of it derives from (seed, subject, emotion, authenticity), so that a subject's clips do not
-depend on how many subjects there are, nor on which clips are made first.
+`painter` paints the script and `writing` stores its landmarks. A script is derived only from the
+seed, the subject, the emotion and the authenticity. A subject's clips therefore do not depend on
+how many subjects are rendered, or in which order.
 """
 
 from dataclasses import dataclass
@@ -16,32 +17,32 @@ from fer_core.synthetic.camera import Shot, draw_shot
 from fer_core.synthetic.dynamics import Course, draw_course
 from fer_core.synthetic.identity import Identity, draw_identity
 
-SHORTEST, LONGEST = 16, 40  # frames a clip
-# Pairs of lids and of inner lips, upper and lower, that touch when they meet.
+SHORTEST, LONGEST = 16, 40  # frames per clip
+# Pairs of landmarks, upper and lower, of the lids and inner lips, which stop where they touch.
 UPPER = (37, 38, 43, 44, 61, 62, 63)
 LOWER = (41, 40, 47, 46, 67, 66, 65)
-IDENTITY_STREAM, CLIP_STREAM = 0, 1
+IDENTITY_STREAM, CLIP_STREAM = 0, 1  # keep the random numbers of people and clips apart
 
 
 @dataclass(frozen=True)
 class Script:
-    """One clip: who, what the face does, and how it is filmed."""
+    """One clip: who is filmed, what the face does, and how it is filmed."""
 
     identity: Identity
-    units: Array  # intensity (T, 2, units): the person's right half, then the left
-    points: Array  # (T, points, 3), in the scheme of `mean_face.points()`
+    units: Array  # (T, 2, units), intensities: the person's right half, then the left
+    points: Array  # (T, points, 3), in the order of `mean_face.points()`
     shot: Shot
-    rng: np.random.Generator  # for what is left to chance in the painting
+    rng: np.random.Generator  # the random numbers for the painting
 
     @property
     def landmarks(self) -> Array:
-        """Exact landmarks (T, 68, 2) in pixels."""
+        """The exact landmarks (T, 68, 2) float32, in pixels."""
         tracks = [self.shot.project(t, face[:68]) for t, face in enumerate(self.points)]
         return np.stack(tracks).astype(np.float32)
 
 
 def subject_identity(seed: int, subject: int) -> Identity:
-    """Draw the subject of that number; the same in all of their clips."""
+    """Draw the person of that number, who is the same in all of their clips."""
     return draw_identity(np.random.default_rng([seed, IDENTITY_STREAM, subject]))
 
 
@@ -60,7 +61,7 @@ def write_script(
 
 
 def _unit_intensities(rng: np.random.Generator, prototype: Prototype, course: Course) -> Array:
-    """Intensity of every unit in every frame on both halves, (T, 2, units)."""
+    """Draw the intensity of each unit in each frame on both halves, (T, 2, units)."""
     strength = np.zeros((2, len(NUMBERS)))
     wanted = {**prototype.always, **prototype.sometimes}
     factors = rng.uniform(0.6, 1.15, size=len(wanted))
@@ -76,7 +77,7 @@ def _unit_intensities(rng: np.random.Generator, prototype: Prototype, course: Co
 
 
 def _closed(points: Array) -> Array:
-    """Let lids and lips meet instead of passing through each other."""
+    """Stop lids and lips where they meet, so that they do not pass through each other."""
     overlap = np.maximum(points[:, UPPER, 1] - points[:, LOWER, 1], 0)
     points[:, UPPER, 1] -= overlap / 2
     points[:, LOWER, 1] += overlap / 2

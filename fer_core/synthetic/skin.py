@@ -1,7 +1,8 @@
-"""The skin: its surface in every frame, its texture, its folds and how light falls on it.
+"""Render the skin: its shape in every frame, its texture, its folds and the light on it.
 
-Everything is held on a lattice over the frontal mean face. A face bends the lattice in space, the
-camera sees it bent, and the inverse of that map says which place of the skin a pixel shows.
+`painter` makes a `Skin` for each clip. Shape, texture and light are stored on lattices over the
+frontal mean face. A face bends the lattice in space, and the camera projects the bent lattice into
+the picture. The inverse of this map says which place of the skin each pixel shows.
 """
 
 from functools import lru_cache
@@ -16,11 +17,13 @@ from fer_core.synthetic.camera import FRAME_PIXELS
 from fer_core.synthetic.identity import Identity
 from fer_core.synthetic.script import Script
 
-LATTICE = 48  # nodes each way for shape and light
-TEXTURE = 192  # texels each way
-LEFT, TOP, WIDTH, HEIGHT = -0.95, -1.30, 1.90, 2.90  # of the lattice on the mean face
-INVERSIONS = 4  # fixed-point steps; they leave 0.05 px in the median, 0.4 px at the 90th percentile
-SHININESS = 0.10
+LATTICE = 48  # nodes in each direction for shape and light
+TEXTURE = 192  # texels in each direction
+LEFT, TOP, WIDTH, HEIGHT = -0.95, -1.30, 1.90, 2.90  # the lattice's place on the mean face
+# Fixed-point steps of the inverse; they leave errors of 0.05 pixels in the median and 0.4 pixels at
+# the 90th percentile.
+INVERSIONS = 4
+SHININESS = 0.10  # strength of the gloss
 
 Window = tuple[slice, slice]  # rows and columns of the picture
 # Folds of the right half: (line on the mean face, breadth, depth at rest, units that deepen it).
@@ -52,14 +55,14 @@ FOLDS: tuple[Fold, ...] = (
 
 
 class Skin:
-    """The skin of one subject."""
+    """The skin of one person, which can be rendered in any frame of a clip."""
 
     def __init__(self, identity: Identity, rng: np.random.Generator) -> None:
         self.texture = _texture(identity, rng)  # (TEXTURE, TEXTURE, 3) float32 RGB
         self.wrinkles = identity.wrinkles
 
     def render(self, script: Script, frame: int, window: Window) -> tuple[Array, Array]:
-        """Colour (h, w, 3) without light, and light (h, w), in a window of the picture."""
+        """Give the unlit colour (h, w, 3) and the light (h, w) in a window of the picture."""
         shape = lattice_weights() @ script.points[frame][mean_face.controls()]
         seen = script.shot.project(frame, shape)
         nodes = _inverse(seen, _pixels()[window])
@@ -72,7 +75,7 @@ class Skin:
         return colour, lit * bare
 
     def _folds(self, units: Array) -> Array:
-        """Share of light that the folds leave, (TEXTURE, TEXTURE)."""
+        """Give the share of the light that the folds leave, (TEXTURE, TEXTURE)."""
         at_rest, driven = _fold_depths()
         depths = at_rest * (0.6 + 0.8 * self.wrinkles) + units @ driven.T  # (2, folds)
         both = np.tensordot(depths.ravel().astype(np.float32), fold_masks(), axes=1)
@@ -82,14 +85,17 @@ class Skin:
 
 @lru_cache(maxsize=1)
 def lattice_weights() -> Array:
-    """Weights (LATTICE**2, controls) that carry control points to the nodes, row by row."""
+    """Give weights (LATTICE**2, controls) from control points to the nodes, row by row."""
     weights: Array = mean_face.interpolation(_places(LATTICE)).astype(np.float32)
     return weights
 
 
 @lru_cache(maxsize=1)
 def fold_masks() -> Array:
-    """Where each fold darkens the texture, (2 x folds, TEXTURE, TEXTURE): right, then left."""
+    """Give where each fold darkens the texture, (2 x folds, TEXTURE, TEXTURE).
+
+    The folds of the right half come first, then those of the left.
+    """
     right = np.stack([_fold_mask(line, breadth) for line, breadth, _, _ in FOLDS])
     return np.concatenate([right, right[:, :, ::-1]])
 
@@ -107,13 +113,13 @@ def _fold_mask(line: tuple[tuple[float, float], ...], breadth: float) -> Array:
 
 @lru_cache(maxsize=1)
 def _fold_depths() -> tuple[Array, Array]:
-    """Depth at rest (folds,), and by unit (folds, units)."""
+    """Give the folds' depths in a neutral face, (folds,), and by action unit, (folds, units)."""
     driven = np.array([[by.get(unit, 0.0) for unit in NUMBERS] for _, _, _, by in FOLDS])
     return np.array([rest for _, _, rest, _ in FOLDS]), driven
 
 
 def _light(script: Script, surface: Array) -> Array:
-    """Light at every node, Lambert and a little gloss, (LATTICE, LATTICE) float32."""
+    """Compute the light at each node, (LATTICE, LATTICE) float32: Lambert and a little gloss."""
     grid = surface.reshape(LATTICE, LATTICE, 3)
     normals = np.cross(np.gradient(grid, axis=1), np.gradient(grid, axis=0))
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True) + 1e-9
@@ -127,10 +133,10 @@ def _light(script: Script, surface: Array) -> Array:
 
 
 def _inverse(seen: Array, pixels: Array) -> Array:
-    """For each pixel the fractional column and row of the node that it shows, (h, w, 2) float32.
+    """Find the fractional column and row of the node that each pixel shows, (h, w, 2) float32.
 
-    The map from node to pixel is an affine one and a small rest; the rest is taken off at the
-    place last found, until that place no longer moves.
+    The map from nodes to pixels is an affine map plus a small rest. A fixed-point iteration inverts
+    it: the affine map is inverted, and the rest at the place found so far is subtracted.
     """
     linear, offset = _affine(seen)
     rest = (seen - (_nodes() @ linear + offset)).reshape(LATTICE, LATTICE, 2).astype(np.float32)
@@ -144,7 +150,7 @@ def _inverse(seen: Array, pixels: Array) -> Array:
 
 
 def _sample(field: Array, where: Array) -> Array:
-    """Values of a field at fractional columns and rows (h, w, 2)."""
+    """Interpolate a field at fractional columns and rows (h, w, 2)."""
     columns, rows = cv2.split(where)
     return cv2.remap(field, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
@@ -173,20 +179,21 @@ def _pixels() -> Array:
 
 
 def _places(size: int) -> Array:
-    """Frontal places of a size x size lattice of cell centres, row by row, (size**2, 2)."""
+    """Give the places on the frontal mean face of size x size cell centres, (size**2, 2)."""
     steps = (np.arange(size) + 0.5) / size
     x, y = np.meshgrid(LEFT + WIDTH * steps, TOP + HEIGHT * steps)
     return np.column_stack([x.ravel(), y.ravel()])
 
 
 def _texels(places: Array) -> Array:
+    """Convert places on the frontal mean face (..., 2) to fractional texels."""
     steps = (places - [LEFT, TOP]) / [WIDTH, HEIGHT]
     pixels: Array = steps * TEXTURE - 0.5
     return pixels
 
 
 def _texture(identity: Identity, rng: np.random.Generator) -> Array:
-    """Paint the bare skin: mottled, with blood in the cheeks, freckles and stubble."""
+    """Paint the unlit skin: mottled, with redness in cheeks and nose, and stubble."""
     texture = np.broadcast_to(identity.skin, (TEXTURE, TEXTURE, 3)).astype(np.float32).copy()
     for sigma, depth in ((1.0, 0.02), (4.0, 0.025), (14.0, 0.03)):
         noise = cv2.GaussianBlur(
@@ -203,6 +210,7 @@ def _texture(identity: Identity, rng: np.random.Generator) -> Array:
 
 
 def _blob(x: float, y: float, radius: float) -> Array:
+    """Give a soft round spot of height 1 on the texture, (TEXTURE, TEXTURE)."""
     squared = ((_places(TEXTURE) - [x, y]) ** 2).sum(axis=1) / radius**2
     soft: Array = np.exp(-squared).reshape(TEXTURE, TEXTURE)
     return soft

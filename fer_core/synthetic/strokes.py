@@ -1,4 +1,8 @@
-"""Drawing with soft edges and fractions of a pixel: curves, stains, and views through a hole."""
+"""Draw with soft edges and at fractions of a pixel: curves, fills, stains and lines.
+
+`painter` and `face_parts` draw everything but the skin with these functions. A canvas is an array
+(H, W, 3) uint8 RGB, or (H, W) for a mask, and is changed in place.
+"""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -8,14 +12,14 @@ import numpy as np
 
 from fer_core.arrays import Array
 
-FRACTION_BITS = 4  # OpenCV draws at sixteenths of a pixel
+FRACTION_BITS = 4  # OpenCV then draws at sixteenths of a pixel
 SCALE = 1 << FRACTION_BITS
 ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
 CIRCLE = np.column_stack([np.cos(ANGLES), np.sin(ANGLES)])
 
 
 def curve(points: Array, *, closed: bool = False, steps: int = 5) -> Array:
-    """Catmull-Rom spline (M, 2) through points (N, 2), `steps` places from each to the next."""
+    """Interpolate points (N, 2) by a Catmull-Rom spline (M, 2), `steps` points to a section."""
     smooth: Array = _spline(len(points), closed, steps) @ points
     return smooth
 
@@ -34,13 +38,13 @@ def fill(canvas: Array, outline: Array, colour: Array | float) -> None:
 def stain(
     canvas: Array, outline: Array, colour: Array, *, opacity: float = 1.0, blur: float = 0.0
 ) -> None:
-    """Blend a colour into the canvas inside an outline with a soft edge."""
+    """Blend a colour into the canvas inside an outline (N, 2), whose edge `blur` makes soft."""
     corner, part = _box(canvas, outline, margin=2 + int(3 * blur))
     _blend(part, outline - corner, colour, opacity=opacity, blur=blur)
 
 
 def line(canvas: Array, points: Array, colour: Array, *, width: float, opacity: float) -> None:
-    """Draw a soft line that tapers to its ends through points (N, 2)."""
+    """Draw a soft line through points (N, 2) that becomes thinner towards its ends."""
     along = np.gradient(points, axis=0)
     across = np.column_stack([-along[:, 1], along[:, 0]])
     across /= np.linalg.norm(across, axis=1, keepdims=True) + 1e-6
@@ -50,9 +54,10 @@ def line(canvas: Array, points: Array, colour: Array, *, width: float, opacity: 
 
 
 def inside(canvas: Array, outline: Array, paint: Callable[[Array, Array], None]) -> None:
-    """Let `paint(layer, corner)` draw on a copy of which only what lies in the outline is kept.
+    """Draw with `paint(layer, corner)` so that only what lies inside an outline appears.
 
-    `corner` is the pixel of the canvas at which the layer begins.
+    `layer` is a copy of the part of the canvas around the outline, and `corner` is the pixel of the
+    canvas at which the layer begins.
     """
     corner, part = _box(canvas, outline, margin=2)
     layer = part.copy()
@@ -61,14 +66,14 @@ def inside(canvas: Array, outline: Array, paint: Callable[[Array, Array], None])
 
 
 def ellipse(centre: Array, radii: tuple[float, float]) -> Array:
-    """Outline (24, 2) of an upright ellipse."""
+    """Give the outline (24, 2) of an upright ellipse."""
     outline: Array = centre + CIRCLE * radii
     return outline
 
 
 @lru_cache(maxsize=32)
 def _spline(count: int, closed: bool, steps: int) -> Array:
-    """Weights (M, count) of a Catmull-Rom spline through `count` points."""
+    """Give the weights (M, count) of a Catmull-Rom spline through `count` points."""
     t = np.linspace(0, 1, steps, endpoint=False)
     basis = 0.5 * np.stack(
         [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]
@@ -85,7 +90,7 @@ def _spline(count: int, closed: bool, steps: int) -> Array:
 
 
 def _box(canvas: Array, outline: Array, *, margin: int) -> tuple[Array, Array]:
-    """Corner and view of the part of the canvas around an outline; empty outside of it."""
+    """Give the corner and a view of the canvas around an outline; empty if it lies outside."""
     left, top, width, height = cv2.boundingRect(outline.astype(np.float32))
     low = max(left - margin, 0), max(top - margin, 0)
     high = max(left + width + margin, 0), max(top + height + margin, 0)
@@ -93,7 +98,7 @@ def _box(canvas: Array, outline: Array, *, margin: int) -> tuple[Array, Array]:
 
 
 def _blend(part: Array, outline: Array, over: Array, *, opacity: float, blur: float) -> None:
-    """Lay `over`, a colour or a picture, on a part of the canvas inside an outline."""
+    """Blend `over`, a colour or a picture, into a part of the canvas inside an outline."""
     if part.size == 0:
         return
     mask = np.zeros(part.shape[:2], dtype=np.uint8)

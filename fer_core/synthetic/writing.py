@@ -1,4 +1,7 @@
-"""Write the clips of one subject in the layout of a real dataset, each with its landmarks."""
+"""Write the clips of one subject to files, in the layout of a real dataset, with landmarks.
+
+`dataset` calls one function for each subject. A clip's exact landmarks are written beside it.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,14 +17,18 @@ from fer_core.synthetic.painter import paint_clip
 from fer_core.synthetic.script import subject_identity, write_script
 
 SASE_FE_FPS = 100
-# The same frames must give the same bytes. Slower presets keep a macroblock tree, whose AVX-512
-# code gives others each time (measured with the x264 of PyAV 18.1); so do several threads.
+# The same frames must give the same bytes. Slower presets use a macroblock tree, whose AVX-512
+# code gives different bytes each time (measured with the x264 of PyAV 18.1). Several threads also
+# give different bytes.
 X264_OPTIONS = {"crf": "18", "preset": "superfast"}
 JPEG_QUALITY = 95
 
 
 def write_sase_fe_subject(root: Path, seed: int, subject: int) -> None:
-    """Write `FakeTrue_DB/<subject>/<name>.MP4` and `<name>.landmarks.npy`, subjects from 1."""
+    """Write one subject, numbered from 1, in the layout of SASE-FE.
+
+    Each clip is `FakeTrue_DB/<subject>/<name>.MP4` with `<name>.landmarks.npy` beside it.
+    """
     folder = root / "FakeTrue_DB" / str(subject)
     folder.mkdir(parents=True)
     identity = subject_identity(seed, subject)
@@ -32,11 +39,14 @@ def write_sase_fe_subject(root: Path, seed: int, subject: int) -> None:
 
 
 def write_oulu_casia_subject(root: Path, seed: int, subject: int) -> None:
-    """Write `B_OriginalImg/VL/Strong/P001/<Emotion>/000.jpeg ..` with `landmarks.npy` beside."""
+    """Write one subject, numbered from 1, in the layout of OULU-CASIA.
+
+    Each clip is a folder `B_OriginalImg/VL/Strong/P001/<Emotion>` with the images `000.jpeg`,
+    `001.jpeg`, .. and `landmarks.npy`.
+    """
     identity = subject_identity(seed, subject)
     for emotion in oulu_casia.EMOTIONS:
-        place = f"B_OriginalImg/VL/Strong/P{subject:03d}/{emotion.capitalize()}"
-        folder = root / place
+        folder = root / f"B_OriginalImg/VL/Strong/P{subject:03d}/{emotion.capitalize()}"
         folder.mkdir(parents=True)
         script = write_script(seed, subject, emotion, "genuine", identity=identity)
         for number, picture in enumerate(paint_clip(script)):

@@ -51,7 +51,7 @@ def detections(apexes):
     return found
 
 
-def test_every_subject_shows_every_emotion_of_sase_fe_felt_and_acted(rendered):
+def test_every_subject_shows_every_emotion_of_sase_fe_genuine_and_acted(rendered):
     people = [str(number) for number in range(1, SUBJECTS + 1)]
 
     manifest = load("synthetic", rendered)
@@ -161,23 +161,23 @@ def test_what_cannot_be_rendered_is_said_before_anything_is(wrong, message, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_is_told_subject_by_subject_and_nothing_is_left_beside(tmp_path):
-    message = []
+def test_progress_is_reported_subject_by_subject_and_nothing_is_left_beside(tmp_path):
+    calls = []
 
     dataset.ensure(
         tmp_path / "new",
         layout="oulu_casia",
         subjects=1,
         workers=1,
-        progress=lambda done, total: message.append((done, total)),
+        progress=lambda done, total: calls.append((done, total)),
     )
 
-    assert message == [(1, 1)]
+    assert calls == [(1, 1)]
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_the_command_prints_one_line_about_what_is_there(rendered):
-    command = [sys.executable, "-m", "fer_core.synthetic.dataset", "--out", str(rendered)]
+    command = [sys.executable, "-m", "fer_core.synthetic", "--out", str(rendered)]
 
     printed = subprocess.run(
         [*command, "--subjects", str(SUBJECTS)], capture_output=True, text=True
@@ -189,7 +189,7 @@ def test_the_command_prints_one_line_about_what_is_there(rendered):
 
 
 def test_the_command_ends_with_the_code_of_a_data_error(rendered):
-    command = [sys.executable, "-m", "fer_core.synthetic.dataset", "--out", str(rendered)]
+    command = [sys.executable, "-m", "fer_core.synthetic", "--out", str(rendered)]
 
     ended = subprocess.run([*command, "--subjects", "5"], capture_output=True, text=True)
 
