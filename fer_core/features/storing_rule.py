@@ -1,113 +1,81 @@
-"""Whether a stream's activations are stored, or computed again from the views for each batch.
+"""Decide whether the output of a stream's frozen blocks is stored, or computed for each batch.
 
-Storing all of them is slower than storing what pays: see performance.md, 3.3. A point where a
-backbone may be frozen is stored where that can speed a step up by enough, where reading an image's
-activations is faster than computing them, where the reads pay for the writing, and where there is
-room. A backbone that is frozen as a whole is always stored.
+Storing everything is slower than storing only what pays (performance.md, section 3.3). The output
+of a block is stored if all of these hold: a training step gets faster by enough, reading an
+image's activations is faster than computing them, all later reads together save more time than
+the writing takes, and the disk has room. The output of a backbone that is frozen as a whole is
+always stored. A trial asks before it computes (`features.activations`), and `--dry-run` prints the
+answer for every stream.
 """
 
 import math
-from dataclasses import dataclass, replace
-from functools import cache
-
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+from dataclasses import dataclass
 
 from fer_core.config import StreamConfig
-from fer_core.features import extraction
 from fer_core.features.speed import MachineSpeed
-from fer_core.models import backbones
+from fer_core.models.profile import profile
 
-LEAST_GAIN = 1.3  # of a training step; performance.md, 3.3
-STEP = 3  # a training step computes what follows forward, and backward twice
-FREE_SHARE = 0.2  # of the free disk that one depth may take: a pass may tap several
-_HALF = 2  # bytes of a number
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """A backbone up to a block, for one image or one volume."""
-
-    bytes: int  # of what leaves that block
-    flops: int  # up to there
+LEAST_GAIN = 1.3  # a training step must get this many times as fast; performance.md, section 3.3
+STEP = 3  # forward passes that a training step costs: one, and a backward pass that costs two
+FREE_SHARE = 0.2  # share of the free disk that one depth may take: one pass may store several
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reads:
-    """How often activations would be read."""
+    """How often a stream's activations would be read, if they were stored."""
 
     clips: int
-    frames: int  # of each
+    frames: int  # frames per clip
     epochs: int
     folds: int
-    trials: int = 1  # that share them
+    trials: int = 1  # trials that read the same activations
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What is done with a stream's activations, and the figures that it is chosen by."""
+    """Whether a stream's activations are stored, and the figures that decided it."""
 
     stream: StreamConfig
     store: bool
-    why: str  # one line
-    bytes: int  # of all images
-    gain: float  # the most that a training step can gain; infinite where nothing else is computed
-    seconds_saved: float  # in all trials, if it is stored
+    why: str  # the reason, in one line
+    bytes: int  # size of the activations of all images
+    gain: float  # a training step gets at most this many times as fast; inf: only a head is left
+    seconds_saved: float  # by all trials together, if the activations are stored
 
 
 def whether_to_store(
     stream: StreamConfig, demand: Reads, machine: MachineSpeed, *, free_bytes: int
 ) -> Choice:
-    """Store a stream's activations, or compute them for each batch."""
-    known = costs(stream.architecture, demand.frames if stream.is_volume else 1)
-    cost = known[stream.freeze_depth - 1]
-    after = STEP * (known[-1].flops - cost.flops)
-    gain = (cost.flops + after) / after if after else math.inf
+    """Choose whether to store a stream's activations, or to compute them for each batch."""
+    depth, backbone = stream.freeze_depth, profile(stream, demand.frames)
+    flops, unit_bytes = backbone.flops(depth), backbone.blocks[depth - 1].stored_bytes
+    after = STEP * (backbone.flops() - flops)
+    gain = (flops + after) / after if after else math.inf
     units = demand.clips if stream.is_volume else demand.clips * demand.frames
-    again = demand.epochs * demand.folds * demand.trials - 1  # the first computes them anyway
-    computed, read = cost.flops / machine.flops_of(stream), cost.bytes / machine.read_bytes
-    saved = units * (again * (computed - read) - cost.bytes / machine.write_bytes)
-    size = units * cost.bytes
-    room = f"{size / 1e9:.2g} GB, and {free_bytes / 1e9:.2g} GB are free"
-    if stream.frozen:
-        against = None
-    elif gain < LEAST_GAIN:
-        against = f"a step gains {gain:.2f}x at most, under {LEAST_GAIN}x"
-    elif read >= computed:
-        against = f"reading an image takes {read:.2g} s, and computing it {computed:.2g} s"
-    elif saved <= 0:
-        against = f"{again} further reads do not pay for the writing"
-    else:
-        against = f"it is too large: {room}" if size > FREE_SHARE * free_bytes else None
-    most = "all but the head" if stream.frozen else f"{gain:.2f}x a step at most"
-    pays = f"it gains {most}, saves {saved:.3g} s in {again + 1} reads, and takes {room}"
-    where = f"{stream.backbone} to block {stream.freeze_depth} of {stream.blocks}"
-    why = f"{where} is {f'computed again: {against}' if against else f'stored: {pays}'}"
+    again = demand.epochs * demand.folds * demand.trials - 1  # the first pass computes them anyway
+    computed, read = flops / machine.flops_of(stream), unit_bytes / machine.read_bytes
+    saved = units * (again * (computed - read) - unit_bytes / machine.write_bytes)
+    size = units * unit_bytes
+    room = f"{size / 1e9:.2g} GB of {free_bytes / 1e9:.2g} GB free"
+    against = None  # the reason not to store
+    if not stream.frozen:
+        if gain < LEAST_GAIN:
+            against = f"a training step gets at most {gain:.2f}x as fast, under {LEAST_GAIN}x"
+        elif read >= computed:
+            against = f"reading an image takes {read:.2g} s, computing it takes {computed:.2g} s"
+        elif saved <= 0:
+            against = f"{again} further reads save less time than the writing takes"
+        elif size > FREE_SHARE * free_bytes:
+            against = f"it is too large, {room}"
+    gains = f"a training step gets up to {gain:.2f}x as fast"
+    gains = "only the head is trained" if stream.frozen else gains
+    reason = against or f"{gains}, {again + 1} reads save {_seconds(saved)}, it takes {room}"
+    what = f"{stream.backbone} up to block {depth} of {stream.blocks}"
+    why = f"{what} is {'computed for each batch' if against else 'stored'}: {reason}"
     return Choice(
         stream=stream, store=not against, why=why, bytes=size, gain=gain, seconds_saved=saved
     )
 
 
-def points(
-    stream: StreamConfig, demand: Reads, machine: MachineSpeed, *, free_bytes: int
-) -> tuple[Choice, ...]:
-    """Choose for each block that a stream's backbone may be frozen to."""
-    streams = (replace(stream, freeze_depth=depth) for depth in range(1, stream.blocks + 1))
-    return tuple(whether_to_store(each, demand, machine, free_bytes=free_bytes) for each in streams)
-
-
-@cache
-def costs(architecture: StreamConfig, frames: int) -> tuple[Cost, ...]:
-    """Count what a backbone computes of one unit up to each block; nothing is computed for it."""
-    backbone = backbones.build(architecture, weights_file=None, seed=0)
-    side = extraction.crop_pixels(architecture, backbone)
-    crops = torch.zeros(1, frames, side, side, 3)
-    x = extraction.preprocessed(crops, architecture, backbone, torch.device("cpu"))
-    x = (x if architecture.is_volume else x.flatten(0, 1)).to("meta")
-    found, flops = [], 0
-    for block in backbone.blocks.eval().to("meta"):
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            x = block(x)
-        flops += counter.get_total_flops()
-        found.append(Cost(bytes=x.numel() * _HALF, flops=flops))
-    return tuple(found)
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds >= 100 else f"{seconds:.3g} s"

@@ -122,8 +122,8 @@ def test_a_plan_refuses_to_store_the_first_two_pools_and_says_why(write_space, t
     stored = {prefix.freeze_depth: prefix.stored for prefix in planned.features}
     whys = [prefix.why for prefix in planned.features[:2]]
     assert (stored[1], stored[2], stored[5]) == (False, False, True)
-    assert "a step gains 1.05x at most" in whys[0]
-    assert "a step gains 1.15x at most" in whys[1]
+    assert "a training step gets at most 1.05x as fast" in whys[0]
+    assert "a training step gets at most 1.15x as fast" in whys[1]
     assert planned.features[0].backbone_images == 0
 
 
