@@ -1,13 +1,14 @@
-"""Which of all the models that can be put together here is best?
+"""Which is the best of all models that can be put together here?
 
-Fixed:    what a CPU can bear: crops of 32 to 64 pixels, and narrow networks where they start from
-          random weights; dlib's face ResNet-29 alone is trained before. No weights are asked for.
-Searched: everything else. Up to three views, each through a backbone of its own, and the points;
-          freeze depth, pooling, PCA, fusion, frames that vote or a cell that reads them, FC layers,
-          the frames that are read, augmentation, the optimiser. Some draws are refused: two heads
-          but for task hidden, more PCA than training frames allow, changes since another frame
-          in photographs.
-Cost:     not measured as a search; one step on 12 clips takes 0-5 s on one CPU core.
+Fixed:    only what a CPU could not bear otherwise: crops are 32 to 64 pixels wide, and networks
+          that start from random weights are narrow. Only dlib's face ResNet-29 has trained weights,
+          so that the user need not supply any.
+Searched: everything else: up to three views of the face, each with a backbone of its own, and the
+          68 points; freeze depth, pooling, PCA and fusion; frames that vote or a recurrent cell; FC
+          layers; which frames are read; augmentation; the optimiser. Some draws are refused: two
+          heads for any task but hidden, more PCA components than there are training frames, and
+          encodings that compare frames if the dataset has photographs.
+Cost:     not measured as a search; one step on 12 clips takes up to 5 s on one CPU core.
 """
 
 from optuna import Trial
@@ -26,7 +27,7 @@ from fer_core.config import (
     StreamConfig,
 )
 
-BACKBONES = {  # weights, blocks, pixels, width
+BACKBONES = {  # name: weights, blocks, crop pixels, width
     "dlib_resnet": ("package", 4, 64, 1.0),
     "scae": ("fitted", 4, 48, 1.0),
     "cdbn": ("fitted", 2, 48, 0.5),
@@ -128,13 +129,13 @@ def _recurrent(trial: Trial, streams: tuple[Stream, ...]) -> RecurrentConfig:
 def _fusion(trial: Trial, streams: tuple[Stream, ...]) -> FusionConfig:
     point = trial.suggest_categorical("fusion.point", ["conv", "fc1", "fc2", "logits"])
     if point == "conv" and len(set(map(_size, streams))) > 1:
-        return FusionConfig(point=point)  # the others need features of one size
+        return FusionConfig(point=point)  # sum and product need streams with equally many features
     how = trial.suggest_categorical("fusion.how", ["concat", "sum", "product"])
     return FusionConfig(point=point, how=how)
 
 
 def _size(stream: Stream) -> tuple[str, str, int | None]:
-    """Give what the number of a stream's features depends on, here."""
+    """Return what decides how many features a stream has, in this space."""
     if isinstance(stream, GeometryConfig):
         return stream.encoding, "hidden", stream.hidden
     return stream.backbone, stream.pooling, stream.pca_dim
@@ -142,7 +143,7 @@ def _size(stream: Stream) -> tuple[str, str, int | None]:
 
 def _head(trial: Trial, fusion: FusionConfig | None) -> HeadConfig:
     point = fusion.point if fusion else "conv"
-    least = {"fc1": 1, "fc2": 2}.get(point, 0)  # streams meet after that layer
+    least = {"fc1": 1, "fc2": 2}.get(point, 0)  # the streams are joined after that layer
     return HeadConfig(
         fc_layers=trial.suggest_int(f"{point}.fc_layers" if least else "fc_layers", least, 3),
         fc_width=trial.suggest_int("fc_width", 16, 128, log=True),

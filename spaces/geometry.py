@@ -1,9 +1,9 @@
-"""What do a face's 68 points tell, alone or beside a view of it, and how should they be encoded?
+"""How much do the 68 points of a face tell, alone or with a view, and how should they be encoded?
 
-Fixed:    5 frames of 20-100 % of a clip; the view is aligned, its dlib ResNet-29 frozen.
-Searched: the encoding and the layer that reads it, the view beside the points or none and where
-          both meet, frames that vote or a recurrent cell, FC layers, the optimiser. Photographs
-          change since no other frame, so that for them two of five encodings are refused.
+Fixed:    5 frames from 20 to 100 % of a clip; the view is aligned, its dlib ResNet-29 is frozen.
+Searched: the encoding of the points and the layer that reads it; whether there is a view too, and
+          where both are joined; frames that vote or a recurrent cell; FC layers; the optimiser.
+          With photographs, two of the five encodings are refused, because they compare frames.
 Cost:     2-6 s a trial on one of two busy CPU cores (204 photographs, 5 folds).
 """
 
@@ -28,7 +28,7 @@ def space(trial: Trial) -> Config:
     if trial.suggest_categorical("view", [False, True]):
         streams += (_view(trial),)
         point = trial.suggest_categorical("fusion.point", ["conv", "fc1", "logits"])
-        how = "concat"  # before any FC layer the streams have features of two sizes
+        how = "concat"  # the only choice before an FC layer, since the streams differ in size
         if point != "conv":
             how = trial.suggest_categorical("fusion.how", ["concat", "sum", "product"])
         fusion, before = FusionConfig(point=point, how=how), int(point == "fc1")

@@ -1,7 +1,8 @@
-"""Does everything run, end to end?
+"""Does everything run, from the dataset to the leaderboard?
 
-Fixed:    frozen features of dlib's face ResNet-29, 3 frames, 3 epochs.
-Searched: voting frames or a GRU, PCA or none, the learning rate: one branch of each kind.
+Fixed:    frozen features of dlib's face ResNet-29; 3 frames of each clip; 3 epochs.
+Searched: frames that vote or a GRU, with or without PCA, and the learning rate, so that each kind
+          of branch is taken.
 Cost:     seconds a trial on one CPU core.
 """
 

@@ -1,10 +1,10 @@
-"""How much of a face network should be kept, and what head should read it, frame by frame?
+"""How much of a face network should be kept, and which head should read it, frame by frame?
 
 Fixed:    aligned faces; dlib's face ResNet-29; the frames of a clip vote.
-Searched: how deep the network is cut, whether its last block is trained along, pooling, PCA, FC
-          layers and their width, how frames vote, the optimiser, label smoothing.
-Cost:     2-20 s a trial on one of two busy CPU cores where all is stored, 30-120 s where a block is
-          trained (204 photographs or 288 clips, 5 folds).
+Searched: after which block the network is cut, whether its last block is trained, pooling, PCA, the
+          number and the width of FC layers, how frames vote, the optimiser, label smoothing.
+Cost:     on one of two busy CPU cores, 2-20 s a trial if all features are stored, 30-120 s if a
+          block is trained (204 photographs or 288 clips, 5 folds).
 """
 
 from optuna import Trial

@@ -1,25 +1,31 @@
-"""What did the study print, and what becomes of it under a protocol that holds?
+"""What did Garcia Zapata 2018 publish, and what remains of it under a protocol that leaks nothing?
 
-Garcia Zapata 2018, tables 4 to 9 and 12: 29 rows, each tried once; search/results/published.py has
-their figures. On sase_fe its 20 rows are run, on oulu_casia its 9, elsewhere all; tables 7 and 8
-tell emotion and authenticity together, the others emotion. With `--weights vgg16=FILE` (VGG-Face)
-the published networks run, on a GPU; without, narrow ones, which their rows say.
+The space has 29 points, the rows of tables 4 to 9 and 12 of that study, each tried once; their
+published figures are in search/results/published.py. On sase_fe its 20 rows run, on oulu_casia its
+9, and on other datasets all 29. Tables 7 and 8 tell emotion and authenticity together, the other
+tables emotion. With `--weights vgg16=FILE` (VGG-Face) the published networks run, which needs a
+GPU. Without it, narrow networks run instead, and their rows say so.
 
-Fixed:    everything: 5 frames at 50-80 % of a clip; VGG-16 at 224 pixels; Adam at 1e-4, 20 epochs.
-Searched: nothing.
-Cost:     narrow, on a busy CPU core, 5 folds of 144 clips: 1-10 s a row whose backbone is frozen,
-          45-75 s one that is trained; sase_fe's 20 rows in 6 minutes on two such cores with all
-          else, oulu_casia's 9 (72 clips) in 3. On a GPU: not measured.
+Fixed:    everything: 5 frames from 50 to 80 % of a clip; VGG-16 at 224 pixels; Adam at 1e-4 for 20
+          epochs.
+Searched: nothing; a trial is one published row.
+Cost:     narrow networks on one busy CPU core, 5 folds of 144 clips: 1-10 s for a row whose
+          backbone is frozen, 45-75 s for one that is trained. All of sase_fe's 20 rows take 6
+          minutes on two such cores, oulu_casia's 9 (72 clips) 3 minutes. On a GPU: not measured.
 
 It deviates where the study does not say what it did, or did what cannot work:
-- Frames vote; a clip is scored, of subjects that were not trained on, after the last epoch.
-- "First frozen" freezes two blocks. Table 4's faces are upright crops, later ones aligned.
-- FC layers are of one width, 4096 (the study: 4096, 4096, 2622) or 1024 (1024, 1024, 512).
-- Frozen networks are the face network's own, not fine-tuned before, and see no augmented images;
-  augmented are those that are trained. Pixels are normalised as their weights want.
-- Features are the last map's, standardised, where the study took fc7's, and PCA is applied.
-- Recurrent cells use tanh and read features, of a backbone that is trained along on images; the
-  study's read class scores and had no softmax before the loss.
+- Frames vote. The score is that of clips of subjects that were not trained on, after the last
+  epoch.
+- "First frozen" freezes two blocks. The faces of table 4 are upright crops, those of later tables
+  are aligned.
+- All FC layers of a network have one width: 4096 (the study: 4096, 4096, 2622) or 1024 (the study:
+  1024, 1024, 512).
+- Frozen networks are the face network as it was published, without fine-tuning, and see no
+  augmented images; networks that are trained do. Pixels are normalised as the weights of the
+  network expect.
+- Features are those of the last map, standardised; the study took those of fc7. PCA is applied.
+- Recurrent cells use tanh. They read stored features or, on images, those of a backbone that is
+  trained with them; the study's cells read class scores and had no softmax before the loss.
 - Geometry is standardised, so that 136 values do not drown among 25,088.
 """
 
@@ -36,7 +42,7 @@ from fer_core.config import (
     StreamConfig,
 )
 
-STILLS = {  # table 4: frozen blocks, FC layers, pooling
+STILLS = {  # rows of table 4: frozen blocks, FC layers, pooling
     "t4-none-frozen": (0, 3, "none"),
     "t4-first-frozen-3fc": (2, 3, "none"),
     "t4-all-frozen-3fc": (5, 3, "none"),
@@ -46,7 +52,7 @@ STILLS = {  # table 4: frozen blocks, FC layers, pooling
     "t4-all-frozen-0fc-avg": (5, 0, "avg"),
     "t4-all-frozen-0fc-max": (5, 0, "max"),
 }
-VIEWS = {  # one stream, or two; tables 5 to 7 and 9
+VIEWS = {  # rows of tables 5 to 7 and 9: the view of each stream
     "t5-frontal-soft": ("frontal_soft",),
     "t5-frontal": ("frontal",),
     "t6-two-stream": ("aligned", "frontal"),
@@ -59,13 +65,13 @@ VIEWS = {  # one stream, or two; tables 5 to 7 and 9
     "t9-two-stream": ("aligned", "frontal"),
     "t9-geometry": ("frontal",),
 }
-TEMPORAL = {  # tables 8 and 12: what reads the frames
+TEMPORAL = {  # rows of tables 8 and 12: the model that reads the frames
     f"{table}-{model}": model
     for table in ("t8", "t12")
     for model in ("c3d", "lstm-features", "lstm-images", "gru-features", "gru-images")
 }
 POINTS = tuple({"row": row} for row in [*STILLS, *VIEWS, *TEMPORAL])
-TRAINED = AugmentConfig(flip=True, zoom=0.2, shear_degrees=11.5)  # 0.2 radians
+TRAINED = AugmentConfig(flip=True, zoom=0.2, shear_degrees=11.5)  # 11.5 degrees are 0.2 radians
 
 
 def space(trial: Trial) -> Config:

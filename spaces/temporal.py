@@ -1,11 +1,11 @@
-"""Which temporal model reads an expression best, and does it beat frames that vote?
+"""Which temporal model reads an expression best, and is it better than frames that vote?
 
-Fixed:    aligned faces of 96 pixels, of 48 for c3d; dlib's face ResNet-29 for all but c3d, which
-          is an eighth as wide as published and starts from scratch.
-Searched: the model (frames that vote; a recurrent cell on the points, on stored features with PCA
-          or without, on both, or on images, whose last block is trained along; a ConvLSTM on
-          stored maps; c3d as published or as the study had it), its size, which frames are
-          read and how many, pooling, the head, the learning rate.
+Fixed:    aligned faces of 96 pixels, or 48 for c3d; dlib's face ResNet-29 for all models but c3d,
+          which has an eighth of the published width and starts from random weights.
+Searched: the model and its size: frames that vote; a recurrent cell on the points, on stored
+          features (with or without PCA), on both, or on images, with the last block trained; a
+          ConvLSTM on stored maps; c3d, as published or as in Garcia Zapata 2018. Also which frames
+          are read and how many, pooling, the head, the learning rate.
 Cost:     a trial on one of two busy CPU cores (288 clips, 5 folds): 3-20 s for frames that vote,
           9-26 s for points, 15-110 s for features, minutes for a ConvLSTM, images or c3d.
 """
@@ -24,7 +24,7 @@ from fer_core.config import (
     StreamConfig,
 )
 
-EPOCHS = {"images": 5, "convlstm": 8, "c3d": 10}  # others: 30
+EPOCHS = {"images": 5, "convlstm": 8, "c3d": 10}  # 30 for the other models
 
 
 def space(trial: Trial) -> Config:
@@ -32,7 +32,7 @@ def space(trial: Trial) -> Config:
         "model", ["frames", "points", "features", "points+features", "images", "convlstm", "c3d"]
     )
     streams: tuple[Stream, ...] = ()
-    if "points" in model:  # a cell that is shown positions has to find their changes by itself
+    if "points" in model:  # changes of the points, which a cell would have to learn from positions
         encoding = trial.suggest_categorical("points.encoding", ["difference", "motion"])
         hidden = trial.suggest_int("points.hidden", 8, 64, log=True)
         streams += (GeometryConfig(encoding=encoding, hidden=hidden),)
@@ -95,7 +95,7 @@ def _view(trial: Trial, model: str) -> StreamConfig:
 def _clip(trial: Trial, *, live: bool) -> ClipConfig:
     choices = ["50-80", "50-100", "uniform", "onset_apex"]
     sampling = trial.suggest_categorical("clip.sampling", choices)
-    if live:  # more would cost minutes
+    if live:  # more frames would take minutes a trial
         frames = trial.suggest_categorical("live.frames", [5, 8])
     else:
         frames = trial.suggest_categorical("stored.frames", [5, 8, 16])

@@ -1,10 +1,10 @@
-"""Do two views of a face tell more than one, and where should their streams meet?
+"""Do two views of a face tell more than one, and where should their streams be joined?
 
-Fixed:    dlib's face ResNet-29 on aligned faces, and again on another view; 3 frames, which vote.
-Searched: the other view, how deep the networks are cut, whether the last block of each is trained
-          along, pooling, PCA, where the streams meet and how they are joined, the learning rate.
-Cost:     1-5 s a trial on one of two busy CPU cores where all is stored, 50-80 s where blocks are
-          trained (288 clips, 5 folds).
+Fixed:    dlib's face ResNet-29 twice, on aligned faces and on another view; 3 frames, which vote.
+Searched: the other view, after which block the networks are cut, whether the last block of each is
+          trained, pooling, PCA, where and how the streams are joined, the learning rate.
+Cost:     on one of two busy CPU cores, 1-5 s a trial if all features are stored, 50-80 s if blocks
+          are trained (288 clips, 5 folds).
 """
 
 from optuna import Trial
@@ -20,7 +20,7 @@ from fer_core.config import (
 
 
 def space(trial: Trial) -> Config:
-    blocks = trial.suggest_int("blocks", 3, 5)  # of both: what is summed must be of one size
+    blocks = trial.suggest_int("blocks", 3, 5)  # same for both: a sum needs features of one size
     view = trial.suggest_categorical("view", ["crop", "frontal", "frontal_soft"])
     trained = {
         "aligned": trial.suggest_int("aligned.trained_blocks", 0, 1),
@@ -60,7 +60,7 @@ def space(trial: Trial) -> Config:
 
 
 def _head(trial: Trial, point: str) -> HeadConfig:
-    least = {"fc1": 1, "fc2": 2}.get(point, 0)  # the streams meet after that layer
+    least = {"fc1": 1, "fc2": 2}.get(point, 0)  # the streams are joined after that layer
     fc_layers = least + trial.suggest_int("head.fc_layers_more", 0, 1)
     return HeadConfig(
         fc_layers=fc_layers,

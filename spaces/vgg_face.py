@@ -1,9 +1,11 @@
-"""How much of VGG-Face should be frozen, and what should read it? The study's still question.
+"""How much of VGG-Face should be frozen, and what should read its features?
 
-Fixed:    aligned faces, 5 frames that vote; VGG-Face, from `--weights vgg16=FILE`.
-Searched: freeze depth, pooling, FC layers, PCA where all is frozen, from which end the published
-          mean is read, the learning rates and their schedule.
-Cost:     a GPU's work; not measured yet.
+It is the question of Garcia Zapata 2018 about single frames, put as a search.
+
+Fixed:    aligned faces; 5 frames, which vote; VGG-Face, from the file `--weights vgg16=FILE`.
+Searched: freeze depth, pooling, FC layers, PCA if all is frozen, in which order of colours the
+          published mean is read, the learning rates and their schedule.
+Cost:     needs a GPU; not measured yet.
 """
 
 from optuna import Trial

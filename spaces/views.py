@@ -1,10 +1,10 @@
-"""Which view of the face, and which of a clip's frames, should a frozen face network be shown?
+"""Which view of the face, and which frames of a clip, should a frozen face network see?
 
-Fixed:    dlib's face ResNet-29, frozen after its third block; a linear layer; frames vote.
+Fixed:    dlib's face ResNet-29, frozen and cut after its third block; a linear layer; frames vote.
 Searched: the view (upright crop, aligned, frontal with each kind of symmetry), which frames are
-          sampled and how many, pooling, the learning rate.
-Cost:     2-4 s a trial on one CPU core (120 rendered clips, 5 folds), and once for each view and
-          sampling 2-5 s more.
+          read and how many, pooling, the learning rate.
+Cost:     2-4 s a trial on one CPU core (120 rendered clips, 5 folds), and 2-5 s more for the first
+          trial with a view and sampling.
 """
 
 from optuna import Trial
@@ -20,7 +20,7 @@ def space(trial: Trial) -> Config:
         "clip.sampling", ["window", "uniform", "last", "middle", "onset_apex"]
     )
     stride = 1
-    if sampling in ("last", "middle"):  # frames one after another hardly differ
+    if sampling in ("last", "middle"):  # since neighbouring frames hardly differ
         stride = trial.suggest_int("clip.stride", 1, 10)
 
     return Config(
