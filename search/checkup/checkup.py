@@ -1,4 +1,8 @@
-"""What a copy of a dataset is worth before a study begins: what is missing, odd or unfit."""
+"""Check a copy of a dataset before a study uses it: what is missing, odd or unusable.
+
+`search.doctor` calls `check`, which examines every file and finds every face, and prints its
+`Report`. The faces stay in the store, where studies read them.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -23,68 +27,70 @@ from search.request.find_faces import Prepared
 from search.screen.progress import Progress
 from search.study.options import SEALED
 
-# Its file cannot be a clip; it shows no usable face; it equals another; it is not of the set.
+# The kinds of findings, the gravest first. "left out": the file cannot be the clip that it should
+# be. "skipped": it shows no usable face. "copy": it equals another file. "ignored": by the
+# dataset's own rules it is no clip. "note": it is used, and something about it is odd.
 KINDS = LEFT_OUT, SKIPPED, COPY, IGNORED, NOTE = "left out", "skipped", "copy", "ignored", "note"
 _SEALED = "a sealed fifth of the subjects, and five grouped folds of the others"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something to know about one file or clip."""
+    """Something that the user should know about one file or clip."""
 
-    path: str  # below the root
+    path: str  # relative to the root of the dataset
     kind: str  # one of KINDS
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """A protocol, and why this copy cannot follow it."""
+    """A protocol, and whether this copy of the dataset can follow it."""
 
     name: str
     about: str
-    unfit: str | None  # None: it can
+    unfit: str | None  # why it cannot be followed; None: it can
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaceCounts:
-    """What became of the frames of the clips that can be used."""
+    """How many frames of the usable clips show a face."""
 
     frames: int
     found: int
-    interpolated: int
-    left_out: int
+    interpolated: int  # no face was found, but the frames around show one
+    left_out: int  # no face
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that was found; `--json` prints it as it stands."""
+    """The result of a check. `--json` prints these fields."""
 
     dataset: str
     root: str
-    clips: int  # that are labelled and readable by name; those skipped are among them
+    clips: int  # labelled clips, including the skipped ones
     subjects: int
     classes: dict[str, int]  # emotion: clips
-    frames: int  # that the files declare
+    frames: int  # as many as the files say that they have
     totals: tuple[str, ...]  # how this copy differs from the published releases
     protocols: tuple[Split, ...]  # the default is the first
-    missing_share: float  # of all that should be clips
-    max_missing: float
+    missing_share: float  # share of the files that should be clips and cannot be used
+    max_missing: float  # the largest share with which a study may start
     findings: tuple[Finding, ...]
-    faces: FaceCounts | None  # None: not searched
-    forecast: Forecast | None  # None: nothing to forecast from
-    may_start: bool
-    because: str
+    faces: FaceCounts | None  # None: no faces were looked for
+    forecast: Forecast | None  # time and space to find the faces; None: no clip to measure
+    may_start: bool  # whether a study may start
+    because: str  # why it may, or may not
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A dataset that was looked at."""
+    """A dataset that was checked: what was read and found, and the report about it."""
 
     manifest: Manifest
     prepared: Prepared | None  # None: no faces were looked for
     report: Report
-    engine: str  # of the landmarks
+    engine: str  # where the landmarks come from
     workers: int
 
 
@@ -100,13 +106,13 @@ def check(
     quick: bool,
     progress: Progress,
 ) -> Checked:
-    """Examine every file and, unless `quick`, find every face.
+    """Examine every file of a dataset and, unless `quick`, find and store every face.
 
-    Raises: DataError where the folder holds no clip of the dataset.
+    Raises: DataError if the folder holds no clip of the dataset.
     """
     manifest = datasets.load(dataset, root)
     clips = len(manifest.clips)
-    progress.print(f"{clips} clips of {len(manifest.subjects)} subjects; their files are examined")
+    progress.print(f"{clips} clips of {len(manifest.subjects)} subjects; examining their files")
     headers = {clip.clip: header(clip) for clip in manifest.clips}
     engine = data.landmarks_of(manifest, landmarks)
     expected = face_seconds.forecast(
@@ -116,7 +122,8 @@ def check(
         workers=workers,
         store=store,
     )
-    progress.print(f"finding the faces, {engine}: {expected or 'no clip can be read'}")
+    where = "given by the dataset" if engine == "data" else f"found by {engine}"
+    progress.print(f"faces, landmarks {where}: {expected or 'no clip can be read'}")
     prepared = None
     if not quick:
         prepared = find_faces.faces(
@@ -130,7 +137,11 @@ def check(
 def prepare_view(
     checked: Checked, view: str, *, store: Path | SharedPlace, progress: Progress
 ) -> None:
-    """Make a view of the frames that are read of photographs, by published protocols, or else."""
+    """Make and store one view of every face.
+
+    A video has the frames of the dataset's first published protocol that names any, else the
+    default frames of a config.
+    """
     published = datasets.DATASETS[checked.manifest.dataset].protocols.values()
     fixed = [protocol.clip for protocol in published if protocol.clip]
     find_faces.views(
@@ -153,14 +164,14 @@ def _report(
     task: str | None,
     max_missing: float,
 ) -> Report:
-    """Judge whether a study may start; where no faces were looked for, by the files alone."""
+    """Judge whether a study may start, by the faces, or by the files if none were looked for."""
     skipped = prepared.skipped if prepared else _faults(headers)
     splits = _splits(manifest, task)
-    against = [split.unfit for split in splits[:1] if split.unfit]
+    problems = [split.unfit for split in splits[:1] if split.unfit]
     try:
         find_faces.check_missing(manifest, skipped, max_missing)
     except DataError as error:
-        against.insert(0, str(error))
+        problems.insert(0, str(error))
     share = manifest.missing_share(len(skipped))
     total = len(manifest.clips) + len(manifest.left_out)
     missing = f"{100 * share:.1f} % of {total} clips are missing (at most {100 * max_missing:g} %)"
@@ -176,17 +187,21 @@ def _report(
         missing_share=share,
         max_missing=max_missing,
         findings=_findings(manifest, headers, prepared),
-        faces=_counted(prepared) if prepared else None,
+        faces=_count_faces(prepared) if prepared else None,
         forecast=expected,
-        may_start=not against,
-        because="; ".join(against) or missing,
+        may_start=not problems,
+        because="; ".join(problems) or missing,
     )
 
 
 def _findings(
     manifest: Manifest, headers: Mapping[str, Header], prepared: Prepared | None
 ) -> tuple[Finding, ...]:
-    """List what was found, gravest first; where both file and faces are at fault, the file is."""
+    """List all findings, the gravest first.
+
+    A clip whose file is damaged and which shows no face is listed for its file. If the file looks
+    damaged and the clip shows faces all the same, it gets a note.
+    """
     faults = _faults(headers)
     skipped = prepared.skipped if prepared else faults
     notes = [(clip, note) for clip, found in headers.items() for note in found.notes]
@@ -213,19 +228,20 @@ def _faults(headers: Mapping[str, Header]) -> dict[str, str]:
 
 
 def _splits(manifest: Manifest, task: str | None) -> tuple[Split, ...]:
-    """Try the search's own split, and those that were published."""
+    """Try the project's own split, which is the default, and those published with the dataset."""
 
-    def sealed(manifest: Manifest) -> Protocol:
+    def sealed_split(manifest: Manifest) -> Protocol:
         return data.split_subjects(manifest, task or data.default_task(manifest), seed=0)
 
     published = datasets.DATASETS[manifest.dataset].protocols.items()
     return (
-        Split(name=SEALED, about=_SEALED, unfit=_unfit(sealed, manifest)),
-        *(Split(name=n, about=p.about, unfit=_unfit(p.split, manifest)) for n, p in published),
+        Split(name=SEALED, about=_SEALED, unfit=_problem(sealed_split, manifest)),
+        *(Split(name=n, about=p.about, unfit=_problem(p.split, manifest)) for n, p in published),
     )
 
 
-def _unfit(split: Callable[[Manifest], Protocol], manifest: Manifest) -> str | None:
+def _problem(split: Callable[[Manifest], Protocol], manifest: Manifest) -> str | None:
+    """Say why a split cannot be made of these clips; None if it can."""
     try:
         protocol.check(split(manifest), manifest)
     except DataError as error:
@@ -233,7 +249,7 @@ def _unfit(split: Callable[[Manifest], Protocol], manifest: Manifest) -> str | N
     return None
 
 
-def _counted(prepared: Prepared) -> FaceCounts:
+def _count_faces(prepared: Prepared) -> FaceCounts:
     states = [shard.track(clip).states for shard in prepared.faces for clip in shard.clips]
     counts = np.bincount(np.concatenate([*states, []]).astype(int), minlength=4)
     return FaceCounts(

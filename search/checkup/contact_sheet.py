@@ -1,4 +1,8 @@
-"""A contact sheet: faces of some subjects by emotion, a block a view, since people look."""
+"""Draw a contact sheet: a picture of some subjects' faces, for a person to look at.
+
+It has one block for each view. In a block, rows are subjects, columns are emotions, and each cell
+is a face at the height of its expression. `search.doctor --sheet` draws it.
+"""
 
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
@@ -18,30 +22,31 @@ from fer_core.faces.tracks import Faces
 from fer_core.faces.views import views
 from fer_core.storage.files import write_atomically
 
-CELL, STEP, LEFT, TOP = 112, 114, 110, 76  # pixels: a cell, to the next, and what labels take
-WIDTH = 1750  # blocks stand abreast up to it
+# Pixels: side of a cell, step to the next cell, and the space for labels at the left and the top.
+CELL, STEP, LEFT, TOP = 112, 114, 110, 76
+WIDTH = 1750  # pixels; blocks stand side by side up to this width
 _APEX = ClipConfig(sampling="onset_apex", frames=1)
 _PAPER, _EMPTY, _INK, _FAINT, _POINT = "#ffffff", "#404040", "#101010", "#a0a0a0", "#00ff40"
-_POINT_SHARE = 1 / 220  # a point's radius, of the picture's side
+_POINT_SHARE = 1 / 220  # radius of a drawn point, as a share of the picture's width
 _FONT, _TITLE_FONT = ImageFont.load_default(13), ImageFont.load_default(20)
 
-Column = tuple[str, str]  # emotion, and authenticity where it is known
+Column = tuple[str, str]  # emotion, and authenticity ("" if unknown)
 Cell = tuple[str, Column]  # row and column
 Face = tuple[NDArray[np.uint8], NDArray[np.floating]]  # picture (H, W, 3), and points in it (68, 2)
 
 
 def draw(path: Path, manifest: Manifest, faces: Sequence[Faces], *, subjects: int) -> None:
-    """Write the sheet as PNG: in each block a row for each of so many subjects, spread over all.
+    """Write the sheet as PNG, with `subjects` rows: subjects from the first to the last.
 
-    Where nobody knows the subjects, the rows are as many examples of each column, spread over it.
+    If the dataset does not name its subjects, each row shows one example of every column instead.
     """
     shards = {clip: shard for shard in faces for clip in shard.clips}
-    unknown = all(clip.subject == clip.clip for clip in manifest.clips)
-    choose_subjects = _examples if unknown else _by_subject
-    places = choose_subjects(manifest.clips, shards.keys(), subjects)
-    rows = ascending({row for row, _ in places})
+    anonymous = all(clip.subject == clip.clip for clip in manifest.clips)
+    choose_clips = _examples if anonymous else _by_subject
+    clips = choose_clips(manifest.clips, shards.keys(), subjects)
+    rows = ascending({row for row, _ in clips})
     columns = sorted({_column(clip) for clip in manifest.clips})
-    chosen = {place: _face(shards[clip], clip) for place, clip in places.items() if clip in shards}
+    chosen = {cell: _face(shards[clip], clip) for cell, clip in clips.items() if clip in shards}
     width, height = LEFT + len(columns) * STEP, TOP + len(rows) * STEP
     abreast = min(len(VIEWS), max(1, WIDTH // width))
     sheet = Image.new("RGB", (width * abreast, height * -(-len(VIEWS) // abreast)), _PAPER)
@@ -59,30 +64,33 @@ def _column(clip: Clip) -> Column:
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:
-    """Take so many of the names, or all, from the first to the last."""
+    """Choose `count` of the names, or all if there are fewer, evenly from the first to the last."""
     spread = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
     return [names[i] for i in spread]
 
 
 def _by_subject(clips: Sequence[Clip], shown: Container[str], rows: int) -> dict[Cell, str]:
-    """Give each place the first of its clips, of those that show a face if there is one."""
+    """Choose a clip for each cell: the first that shows a face, else the first.
+
+    `shown` names the clips that show a face.
+    """
     subjects = {*_spread(ascending({clip.subject for clip in clips}), rows)}
-    places: dict[Cell, str] = {}
+    cells: dict[Cell, str] = {}
     for clip in sorted(clips, key=lambda clip: clip.clip not in shown):
         if clip.subject in subjects:
-            places.setdefault((clip.subject, _column(clip)), clip.clip)
-    return places
+            cells.setdefault((clip.subject, _column(clip)), clip.clip)
+    return cells
 
 
 def _examples(clips: Sequence[Clip], shown: Container[str], rows: int) -> dict[Cell, str]:
-    """Give the places of each column clips that show a face, spread over all of them."""
-    alike: dict[Column, list[str]] = defaultdict(list)
+    """Choose clips for the cells of each column, evenly among those that show a face."""
+    by_column: dict[Column, list[str]] = defaultdict(list)
     for clip in clips:
         if clip.clip in shown:
-            alike[_column(clip)].append(clip.clip)
+            by_column[_column(clip)].append(clip.clip)
     return {
         (str(row), column): clip
-        for column, names in alike.items()
+        for column, names in by_column.items()
         for row, clip in enumerate(_spread(names, rows), start=1)
     }
 
@@ -101,7 +109,7 @@ def _fill(
     columns: Sequence[Column],
     chosen: Mapping[Cell, Face],
 ) -> None:
-    """Draw the block of a view; a place without a clip, or such a view of it, gets a dash."""
+    """Draw the block of a view. A cell without a clip, or without this view of it, gets a dash."""
     pen = ImageDraw.Draw(block)
     pen.text((4, 8), view, _INK, _TITLE_FONT)
     for x, words in enumerate(columns):
@@ -121,7 +129,10 @@ def _fill(
 
 
 def _cell(face: Face, view: str) -> Image.Image:
-    """Show a face, with its points but in frontal views: they would mislead these."""
+    """Draw a face in a view, with its landmarks.
+
+    Frontal views are made from the picture without points, since these would be warped into it.
+    """
     picture, points = face
     if not view.startswith("frontal"):
         image = Image.fromarray(picture)
@@ -133,7 +144,7 @@ def _cell(face: Face, view: str) -> Image.Image:
 
 
 def _fitted(text: str, pixels: int) -> str:
-    """Shorten a text to a width."""
+    """Shorten a text until it is at most so many pixels wide."""
     if _FONT.getlength(text) <= pixels:
         return text
     kept = next(n for n in range(len(text), -1, -1) if _FONT.getlength(text[:n] + "...") <= pixels)
