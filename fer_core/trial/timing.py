@@ -1,4 +1,9 @@
-"""What a config would take to train on this machine, from two steps on numbers of its shapes."""
+"""Predict how long a config trains on this machine, from two short epochs on stand-in numbers.
+
+The head is built and timed; backbone blocks that run in every step are not run, but priced by
+their operations (`models.profile`) and the machine's speed (`features.speed`). The plan of a study
+(`search.planning.costs`) calls `fold` for the configs that it probes.
+"""
 
 import time
 from dataclasses import dataclass
@@ -11,54 +16,60 @@ from fer_core.config import Config
 from fer_core.features import storing_rule
 from fer_core.features.speed import MachineSpeed
 from fer_core.models.network import Network, count
+from fer_core.models.profile import profile
 from fer_core.training import loop
 from fer_core.training.fits import Fit, OneFit
 from fer_core.trial import feasibility, pack, packing
 
-_BATCHES = 2  # of each of two epochs: the first warms up
-_BYTES = 4  # of a number
+_BATCHES = 2  # batches in each of the two epochs; the first epoch warms up
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probed:
-    """What a config takes."""
+    """What it takes to train a config."""
 
-    fold_seconds: float
-    head_gib: float | None  # of a pack of as many as stack; None: it trains more than a head
+    fold_seconds: float  # training one fold
+    head_gib: float | None  # memory of the largest pack of such heads; None: blocks are trained too
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Head:
+    """What a training step of the head takes: of all that follows the backbone's blocks."""
+
+    step_seconds: float
+    bytes: int  # batch, weights, gradients, moments, and values kept for the backward pass
+    parameters: int
 
 
 def fold(
     config: Config, classes: tuple[str, ...], *, clips: int, folds: int, machine: MachineSpeed
 ) -> Probed:
-    """Predict the training of one fold, of so many clips: the head is timed, blocks are counted.
+    """Predict what training one fold on `clips` clips takes.
 
     Raises: ConfigError where the config's parts do not fit together.
     """
     batch, frames = min(config.optimizer.batch_clips, clips), config.clip.frames
-    step, head_bytes, parameters = _head(config, classes, frames, batch)
-    step += batch * _block_seconds(config, frames, machine)
-    stacked = min(packing.MOST_MEMBERS * folds, pack.STACKED // parameters)
-    runs = max(1, stacked) if packing.stackable(config) else 1
+    head = _probed_head(config, classes, frames, batch)
+    step = head.step_seconds + batch * _block_seconds(config, frames, machine)
+    stacked = min(packing.MOST_MEMBERS * folds, pack.STACKED // head.parameters)
+    members = max(1, stacked) if packing.stackable(config) else 1
     batches = loop.batch_count(clips, config.optimizer.batch_clips)
     return Probed(
         fold_seconds=step * config.optimizer.epochs * batches,
-        head_gib=runs * head_bytes / 2**30 if packing.is_head(config) else None,
+        head_gib=members * head.bytes / 2**30 if packing.is_head(config) else None,
     )
 
 
-def _head(
-    config: Config, classes: tuple[str, ...], frames: int, batch: int
-) -> tuple[float, int, int]:
-    """Time a step of all that follows the blocks, on zeros; give its bytes and parameters too.
+def _probed_head(config: Config, classes: tuple[str, ...], frames: int, batch: int) -> _Head:
+    """Train the head for two short epochs on zeros, and time the second.
 
-    The bytes are those of the batch, of weights, gradients and moments, and of what the backward
-    pass is kept for; what is allocated and freed between is not seen.
+    The bytes leave out what a step allocates and frees again before it ends.
     """
-    given = [feasibility.stand_in(config, stream, frames) for stream in config.streams]
-    network = Network(config, given, classes)
+    inputs = [feasibility.stand_in(config, stream, frames) for stream in config.streams]
+    network = Network(config, inputs, classes)
 
     def batches(rows: Array, _: np.random.Generator | None) -> list[torch.Tensor]:
-        return [each.sample.expand(len(rows), *each.sample.shape[1:]) for each in given]
+        return [each.sample.expand(len(rows), *each.sample.shape[1:]) for each in inputs]
 
     rows = np.arange(_BATCHES * batch)
     fit = Fit(
@@ -72,7 +83,7 @@ def _head(
         data="",
     )
     group = OneFit(fit)
-    kept: dict[int, int] = {}  # bytes by where they lie: the second batch lies where the first did
+    kept: dict[int, int] = {}  # address: bytes; the second batch reuses the addresses of the first
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         kept[tensor.data_ptr()] = max(kept.get(tensor.data_ptr(), 0), tensor.nbytes)
@@ -80,22 +91,28 @@ def _head(
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         group.epoch()
-    copies = feasibility.COPIES[config.optimizer.name] * count([network]) * _BYTES
-    inputs = sum(batch * each.sample[:1].numel() * _BYTES for each in given)
+    parameters, number_bytes = count([network]), feasibility.NUMBER_BYTES
+    weights = feasibility.COPIES[config.optimizer.name] * parameters * number_bytes
+    read = sum(batch * each.sample[:1].numel() * number_bytes for each in inputs)
     started = time.perf_counter()
     group.epoch()
     seconds = (time.perf_counter() - started) / _BATCHES
-    return seconds, inputs + copies + sum(kept.values()), count([network])
+    return _Head(
+        step_seconds=seconds, bytes=read + weights + sum(kept.values()), parameters=parameters
+    )
 
 
 def _block_seconds(config: Config, frames: int, machine: MachineSpeed) -> float:
-    """Count what one clip's unfrozen blocks take, and frozen ones that nothing is stored of."""
+    """Price a training step of one clip in the backbones' blocks.
+
+    Blocks that are trained run forward and backward; frozen blocks run forward where nothing is
+    stored of them.
+    """
     seconds = 0.0
     for stream in config.images:
-        units = 1 if stream.is_volume else frames
-        costs = storing_rule.costs(stream.architecture, frames if stream.is_volume else 1)
-        flops = [0, *(cost.flops for cost in costs)]
-        frozen = flops[stream.freeze_depth]
+        units, backbone = 1 if stream.is_volume else frames, profile(stream, frames)
+        frozen = backbone.flops(stream.freeze_depth)
         again = frozen if config.is_live(stream) else 0
-        seconds += units * (storing_rule.STEP * (flops[-1] - frozen) + again) / machine.single_flops
+        flops = storing_rule.STEP * (backbone.flops() - frozen) + again
+        seconds += units * flops / machine.single_flops
     return seconds
