@@ -1,4 +1,7 @@
-"""The command `python -m fer_core.predict DIR VIDEO`."""
+"""The command `python -m fer_core.predict DIR VIDEO`, which reads emotions from a video.
+
+It checks the arguments, prints the prediction and draws the timeline. The work is in `on_video`.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,30 +15,62 @@ from fer_core.predict.prediction import in_json, text
 
 
 def main(
-    model: Annotated[Path, typer.Argument(metavar="DIR", help="What search.replay exported.")],
-    path: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video, or a folder of images.")],
-    picture: Annotated[Path | None, typer.Option(help="Default: VIDEO-timeline.png, here.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="The folder of a trained model. Export one with python -m search.replay "
+            "STUDY/TRIAL --export DIR.",
+        ),
+    ],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="VIDEO",
+            help="The video to read: a video file, or a folder that holds its frames as images. "
+            "If it shows several faces, the largest central one is followed.",
+        ),
+    ],
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The image file to draw the timeline to, which ends in "
+            f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}. The default is VIDEO-timeline.png in "
+            "the current folder.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print the probabilities as one line of JSON instead of as text."
+        ),
+    ] = False,
 ) -> None:
-    """Print the emotion and authenticity of a video, and draw them over time."""
-    from fer_core.predict.timeline import draw  # matplotlib, which --help can do without
+    """Print the emotion of the face in a video, and draw it over time.
 
-    drawn = picture or Path(f"{path.stem}-timeline.png")
+    If the model was trained for it, this also shows whether the emotion is genuine or acted.
+    """
+    from fer_core.predict.timeline import draw  # imports matplotlib, which --help does not need
+
+    timeline = picture or Path(f"{path.stem}-timeline.png")
     try:
-        if not drawn.parent.is_dir() or drawn.suffix not in SUFFIXES:
+        if not timeline.parent.is_dir() or timeline.suffix not in SUFFIXES:
             raise FerError(
-                f"--picture is {drawn}; it must be a {' or '.join(SUFFIXES)} in a folder."
+                f"--picture is {timeline}; it must end in {' or '.join(SUFFIXES)} and lie in a "
+                "folder that exists."
             )
-        found = predict(model_folder.load(model), path)
-        draw(found, path.name, drawn)
+        prediction = predict(model_folder.load(model), path)
+        draw(prediction, path.name, timeline)
     except FerError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
     except OSError as error:
-        typer.echo(f"error: {error.strerror or error}: {error.filename or drawn}", err=True)
+        typer.echo(f"error: {error.strerror or error}: {error.filename or timeline}", err=True)
         raise typer.Exit(FerError.exit_code) from None
-    typer.echo(in_json(found) if as_json else text(found))
-    typer.echo(f"timeline: {drawn}", err=True)
+    typer.echo(in_json(prediction) if as_json else text(prediction))
+    typer.echo(f"timeline: {timeline}", err=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
-"""A trained model as a folder that needs no search: written, and read again.
+"""Write a trained model to a folder, and read it again without the study that made it.
 
-weights.safetensors   every tensor: frozen blocks, what was fitted on features, the network
-config.json           the config, as a leaderboard's row has it
+`search.replay --export` writes model folders and `python -m fer_core.predict` reads them. The
+names of files, tensors and JSON keys must not change, because users keep such folders:
+
+weights.safetensors   all tensors: the frozen blocks, the fitted reductions, and the network
+config.json           the config, as in a row of the leaderboard
 labels.json           the task, and its classes in the order of the scores
-preprocessing.json    what is done to a video before the network sees it
+preprocessing.json    what is done to a video before the network reads it
 README.md             the model card
+surface.npz or .obj   the user's surface of frontal views, if there is one
 """
 
 import json
@@ -44,9 +48,11 @@ _CPU = torch.device("cpu")
 
 
 def save(model: Model, folder: Path, *, card: str, surface: Path | None = None) -> None:
-    """Write a model to a folder, which is made; the card's text is the caller's.
+    """Write a model to a new folder, with the text of its card and the surface file that it used.
 
-    Raises: DataError where the folder holds something already.
+    The folder appears under its name only when it is complete.
+
+    Raises: DataError if the folder already holds something.
     """
     check_new(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -55,40 +61,42 @@ def save(model: Model, folder: Path, *, card: str, surface: Path | None = None) 
     for i, encoder in enumerate(model.encoders):
         tensors |= {f"streams.{i}.{name}": value for name, value in _tensors(encoder).items()}
     save_file({name: t.cpu().contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
-    kept = f"surface{surface.suffix}" if surface else None
-    if surface and kept:
-        shutil.copyfile(surface, aside / kept)
+    surface_name = f"surface{surface.suffix}" if surface else None
+    if surface and surface_name:
+        shutil.copyfile(surface, aside / surface_name)
     texts = {
         CONFIG: json.dumps(json.loads(model.config.to_json()), indent=1),
         LABELS: json.dumps({"task": model.task, "classes": model.classes}, indent=1),
-        PREPROCESSING: json.dumps(_preprocessing(model) | {"surface": kept}, indent=1),
+        PREPROCESSING: json.dumps(_preprocessing(model) | {"surface": surface_name}, indent=1),
         CARD: card,
     }
     for name, text in texts.items():
         (aside / name).write_text(text)
-    aside.chmod(0o755)  # a temporary folder is its owner's alone
-    aside.replace(folder)  # as a whole
+    aside.chmod(0o755)  # only its owner can read a temporary folder
+    aside.replace(folder)
 
 
 def check_new(folder: Path) -> None:
-    """Refuse to write over what is there.
+    """Check that a model may be written to `folder` without overwriting anything.
 
-    Raises: DataError where the folder holds something, or is none.
+    Raises: DataError if the folder is not empty, or is a file.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        what = "is not empty" if folder.is_dir() else "is a file"
-        raise DataError(f"{folder} {what}; choose a new folder to export to.")
+        problem = "is not empty" if folder.is_dir() else "is a file"
+        raise DataError(f"{folder} {problem}; choose a new folder to export to.")
 
 
 def load(folder: Path) -> Model:
-    """Read a model that `save` wrote, on the CPU.
+    """Read a model that `save` wrote, onto the CPU.
 
-    Raises: DataError where a file is missing or does not fit the others.
+    Raises: DataError if a file is missing or damaged, or does not fit the others.
     """
     try:
         return _read(folder)
     except FileNotFoundError as error:
-        raise DataError(f"{folder} is no exported model: {error.filename} is missing.") from error
+        raise DataError(
+            f"{folder} is no folder of an exported model: {error.filename} is missing."
+        ) from error
     except (
         AttributeError,
         KeyError,
@@ -98,8 +106,8 @@ def load(folder: Path) -> Model:
         TypeError,
         ValueError,
     ) as error:
-        said = " ".join(str(error).split())[:200]
-        raise DataError(f"the exported model {folder} is damaged: {said}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"the exported model {folder} is damaged: {reason}") from error
 
 
 def _read(folder: Path) -> Model:
@@ -108,12 +116,13 @@ def _read(folder: Path) -> Model:
     steps = json.loads((folder / PREPROCESSING).read_text())
     tensors = load_file(folder / WEIGHTS)
     encoders = tuple(
-        _encoder(config, i, _below(tensors, f"streams.{i}."), described)
+        _encoder(config, i, _with_prefix(tensors, f"streams.{i}."), described)
         for i, described in enumerate(steps["streams"])
     )
     clip = ClipConfig(**steps["clip"])
-    network = Network(config, [_given(encoder, clip) for encoder in encoders], labels["classes"])
-    network.load_state_dict(_below(tensors, "network."))
+    inputs = [_stream_input(encoder, clip) for encoder in encoders]
+    network = Network(config, inputs, labels["classes"])
+    network.load_state_dict(_with_prefix(tensors, "network."))
     return Model(
         config=config,
         task=labels["task"],
@@ -138,6 +147,7 @@ def _preprocessing(model: Model) -> dict[str, Any]:
 
 
 def _described(encoder: Encoder) -> dict[str, Any]:
+    """Describe what an encoder does to its stream before the network, for preprocessing.json."""
     if isinstance(encoder, PointEncoder):
         return asdict(encoder.geometry)
     buffers = encoder.backbone.preprocess.named_buffers()
@@ -150,7 +160,7 @@ def _described(encoder: Encoder) -> dict[str, Any]:
 
 
 def _tensors(encoder: Encoder) -> dict[str, Tensor]:
-    """Give what an encoder was fitted with, by name."""
+    """Give the tensors of an encoder by name: frozen blocks, mean shape and fitted reduction."""
     tensors: dict[str, Tensor] = {}
     if isinstance(encoder, ImageEncoder):
         for part, module in _parts(encoder).items():
@@ -169,7 +179,7 @@ def _tensors(encoder: Encoder) -> dict[str, Tensor]:
 
 
 def _parts(encoder: ImageEncoder) -> dict[str, nn.Module]:
-    """Give the blocks that run before the network, and what brings crops to their scale."""
+    """Give an encoder's modules: the blocks before the network, and the scaling of pixels."""
     depth = 0 if encoder.live else encoder.stream.freeze_depth
     return {"blocks": encoder.backbone.blocks[:depth], "preprocess": encoder.backbone.preprocess}
 
@@ -177,6 +187,7 @@ def _parts(encoder: ImageEncoder) -> dict[str, nn.Module]:
 def _encoder(
     config: Config, index: int, tensors: Mapping[str, Tensor], described: Mapping[str, Any]
 ) -> Encoder:
+    """Build the encoder of one stream and fill it with its tensors."""
     stream = config.streams[index]
     reduction = None
     if "mean" in tensors:
@@ -189,9 +200,9 @@ def _encoder(
         )
     if isinstance(stream, GeometryConfig):
         shape = tensors.get("mean_shape")
-        turned = None if shape is None else Procrustes(shape.numpy() @ np.array([1, 1j]))
+        mean_shape = None if shape is None else Procrustes(shape.numpy() @ np.array([1, 1j]))
         assert reduction is not None
-        return PointEncoder(geometry=stream, mean_shape=turned, reduction=reduction)
+        return PointEncoder(geometry=stream, mean_shape=mean_shape, reduction=reduction)
     backbone = backbones.build(stream.architecture, weights_file=None, seed=0)
     backbone = extraction.laid_out(backbone, stream)
     encoder = ImageEncoder(
@@ -203,11 +214,12 @@ def _encoder(
         precision=described["precision"],
     )
     for part, module in _parts(encoder).items():
-        _fill(module, _below(tensors, f"{part}."))
+        _fill(module, _with_prefix(tensors, f"{part}."))
     return encoder
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into a module's parameters and buffers; the names must be the same."""
     wanted = dict(module.named_parameters()) | dict(module.named_buffers())
     if wanted.keys() != tensors.keys():
         raise KeyError(f"tensors {sorted(wanted.keys() ^ tensors.keys())}")
@@ -216,8 +228,8 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             value.copy_(tensors[name])
 
 
-def _given(encoder: Encoder, clip: ClipConfig) -> StreamInput:
-    """Say what the network is given of a clip, by encoding an empty one."""
+def _stream_input(encoder: Encoder, clip: ClipConfig) -> StreamInput:
+    """Describe what the network reads of a clip in one stream, by encoding a black clip."""
     if isinstance(encoder, PointEncoder):
         return StreamInput(
             torch.zeros(1, clip.frames, len(encoder.reduction.mean)), nn.ModuleList()
@@ -233,5 +245,6 @@ def _given(encoder: Encoder, clip: ClipConfig) -> StreamInput:
     return StreamInput(encoder(empty, _CPU), encoder.backbone.blocks[depth:], frozen, maps)
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Select the tensors whose names begin with a prefix, and remove it from the names."""
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

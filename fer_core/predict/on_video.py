@@ -1,8 +1,7 @@
-"""Read a face's emotion from a video with an exported model, clip-wise and over time.
+"""Score a video with a trained model: as one clip, and at each moment.
 
-    python -m fer_core.predict DIR video.mp4
-
-prints the probabilities and draws them over time, `video-timeline.png`.
+`predict` is what the command `python -m fer_core.predict` calls. It follows the face with the same
+stage that prepared the training data, and passes windows of frames through the model.
 """
 
 import tempfile
@@ -27,17 +26,21 @@ from fer_core.storage.stages import Tally, read_or_make
 from fer_core.storage.store import Store
 from fer_core.trial.fitted_model import Model
 
-SCORES_A_SECOND = 5.0  # of models that read several frames at once; others score each frame
-BATCH_CLIPS = 32
-FACES = 9  # above the timeline
-SUFFIXES = (".png", ".jpg", ".pdf", ".svg")
+# Models that read several frames at once give this many scores a second; others score each frame.
+SCORES_A_SECOND = 5.0
+BATCH_CLIPS = 32  # windows that the model scores at once
+FACES = 9  # pictures of the face above the timeline
+SUFFIXES = (".png", ".jpg", ".pdf", ".svg")  # formats of the timeline
 _CPU = torch.device("cpu")
 
 
 def predict(model: Model, path: Path) -> Prediction:
-    """Score a video.
+    """Score a video as one clip, as in training, and at each moment.
 
-    Raises: DataError where it cannot be read or shows no face.
+    A model that votes over frames, or that reads one frame, gives a score for each frame with a
+    face. Any other model scores windows that are centred on moments at equal intervals.
+
+    Raises: DataError if the video cannot be read or shows no face.
     """
     track = _track(model, path)
     rate = video.frames_per_second(path)
@@ -53,41 +56,52 @@ def predict(model: Model, path: Path) -> Prediction:
         spread = np.arange(model.clip.frames) - (model.clip.frames - 1) / 2
         nearest = (np.abs(usable[None] - (m + spread * step)[:, None]) for m in moments)
         windows = [usable[distance.argmin(axis=1)] for distance in nearest]
-    seen = usable[np.linspace(0, len(usable) - 1, FACES).round().astype(np.intp)]
+    pictured = usable[np.linspace(0, len(usable) - 1, FACES).round().astype(np.intp)]
     return Prediction(
         classes=model.classes,
         clip=clip,
         seconds=moments / rate,
         over_time=model.voted(reader.scores(windows)),
-        shown=track.usable,
+        has_face=track.usable,
         rate=rate,
-        faces=views_stage.views_of_frames(track, seen, "aligned", surface=None, device=_CPU.type),
-        faces_seconds=seen / rate,
+        faces=views_stage.views_of_frames(
+            track, pictured, "aligned", surface=None, device=_CPU.type
+        ),
+        faces_seconds=pictured / rate,
     )
 
 
 class Reader:
-    """Scores windows of a track's frames, and encodes no frame twice."""
+    """Scores windows of one clip's frames; windows that overlap share the encoded frames."""
 
     def __init__(self, model: Model, track: Track, *, step: float = 1.0) -> None:
-        """Take frames to be read `step` apart where one alone is scored by its change."""
+        """Prepare to score the frames of a track, which the model reads `step` frames apart.
+
+        The step matters only for windows of one frame whose points are encoded as a change: they
+        are compared with the frame `step` before.
+        """
         self._model, self._track, self._step = model, track, max(1, round(step))
         self._usable = np.flatnonzero(track.usable)
         self._first = int(self._usable[0])
         self._frames: list[dict[int, Tensor]] = [{} for _ in model.encoders]
 
     def scores(self, windows: Sequence[Array]) -> Array:
-        """Score windows, each of T frames: (N, T, K), or (N, 1, K) where clips are seen whole."""
-        return np.concatenate([self._model.scores(given) for given in self._batches(windows)])
+        """Score N windows, each given by the indices of its T frames.
+
+        Gives (N, T, K), or (N, 1, K) if the model scores a window as a whole. Windows in the order
+        of time encode no frame twice.
+        """
+        return np.concatenate([self._model.scores(inputs) for inputs in self._batches(windows)])
 
     def _batches(self, windows: Sequence[Array]) -> Iterator[list[Tensor]]:
         for start in range(0, len(windows), BATCH_CLIPS):
             batch = windows[start : start + BATCH_CLIPS]
-            yield [self._given(i, batch) for i in range(len(self._frames))]
+            yield [self._stream_input(i, batch) for i in range(len(self._frames))]
 
-    def _given(self, index: int, windows: Sequence[Array]) -> Tensor:
+    def _stream_input(self, index: int, windows: Sequence[Array]) -> Tensor:
+        """Encode windows for the stream of that index; each row is one window."""
         encoder = self._model.encoders[index]
-        if isinstance(encoder, PointEncoder):  # a window may have to do with its own frames alone
+        if isinstance(encoder, PointEncoder):  # its code of a frame may depend on the window
             return torch.stack([self._points(encoder, frames) for frames in windows])
         if isinstance(encoder, ImageEncoder) and encoder.stream.is_volume:
             return torch.cat(
@@ -96,7 +110,7 @@ class Reader:
         known = self._frames[index]
         wanted = np.unique(np.concatenate(windows))
         for frame in [frame for frame in known if frame < wanted[0]]:
-            del known[frame]  # windows go on in time
+            del known[frame]  # windows in the order of time do not need it again
         new = np.array([frame for frame in wanted if frame not in known], np.intp)
         if len(new):
             encoded = encoder(self._crops(encoder, new)[None], _CPU)[0]
@@ -116,9 +130,9 @@ class Reader:
 
 
 def _track(model: Model, path: Path) -> Track:
-    """Follow the face of a video, as the stage `faces` does.
+    """Follow the face of a video by making the stage `faces` for it in a temporary store.
 
-    Raises: DataError where there is none, or the video cannot be read.
+    Raises: DataError if the video shows no face or cannot be read.
     """
     if not path.exists():
         raise DataError(f"video {path} does not exist.")

@@ -1,4 +1,7 @@
-"""What a model reads in a video, and how it is said."""
+"""Hold what a model reads in a video, and write it as text or as JSON.
+
+`on_video` makes a `Prediction`; the command prints it, and `timeline` draws it.
+"""
 
 import json
 from collections.abc import Sequence
@@ -13,63 +16,66 @@ from fer_core.data.labels import AUTHENTICITIES, EMOTIONS
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a model reads in a video: N moments, K classes."""
+    """The probabilities that a model gives to K classes, for the video and at N moments of it."""
 
-    classes: tuple[str, ...]
-    clip: Array  # (K,) of the video as one clip, as in training
-    seconds: Array  # (N,) the moments
-    over_time: Array  # (N, K)
-    shown: Array  # (frames,) whether the face was found
+    classes: tuple[str, ...]  # names of the K classes, such as "fear" or "fear_acted"
+    clip: Array  # (K,) probabilities of the video as one clip, scored as in training
+    seconds: Array  # (N,) times of the moments
+    over_time: Array  # (N, K) probabilities at the moments
+    has_face: Array  # (frames,) bool, whether the face was found in each frame
     rate: float  # frames a second
-    faces: Array  # (M, 224, 224, 3) aligned, evenly over the video
-    faces_seconds: Array  # (M,)
+    faces: Array  # (M, 224, 224, 3) aligned faces, at equal intervals over the video
+    faces_seconds: Array  # (M,) times of the faces
 
     def emotions(self) -> dict[str, Array]:
-        """Sum the classes of each emotion: the clip's probability, then that of each moment."""
-        return self._summed([_parts(name)[0] for name in self.classes])
+        """Sum the probabilities by emotion: (1 + N,), the clip's and then the moments'."""
+        return self._summed([_emotion_and_authenticity(name)[0] for name in self.classes])
 
     def authenticities(self) -> dict[str, Array]:
-        """Do the same for genuine and acted."""
-        return self._summed([_parts(name)[1] for name in self.classes])
+        """Sum them by genuine and acted, likewise; empty if the classes are emotions only."""
+        return self._summed([_emotion_and_authenticity(name)[1] for name in self.classes])
 
     def _summed(self, names: Sequence[str | None]) -> dict[str, Array]:
+        """Sum the columns of classes that have the same name; `names` has one for each class."""
         rows = np.vstack([self.clip[None], self.over_time])
         kinds = [name for name in dict.fromkeys(names) if name is not None]
-        of = np.array([str(name) for name in names])
-        return {kind: rows[:, of == kind].sum(axis=1) for kind in kinds}
+        name_of_column = np.array([str(name) for name in names])
+        return {kind: rows[:, name_of_column == kind].sum(axis=1) for kind in kinds}
 
 
-def text(found: Prediction) -> str:
-    """Say a prediction to people: the clip as a whole, then each second."""
-    lines = [f"{found.shown.sum()} of {len(found.shown)} frames show the face"]
-    kinds = {"emotion": found.emotions(), "authenticity": found.authenticities()}
+def text(prediction: Prediction) -> str:
+    """Write a prediction for people: the whole clip, then what is likeliest in each second."""
+    has_face = prediction.has_face
+    lines = [f"{has_face.sum()} of {len(has_face)} frames show the face"]
+    kinds = {"emotion": prediction.emotions(), "authenticity": prediction.authenticities()}
     for name, scores in kinds.items():
         ranked = sorted(scores, key=lambda kind: -scores[kind][0])
-        said = ", ".join(f"{kind} {scores[kind][0]:.2f}" for kind in ranked)
-        lines.append(f"{name:13} {said or 'not known to this model: its task has none'}")
-    seconds = found.seconds.astype(int)
+        probabilities = ", ".join(f"{kind} {scores[kind][0]:.2f}" for kind in ranked)
+        lines.append(f"{name:13} {probabilities or 'not known to this model: its task has none'}")
+    seconds = prediction.seconds.astype(int)
     for second in np.unique(seconds):
-        at = 1 + np.flatnonzero(seconds == second)  # the first row is the clip's
+        rows = 1 + np.flatnonzero(seconds == second)  # row 0 is the clip's
         cells = []
         for scores in filter(None, kinds.values()):
-            best = max(scores, key=lambda kind: scores[kind][at].mean())
-            cells.append(f"{best} {scores[best][at].mean():.2f}")
+            best = max(scores, key=lambda kind: scores[kind][rows].mean())
+            cells.append(f"{best} {scores[best][rows].mean():.2f}")
         lines.append(f"{second:4d} s        {', '.join(cells)}")
     return "\n".join(lines)
 
 
-def in_json(found: Prediction) -> str:
-    kinds = {"emotion": found.emotions(), "authenticity": found.authenticities()}
+def in_json(prediction: Prediction) -> str:
+    """Write a prediction for programs, as one line of JSON; its keys must not change."""
+    kinds = {"emotion": prediction.emotions(), "authenticity": prediction.authenticities()}
     summary: dict[str, Any] = {
         "clip": {name: {k: float(v[0]) for k, v in s.items()} for name, s in kinds.items()},
-        "seconds": found.seconds.tolist(),
+        "seconds": prediction.seconds.tolist(),
         "over_time": {name: {k: v[1:].tolist() for k, v in s.items()} for name, s in kinds.items()},
     }
     return json.dumps(summary)
 
 
-def _parts(name: str) -> tuple[str | None, str | None]:
-    """Split a class into emotion and authenticity, either of which it may lack."""
+def _emotion_and_authenticity(name: str) -> tuple[str | None, str | None]:
+    """Split a class's name into its emotion and its authenticity; None for a part that it lacks."""
     if name in AUTHENTICITIES:
         return None, name
     emotion, _, kind = name.rpartition("_")

@@ -82,7 +82,7 @@ def test_each_class_has_a_probability_at_each_moment_and_over_the_clip(exported,
     assert (np.diff(found.seconds) > 0).all()
 
 
-def test_a_hidden_task_is_told_as_emotion_and_authenticity(votes, clip):
+def test_a_hidden_task_is_summed_to_emotion_and_authenticity(votes, clip):
     found = predict(model_folder.load(votes), clip.path)
 
     emotions, kinds = found.emotions(), found.authenticities()
@@ -96,16 +96,16 @@ def test_a_hidden_task_is_told_as_emotion_and_authenticity(votes, clip):
 def test_a_task_without_authenticity_says_so(exported, clip):
     model = model_folder.load(exported)
 
-    said = text(predict(model, clip.path))
+    printed = text(predict(model, clip.path))
 
-    assert ("authenticity  not known to this model" in said) == (model.task == "emotion")
+    assert ("authenticity  not known to this model" in printed) == (model.task == "emotion")
 
 
 def test_windows_begin_and_end_with_what_the_video_shows(exported, clip):
     found = predict(model_folder.load(exported), clip.path)
 
     assert found.seconds[0] == 0
-    assert found.seconds[-1] <= len(found.shown) / found.rate
+    assert found.seconds[-1] <= len(found.has_face) / found.rate
 
 
 def test_the_picture_is_drawn(votes, clip, tmp_path):
@@ -128,9 +128,9 @@ def test_the_command_prints_and_draws(votes, clip, tmp_path):
     done = run(votes, clip.path, "--json", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert sum(said["clip"]["emotion"].values()) == pytest.approx(1, abs=1e-5)
-    assert len(said["over_time"]["emotion"]["happiness"]) == len(said["seconds"])
+    printed = json.loads(done.stdout)
+    assert sum(printed["clip"]["emotion"].values()) == pytest.approx(1, abs=1e-5)
+    assert len(printed["over_time"]["emotion"]["happiness"]) == len(printed["seconds"])
     assert (tmp_path / f"{clip.path.stem}-timeline.png").stat().st_size > 10_000
 
 
@@ -192,7 +192,7 @@ def test_real_clips_are_read(votes, shared_data):
     for path in sorted((shared_data / "video").glob("*.flv"))[:2]:
         found = predict(model_folder.load(votes), path)
 
-        assert found.shown.mean() > 0.9
+        assert found.has_face.mean() > 0.9
         assert np.isfinite(found.over_time).all()
 
 
@@ -220,13 +220,13 @@ def test_a_volume_beside_frames_that_vote_reads_whole_windows(study_data, clip, 
 
 
 def tracks(config, study_data):
-    for _, entry in TrialContext(config, study_data, torch.device("cpu")).faces:
+    for entry in TrialContext(config, study_data, torch.device("cpu")).faces.entries:
         faces = Faces(entry)
         yield from map(faces.track, faces.clips)
 
 
 @pytest.mark.parametrize("picture", ["nowhere/x.png", "x.foo"])
-def test_a_picture_that_cannot_be_written_is_said_before_anything_is_read(picture, votes, clip):
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_read(picture, votes, clip):
     done = run(votes, clip.path, "--picture", picture, cwd=votes.parent)
 
     assert done.returncode == 2
