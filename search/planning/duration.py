@@ -1,7 +1,8 @@
-"""How long a study will take, from a probe of a few seconds: its median, and its P90.
+"""Predict how long a study will take before it starts: the median, and the P90.
 
-`fer_core.trial.timing` times what a trial trains, on random numbers of its shapes. A simulation
-plays many times which configs are drawn and what pruning spares.
+`fer_core.trial.timing` times for a moment what a trial trains, on stand-in numbers. Here configs
+are timed for a few seconds, and the predictor of the progress line (`search.screen.remaining`)
+simulates the study from them, with what pruning saves. `--dry-run` prints the result.
 """
 
 import time
@@ -9,58 +10,58 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fer_core.config import Config
 from fer_core.errors import ConfigError
 from fer_core.trial.rungs import rungs
+from search.screen.remaining import Pruning, predict
 from search.screen.times import readable
 from search.study.halving import LEAST, one_of
 
-Floats = NDArray[np.floating]
-PROBE_SECONDS = 10.0  # after which no further config is probed
-PLAYED = 500  # studies
-START_SECONDS = 8.0  # of Ray and its workers; engine.md, section 3
-GPU_GIB = 24.0  # where this machine has none: that of an A10G, as in cluster.yaml
-CONTEXT_GIB = 0.5  # of each process on a GPU; assumed, as it differs by driver
-SAFETY = 1.5  # what is allocated between, and what torch keeps for later
-MOST_HEADS = 8  # on one GPU, whose processes take turns
-HANDLING_SECONDS = 0.05  # of a trial by the driver; ibid.
+PROBE_SECONDS = 10.0  # no further config is timed after this
+START_SECONDS = 8.0  # starting Ray and its workers; engine.md, section 3
+HANDLING_SECONDS = 0.05  # the driver's work per trial; ibid.
+GPU_GIB = 24.0  # assumed where this machine has no GPU: an A10G, as in cluster.yaml
+CONTEXT_GIB = 0.5  # GPU memory that each process takes by itself; assumed, it differs by driver
+SAFETY = 1.5  # factor for short-lived tensors, and for memory that torch keeps for later
+MOST_HEADS = 8  # most workers on one GPU, whose processes take turns
 
 
 @dataclass(frozen=True, kw_only=True)
 class Duration:
-    """The seconds from the start of a study to its board."""
+    """The seconds from the start of a study to its leaderboard."""
 
-    seconds: float  # as likely less as more
-    seconds_p90: float  # nine times in ten less
-    stage_seconds: float  # of them, of what all trials share, were the store empty
+    seconds: float  # median: the study takes less in half of all cases
+    seconds_p90: float  # the study takes less in nine of ten cases
+    stage_seconds: float  # share of these for stages, if the store is empty
     probed: int  # distinct configs that were timed
     workers: int
-    head_gib: float | None = None  # that a pack of heads takes at most; None: there is none
-    gpu_gib: float | None = None  # of this machine's; None: it has none
+    head_gib: float | None = None  # most memory of a pack of heads; None: no trial is only a head
+    gpu_gib: float | None = None  # memory of this machine's GPU; None: it has no GPU
 
     @property
-    def heads(self) -> str | None:
-        """Say what heads take, and which share of a GPU that is."""
+    def gpu_share_advice(self) -> str | None:
+        """Say how much memory a pack of heads takes, and which share of a GPU suits it."""
         if self.head_gib is None:
             return None
         gpu = self.gpu_gib or GPU_GIB
         return (
-            f"a pack of heads takes at most {self.head_gib:.2f} GiB (counted on cpu): "
-            f"--gpus-per-head {1 / heads_of(gpu, self.head_gib):g} on a GPU of {gpu:.0f} GiB"
+            f"trials that train only a head take at most {self.head_gib:.2f} GiB per pack "
+            f"(counted on the CPU); --gpus-per-head {1 / heads_of(gpu, self.head_gib):g} suits "
+            f"a GPU of {gpu:.0f} GiB"
         )
 
     def __str__(self) -> str:
+        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
         return (
-            f"about {readable(self.seconds)}, {readable(self.seconds_p90)} at P90, "
-            f"on {self.workers} workers; {readable(self.stage_seconds)} of it for stages "
-            "if the store holds none"
+            f"about {readable(self.seconds)} on {workers}, and less than "
+            f"{readable(self.seconds_p90)} in 9 of 10 cases (P90); stages take "
+            f"{readable(self.stage_seconds)} of it if the store has none of them"
         )
 
 
 def heads_of(gpu_gib: float, head_gib: float) -> int:
-    """Say how many workers with a pack of heads each a GPU holds; at least 1."""
+    """Return how many workers, each with a pack of heads, fit on a GPU; at least 1."""
     return max(1, min(MOST_HEADS, int(gpu_gib / (SAFETY * head_gib + CONTEXT_GIB))))
 
 
@@ -73,51 +74,51 @@ def predict_duration(
     stage_seconds: float,
     workers: int,
 ) -> Duration:
-    """Probe what configs take, as many as the time allows, and play the study.
+    """Time as many configs as `PROBE_SECONDS` allow, and predict the study from them.
 
-    `stage_seconds` are one worker's.
+    `fold_seconds` times a config: what one fold of it takes. `stage_seconds` is what one worker
+    would take to make all stages that are missing.
     """
     timed = _timed(configs, fold_seconds)
-    chance = np.random.default_rng(0)
-    costs_at, chances = _races(folds, raced=raced)
-    played = np.zeros(PLAYED)
-    for study in range(PLAYED):
-        costs = chance.choice(timed, len(configs)) if timed else np.zeros(len(configs))
-        reached = chance.choice(len(chances), len(configs), p=chances)
-        reached[:LEAST] = len(chances) - 1
-        trials = costs * costs_at[reached] + HANDLING_SECONDS
-        played[study] = trials.sum() / workers + trials.max(initial=0.0) * (1 - 1 / workers)
-    median, p90 = np.quantile(played, [0.5, 0.9]) + START_SECONDS + stage_seconds / workers
+    expected = predict(
+        [folds * seconds for seconds in timed],
+        len(configs),
+        workers,
+        least=1,
+        pruning=expected_pruning(folds, raced=raced),
+    )
+    overhead = START_SECONDS + (stage_seconds + HANDLING_SECONDS * len(configs)) / workers
     return Duration(
-        seconds=float(median),
-        seconds_p90=float(p90),
+        seconds=overhead + (expected.seconds if expected else 0.0),
+        seconds_p90=overhead + (expected.p90 if expected else 0.0),
         stage_seconds=stage_seconds / workers,
         probed=len(timed),
         workers=workers,
     )
 
 
-def _races(folds: int, *, raced: bool) -> tuple[Floats, Floats]:
-    """Give what a trial has cost at each rung, in folds, and how likely it ends there."""
-    passed = rungs(folds, raced=raced)
-    come = np.cumprod([1.0, *(1 / one_of(rung) for rung in passed[:-1])])  # to each rung
-    return (
-        np.array([len(rung.folds) - 1 + rung.epochs for rung in passed]),
-        come - np.append(come[1:], 0.0),
+def expected_pruning(folds: int, *, raced: bool) -> Pruning:
+    """Say how far trials train before they end, if each rung stops as many as it should."""
+    course = rungs(folds, raced=raced)
+    arriving = np.cumprod([1.0, *(1 / one_of(rung) for rung in course[:-1])])
+    return Pruning(
+        shares=np.array([len(rung.folds) - 1 + rung.epochs for rung in course]) / folds,
+        chances=arriving - np.append(arriving[1:], 0.0),
+        exempt=LEAST,
     )
 
 
 def _timed(configs: Sequence[Config], fold_seconds: Callable[[Config], float]) -> list[float]:
-    """Time distinct configs, spread over the draws, until the time is up."""
+    """Time distinct configs, in random order, until the time is up."""
     distinct = list(dict.fromkeys(configs))
     order = np.random.default_rng(0).permutation(len(distinct))
-    began = time.monotonic()
+    started = time.monotonic()
     found: list[float] = []
-    for place in order:
-        if found and time.monotonic() - began > PROBE_SECONDS:
+    for position in order:
+        if found and time.monotonic() - started > PROBE_SECONDS:
             break
         try:
-            found.append(fold_seconds(distinct[place]))
+            found.append(fold_seconds(distinct[position]))
         except (ConfigError, MemoryError, RuntimeError):  # this trial will fail at once
             found.append(0.0)
     return found

@@ -103,7 +103,7 @@ def text(plan: Plan) -> str:
         *(f"  {prefix.view} {_window(prefix.clip)}" for prefix in plan.views),
         f"backbones {plan.backbone_images:,} images at most, for {len(plan.features)} prefixes",
         *(f"  {_text(prefix)}" for prefix in plan.features),
-        *([f"memory    {plan.outlook.heads}"] if plan.outlook.heads else []),
+        *([f"memory    {plan.outlook.gpu_share_advice}"] if plan.outlook.gpu_share_advice else []),
         f"time      {plan.outlook}",
         "Images are counted as if the store held none. The time leaves out rendering, views,",
         "baselines and the opening of winners. Nothing was started.",

@@ -129,7 +129,7 @@ def test_a_plan_refuses_to_store_the_first_two_pools_and_says_why(write_space, t
 
 def test_a_plan_predicts_the_time_and_its_p90(planned):
     assert 0 < planned.outlook.seconds < planned.outlook.seconds_p90
-    assert "at P90, on" in plan.text(planned)
+    assert "in 9 of 10 cases (P90)" in plan.text(planned)
 
 
 def test_a_dry_run_starts_and_keeps_nothing_and_imports_no_ray(tmp_path):
