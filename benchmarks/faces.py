@@ -1,14 +1,15 @@
-"""How fast faces are prepared: each row is a ratio of times, measured side by side in this run.
+"""Measure how fast faces are prepared, as ratios of times that are measured side by side.
 
     python benchmarks/faces.py [--json FILE] [--video FILE]
 
-frontalize      One face after the other with NumPy and OpenCV, over our batch with torch: soft
-                symmetry, from uint8 images and points to uint8 views. At least 5, on one thread,
-                which is what a worker has; medians of repeats that take turns.
-landmark_share  Decoding, aligning and frontalizing a clip, over finding its points with dlib in
-                every frame, on one thread. At most 0.20. Following the face, as the stage does,
-                makes dlib itself faster; what is left of its time is printed beside.
-two_workers     The stage `faces` of rendered clips, dlib, in one process over two. At least 1.8.
+frontalize      The time of NumPy and OpenCV, one face after the other, over the time of our batch
+                with torch: soft symmetry, from uint8 images and points to uint8 views. Target: at
+                least 5 on one thread, which is what a worker has. Medians of repeats in turns.
+landmark_share  The time to decode, align and frontalize a clip, over the time in which dlib finds
+                the points in every frame, on one thread. Target: at most 0.20. The stage follows
+                the face from frame to frame, which is faster; that share is printed as well.
+two_workers     The time of one process for the stage `faces` of rendered clips, with dlib, over
+                the time of two processes. Target: at least 1.8.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).resolve().parents[1]
-# A script's own folder comes first, where `search` would be `search.py` and not our package.
+# Python puts a script's folder first, where `search` would be `search.py` and not our package.
 sys.path[:] = [path for path in sys.path if Path(path).resolve() != ROOT / "benchmarks"]
 sys.path.insert(0, str(ROOT))
 
@@ -43,8 +44,8 @@ from search.request import find_faces  # noqa: E402  # after the path
 
 CLIP = ROOT.parent / "shared" / "data" / "video" / "WolfgangLanger_Pexels.mp4"
 REPEATS = 9
-FACE_PIXELS = 320  # side of the crops that the store keeps
-YAW = 0.45  # radians: one side is hidden, so that symmetry has work to do
+FACE_PIXELS = 320  # side of the crops in the store
+YAW = 0.45  # radians; one side of the face is hidden, so symmetry has work to do
 SIDE = 224
 RENDERED_SUBJECTS = 10  # half a minute's work for one process
 
@@ -68,7 +69,7 @@ def main() -> None:
 
 
 def frontalize(*, threads: int) -> float:
-    """Print and give how many times faster a batch is than one face after the other."""
+    """Print and return how many times faster our batch is than one face after the other."""
     images, points = turned_faces()
     surface = reference()
     skin = without_eyes(surface)  # the published port reads it from a file
@@ -90,7 +91,7 @@ def frontalize(*, threads: int) -> float:
 
 
 def landmark_share(path: Path) -> float:
-    """Print and give what all else takes over what dlib takes for the same frames."""
+    """Print and return the time of all other steps over the time of dlib, for the same frames."""
     finder = landmarks.load_finder("dlib")
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -125,7 +126,7 @@ def landmark_share(path: Path) -> float:
 
 
 def two_workers(folder: Path) -> float:
-    """Print and give how many times faster two processes are than one."""
+    """Print and return how many times faster two processes are than one."""
     root = dataset.ensure(folder / "synthetic", subjects=RENDERED_SUBJECTS)
     manifest = datasets.load("synthetic", root)
 
@@ -148,7 +149,7 @@ def two_workers(folder: Path) -> float:
 
 
 def medians(*calls: Callable[[], object], repeats: int = REPEATS) -> list[float]:
-    """Median seconds of each, their repeats interleaved, after one call to warm up."""
+    """Return the median seconds of each call; repeats take turns, after one call to warm up."""
     taken = np.array([[measured(call) for call in calls] for _ in range(repeats + 1)])
     return [float(seconds) for seconds in np.median(taken[1:], axis=0)]
 
@@ -160,7 +161,7 @@ def measured(call: Callable[[], object]) -> float:
 
 
 def turned_faces() -> tuple[list[Image], Floats]:
-    """Frames of a rendered clip whose head is turned aside, and their exact points."""
+    """Render the frames of a clip with the head turned aside, and return them with their points."""
     clip = write_script(0, 0, "happiness", AUTHENTICITIES[0], identity=subject_identity(0, 0))
     cos, sin = np.cos(YAW), np.sin(YAW)
     turn = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
@@ -172,7 +173,7 @@ def turned_faces() -> tuple[list[Image], Floats]:
 
 
 def frontal_with_opencv(image: Image, points: Floats, surface: Surface, skin: Floats) -> Image:
-    """Frontalize one face with soft symmetry, as Hassner et al. do, by whole arrays.
+    """Frontalize one face with soft symmetry, as Hassner et al. do, with whole arrays.
 
     The steps and constants are those of `../shared/domain.md`, section 6; the code is our own.
     """
@@ -200,7 +201,7 @@ def frontal_with_opencv(image: Image, points: Floats, surface: Surface, skin: Fl
     left, right = counts[:, :middle].sum(), counts[:, middle:].sum()
     side = np.zeros((SIDE, SIDE))
     if left > right + 800:
-        side[:, middle:] = 1  # many hits: the left is seen obliquely
+        side[:, middle:] = 1  # the left is seen obliquely: many points share a pixel
     elif right > left + 800:
         side[:, :middle] = 1
     else:
@@ -214,7 +215,7 @@ def frontal_with_opencv(image: Image, points: Floats, surface: Surface, skin: Fl
 
 
 def without_eyes(surface: Surface) -> Floats:
-    """0 in the eyes, 1 elsewhere, (224, 224, 1)."""
+    """Make a mask (224, 224, 1) that is 0 in the eyes and 1 elsewhere."""
     skin = np.ones((SIDE, SIDE), np.float32)
     for lids in (surface.landmarks[36:42], surface.landmarks[42:48]):
         outline = np.rint(surface.frame.project(lids)).astype(np.int32)

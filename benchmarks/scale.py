@@ -1,10 +1,11 @@
-"""How a study scales, with trials that sleep: its real driver, journal, board and Tune.
+"""Measure how a study scales with the number of workers, by trials that only sleep.
 
     python benchmarks/scale.py [--json FILE]
 
-Throughput is that of workers of one machine, each of which Ray is told has a CPU: what keeps it
-below linear is the driver. It is counted from when all workers have begun to the last trial's end,
-as the seconds that trials slept against those that the workers were there. It takes 15 minutes.
+Driver, journal, board and Tune are the real ones, so it is the driver that keeps the throughput
+below linear. All workers run on one machine, and Ray is told that it has a CPU for each of them.
+Throughput is the mean number of workers that sleep in a trial, from the moment when all workers
+have begun to the end of the last trial. The benchmark takes 15 minutes.
 """
 
 import argparse
@@ -30,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402  # after the path
 
 from benchmarks.rows.engine import record_of  # noqa: E402
-from benchmarks.rows.result import Ratio, as_json, said  # noqa: E402
+from benchmarks.rows.result import Ratio, as_json, row_text  # noqa: E402
 from fer_core.config import Config  # noqa: E402
 from fer_core.data.manifest import Manifest  # noqa: E402
 from fer_core.data.protocol import Protocol  # noqa: E402
@@ -46,13 +47,14 @@ from search.study.journal_backends import file_storage  # noqa: E402
 from search.study.parts import TrialResult  # noqa: E402
 from search.study.searcher import StudySearcher  # noqa: E402
 
-import ray  # noqa: E402  # isort: skip  # after the settings that `tuner` makes
+import ray  # noqa: E402  # isort: skip  # after our settings, which `tuner` makes
 
-# Ray would start a second worker for each CPU ahead, and gives way to whatever else runs.
+# By default Ray starts a spare worker for each CPU, and gives its workers a low priority.
 os.environ |= {"RAY_enable_worker_prestart": "0", "RAY_worker_niceness": "0"}
 os.environ |= {"RAY_prestart_worker_first_driver": "0"}
-LINEAR, CORES, GIB = 0.9, 1.0, 2.0  # what is asked: at least, at most, at most
-WORKERS, SECONDS, EACH = (1, 2, 4, 8, 16), 2.0, 12  # a trial sleeps; trials of each worker
+LINEAR, CORES, GIB = 0.9, 1.0, 2.0  # targets: at least, at most, at most
+WORKERS, SECONDS = (1, 2, 4, 8, 16), 2.0  # numbers of workers; how long a trial sleeps
+TRIALS_EACH = 12  # trials for each worker
 MANY, MANY_WORKERS, MANY_SECONDS = 5000, 64, 8.0
 SPACE = """
 from fer_core.config import Config, OptimizerConfig, StreamConfig
@@ -69,24 +71,24 @@ def space(trial):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
-    """A study that has ended."""
+class EndedStudy:
+    """A study that has ended, with what it took."""
 
     parts: tuple[TrialResult, ...]
     workers: int
-    seconds: float  # that each trial slept
-    wall: float
-    cpu: float  # of the driver
-    peak_gib: float  # of the driver
+    seconds: float  # how long each trial slept
+    wall: float  # seconds by the clock
+    cpu: float  # CPU seconds of the driver
+    peak_gib: float  # the driver's resident memory at its highest
 
     @property
     def throughput(self) -> float:
-        """How many workers were asleep in a trial, on the average."""
+        """Mean number of workers that were asleep in a trial."""
         ends = np.array([datetime.fromisoformat(p.finished_at).timestamp() for p in self.parts])
         starts, first = ends - self.seconds, dict[str | None, float]()
         for result, start in zip(self.parts, starts, strict=True):
             first[result.device] = min(start, first.get(result.device, start))
-        since = sorted(first.values())[: self.workers][-1]  # all workers have begun
+        since = sorted(first.values())[: self.workers][-1]  # from here on all workers have begun
         slept = ends - np.maximum(starts, since)
         return float(slept[slept > 0].sum() / (ends.max() - since))
 
@@ -96,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the ratios there")
     options = parser.parse_args(arguments)
     ratios = measured()
-    print(said(13, "trials that sleep", ratios))
+    print(row_text(13, "trials that sleep", ratios))
     if options.json:
         options.json.write_text(json.dumps(as_json(ratios), indent=2) + "\n")
     return 0
@@ -106,24 +108,26 @@ def measured(
     *,
     workers: Sequence[int] = WORKERS,
     seconds: float = SECONDS,
-    each: int = EACH,
+    trials_each: int = TRIALS_EACH,
     many: int = MANY,
     many_workers: int = MANY_WORKERS,
     many_seconds: float = MANY_SECONDS,
 ) -> list[Ratio]:
     """Measure throughput with each number of workers, then the driver with many."""
-    ran = [study(workers=count, seconds=seconds, trials=count * each) for count in workers]
-    most = study(workers=many_workers, seconds=many_seconds, trials=many)
-    one = ran[0].throughput / ran[0].workers
+    studies = [
+        run_study(workers=count, seconds=seconds, trials=count * trials_each) for count in workers
+    ]
+    most = run_study(workers=many_workers, seconds=many_seconds, trials=many)
+    one = studies[0].throughput / studies[0].workers
     throughputs = [
         Ratio(
-            name=f"{each.workers} workers against linear",
-            value=each.throughput / each.workers / one,
+            name=f"{study.workers} workers against linear",
+            value=study.throughput / study.workers / one,
             target=LINEAR,
-            came_from=f"{each.throughput:.2f} workers asleep on the average of {each.workers}, "
-            f"{len(each.parts)} trials of {each.seconds:g} s",
+            came_from=f"{study.throughput:.2f} workers asleep on the average of {study.workers}, "
+            f"{len(study.parts)} trials of {study.seconds:g} s",
         )
-        for each in ran
+        for study in studies
     ]
     of = f"{len(most.parts):,} trials of {most.seconds:g} s on {most.workers} workers"
     return [
@@ -146,8 +150,8 @@ def measured(
     ]
 
 
-def study(*, workers: int, seconds: float, trials: int) -> Ran:
-    """Run a study whose trials sleep."""
+def run_study(*, workers: int, seconds: float, trials: int) -> EndedStudy:
+    """Run a study whose trials sleep for so many seconds."""
     with tempfile.TemporaryDirectory() as root, _cluster(workers):
         file = Path(root) / "space.py"
         file.write_text(SPACE)
@@ -162,7 +166,7 @@ def study(*, workers: int, seconds: float, trials: int) -> Ran:
             board.add(result)
             progress.finished(result)
 
-        share = tuner.divide_cluster(1.0, 0.0)
+        resources = tuner.divide_cluster(1.0, 0.0)
         searcher = StudySearcher(
             journal,
             spaces.load(file),
@@ -170,14 +174,14 @@ def study(*, workers: int, seconds: float, trials: int) -> Ran:
             deadline=None,
             on_finish=on_finish,
             most_members=lambda config: 1,
-            workers=share.concurrent,
+            workers=resources.concurrent,
         )
         began, computed = time.perf_counter(), time.process_time()
         tuner.run(
             searcher,
             study_data,
             folder,
-            share,
+            resources,
             raced=False,
             begin=_sleeping(seconds),
             progress=progress,
@@ -187,11 +191,13 @@ def study(*, workers: int, seconds: float, trials: int) -> Ran:
         parts = tuple(journal.finished())
     assert [result.state for result in parts] == ["complete"] * trials
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB
-    return Ran(parts=parts, workers=workers, seconds=seconds, wall=wall, cpu=cpu, peak_gib=peak)
+    return EndedStudy(
+        parts=parts, workers=workers, seconds=seconds, wall=wall, cpu=cpu, peak_gib=peak
+    )
 
 
 def _sleeping(seconds: float) -> Any:
-    """Give what begins a pack whose trials do nothing for so long."""
+    """Make the function that begins a pack, whose trials only sleep for so many seconds."""
 
     def begin(
         drawn: Sequence[Config], study_data: StudyData, threads: int, raced: bool
@@ -206,7 +212,7 @@ def _sleeping(seconds: float) -> Any:
 
 
 def _result(config: Config) -> Any:
-    """Stand in for `FoldResult`, which imports torch, with a score by which TPE may draw."""
+    """Make a stand-in for `FoldResult`, which imports torch, with a score that TPE can learn."""
     uar = float(np.exp(-(np.log10(config.optimizer.lr / 1e-3) ** 2)))
     return SimpleNamespace(
         fold=0,
@@ -219,7 +225,7 @@ def _result(config: Config) -> Any:
         train_seconds=1.0,
         params=1,
         peak_memory_gib=0.0,
-        device=str(os.getpid()),  # which worker it was
+        device=str(os.getpid()),  # identifies the worker
         weights_source="random",
         work=_Work(),
         skipped={},
@@ -229,7 +235,7 @@ def _result(config: Config) -> Any:
 
 @dataclass(frozen=True)
 class _Work:
-    """What the trial computed: nothing."""
+    """The work of a trial that computes nothing."""
 
     stages_made: int = 0
 

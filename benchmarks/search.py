@@ -1,11 +1,12 @@
-"""How fast a search is: every ratio with its target, each measured side by side in this run.
+"""Measure how fast a search is, as ratios with targets: ours against a baseline, side by side.
 
     python benchmarks/search.py [--rows 1,4,7] [--json FILE]
 
-Ours is the library's own path; baselines are scripts in `baselines/`, as a competent user of Ray
-Tune would write them. One process is timed by its CPU seconds, in turns, and several by the clock.
-The JSON maps a row's number to its ratio, or to its ratios by name, farthest from its target first.
-Rows 2, 3 and 5 share one run of ours. All of them take about 40 minutes on 2 cores.
+Ours is the library as a user runs it. The baselines are scripts in `baselines/`, as a competent
+user of Ray Tune would write them. What runs in one process is timed by its CPU seconds, ours and
+theirs in turns; what runs in several, by the clock. The JSON maps a row's number to its ratio, or
+to its ratios by name, the farthest from its target first. Rows 2, 3 and 5 share one study of ours.
+All rows take about 40 minutes on 2 cores.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# A script's own folder comes first, where `search` would be this file and not our package.
+# Python puts a script's folder first, where `search` would be this file and not our package.
 sys.path[:] = [path for path in sys.path if Path(path).resolve() != ROOT / "benchmarks"]
 sys.path.insert(0, str(ROOT))
 
@@ -32,12 +33,12 @@ from benchmarks.rows import (  # noqa: E402  # after the path
     racing,
     unpooled,
 )
-from benchmarks.rows.result import Ratio, as_json, said  # noqa: E402  # after the path
+from benchmarks.rows.result import Ratio, as_json, row_text  # noqa: E402  # after the path
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: what ours stands against, and how it is measured."""
+    """A row of the table: what ours is compared with, and the function that measures it."""
 
     title: str
     measure: Callable[[], list[Ratio]]
@@ -48,7 +49,7 @@ ROWS: Mapping[int, Row] = {
     2: Row("a plain script, every epoch from images, at 224 px", images.against_images),
     3: Row("a script that extracts once a trial", images.against_extraction),
     4: Row("hand-cached features with Ray Tune and OptunaSearch", cached.against_hand_cached),
-    5: Row("the floor of the run of row 2", images.against_floor),
+    5: Row("the floor of row 2: the least time on this machine", images.against_floor),
     6: Row("a second search over the same data", again.row),
     7: Row("fine-tuning from stored activations, against from images", finetune.row),
     8: Row("stacked heads, against one after the other with fused Adam", heads.row),
@@ -60,7 +61,7 @@ ROWS: Mapping[int, Row] = {
 
 
 def main(arguments: Sequence[str] | None = None, table: Mapping[int, Row] = ROWS) -> int:
-    """Measure the rows that are asked for; 1 where one could not run."""
+    """Measure the rows that are asked for, and return 1 if one of them could not be measured."""
     parser = argparse.ArgumentParser(description="Measure how fast a search is.")
     parser.add_argument("--rows", type=_numbers(table), help="such as 1,4,7; default: all")
     parser.add_argument("--json", type=Path, help="write the ratios there, by row")
@@ -72,15 +73,15 @@ def main(arguments: Sequence[str] | None = None, table: Mapping[int, Row] = ROWS
         row, began = table[number], time.monotonic()
         try:
             ratios = row.measure()
-        except Exception as error:  # the other rows are worth having
+        except Exception as error:  # the other rows are still worth measuring
             failed = True
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             print(f"{number:2d}  {row.title}\n    could not run: {reason}", flush=True)
             continue
-        print(said(number, row.title, ratios), flush=True)
+        print(row_text(number, row.title, ratios), flush=True)
         print(f"    [{time.monotonic() - began:.0f} s]", flush=True)
         found[str(number)] = as_json(ratios)
-        if options.json:  # after each row, since all of them take long
+        if options.json:  # after each row, because all of them take long
             options.json.write_text(json.dumps(found, indent=2) + "\n")
     return int(failed)
 
@@ -91,7 +92,7 @@ def _numbers(table: Mapping[int, Row]) -> Callable[[str], list[int]]:
         wrong = [part for part in parts if not part.isdecimal() or int(part) not in table]
         if wrong:
             known = ", ".join(map(str, table))
-            raise argparse.ArgumentTypeError(f"there is no row {wrong[0]!r}; there are {known}.")
+            raise argparse.ArgumentTypeError(f"there is no row {wrong[0]!r}; the rows are {known}.")
         return [int(part) for part in parts]
 
     return read

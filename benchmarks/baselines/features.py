@@ -1,4 +1,8 @@
-"""A head on features that were extracted by hand, by Ray Tune and OptunaSearch."""
+"""Baseline: a head on features that were extracted by hand, searched by Ray Tune and OptunaSearch.
+
+Row 4 of `benchmarks/search.py` measures it, with a process for each trial and with processes that
+stay.
+"""
 
 import time
 from dataclasses import dataclass
@@ -48,7 +52,7 @@ def trial(config: dict[str, Any], data: Data) -> None:
 
 
 class Reused(tune.Trainable):
-    """Trains one config after the other in one process; a step is `epochs` epochs."""
+    """Trains one config after the other in one process; a step is `step_epochs` epochs."""
 
     def setup(self, config: dict[str, Any], data: Data, step_epochs: int) -> None:
         self._data, self._step_epochs = data, step_epochs
@@ -71,7 +75,7 @@ class Reused(tune.Trainable):
 
 
 class Ends(tune.Callback):
-    """Notes when each trial ended."""
+    """Notes the time at which each trial ended."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -81,12 +85,12 @@ class Ends(tune.Callback):
 
 
 def search_by_process(data: Data, folder: Path, trials: int) -> list[float]:
-    """Search with a process a trial, and give when each trial ended."""
+    """Search with a process for each trial, and return the times at which the trials ended."""
     return _search(tune.with_parameters(trial, data=data), folder, trials, reuse=False)
 
 
 def search_reused(data: Data, folder: Path, trials: int, *, step_epochs: int) -> list[float]:
-    """Search with processes that stay, and give when each trial ended."""
+    """Search with processes that stay, and return the times at which the trials ended."""
     trainable = tune.with_parameters(Reused, data=data, step_epochs=step_epochs)
     return _search(trainable, folder, trials, reuse=True)
 

@@ -1,15 +1,18 @@
-"""The last blocks of VGG-16 trained from images, those before them frozen and under no_grad."""
+"""Baseline: fine-tune the last blocks of VGG-16 from images; the first blocks are frozen.
+
+The frozen blocks run under `no_grad` in every epoch. Row 7 of `benchmarks/search.py` measures it.
+"""
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.baselines.vgg import ENDS, vgg16
 
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet, in 0..255
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, for pixels in 0..255
 
 
 class FineTuning:
-    """A network whose first blocks are frozen, its averaged features read by a linear layer."""
+    """VGG-16 with frozen first blocks; a linear layer reads its averaged features."""
 
     def __init__(self, frozen_blocks: int, classes: int, *, lr: float) -> None:
         features = vgg16()

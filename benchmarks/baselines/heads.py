@@ -1,4 +1,8 @@
-"""Heads on given features, each a plain module that fused Adam trains, one after the other."""
+"""Baseline: heads on given features, each a plain module that torch's fused Adam trains.
+
+They train one after the other. Row 8 of `benchmarks/search.py` measures it, and the other baselines
+use its heads.
+"""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -10,7 +14,7 @@ CELLS = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
 
 class Recurrent(nn.Module):
-    """Frame features (B, T, D) to logits (B, K), by the last state of a cell."""
+    """Maps frame features (B, T, D) to logits (B, K), through the last state of a cell."""
 
     def __init__(self, cell: str, features: int, hidden: int, classes: int) -> None:
         super().__init__()
@@ -22,7 +26,7 @@ class Recurrent(nn.Module):
 
 
 def connected(dims: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
-    """Fully connected layers, e.g. 512-128-64-6; the last gives logits."""
+    """Make fully connected layers, e.g. 512-128-64-6; the last one gives logits."""
     layers: list[nn.Module] = []
     for before, after in pairwise(dims):
         if dropout:
@@ -54,5 +58,5 @@ class Trainer:
 
 
 def batches(count: int, size: int) -> Iterator[Tensor]:
-    """Shuffle rows, and part them."""
+    """Shuffle the rows and divide them into batches."""
     yield from torch.randperm(count).split(size)

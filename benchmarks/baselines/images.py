@@ -1,4 +1,8 @@
-"""A frozen VGG-16 and a trained head by Ray Tune: each trial runs the images through it anew."""
+"""Baseline: a frozen VGG-16 and a trained head, searched by Ray Tune.
+
+Each trial runs the images through the network again in every epoch. Rows 1, 2 and 3 of
+`benchmarks/search.py` measure it.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +21,7 @@ from benchmarks.baselines.heads import Trainer, connected
 from benchmarks.baselines.vgg import vgg16
 
 BATCH, CLASSES = 32, 6
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet, in 0..255
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, for pixels in 0..255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,26 +53,26 @@ class Images:
 
 def trial(config: dict[str, Any], data: Data) -> None:
     """Train the head of one config, and report each epoch's accuracy."""
-    given = Images(data.file, config["pooling"])
+    images = Images(data.file, config["pooling"])
     widths = [config["fc_width"]] * config["fc_layers"]
     head = connected([512, *widths, CLASSES], config["dropout"])
     trainer = Trainer(head, lr=config["lr"], weight_decay=config["weight_decay"])
     for _ in range(data.epochs):
         head.train()
-        for rows in _batches(np.random.permutation(given.train)):
-            loss = nn.functional.cross_entropy(head(given.features(rows)), given.labels[rows])
+        for rows in _batches(np.random.permutation(images.train)):
+            loss = nn.functional.cross_entropy(head(images.features(rows)), images.labels[rows])
             trainer.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             trainer.optimizer.step()
         hits = [
-            (head.eval()(given.features(rows)).argmax(1) == given.labels[rows]).sum()
-            for rows in _batches(given.val)
+            (head.eval()(images.features(rows)).argmax(1) == images.labels[rows]).sum()
+            for rows in _batches(images.val)
         ]
-        tune.report({"accuracy": float(sum(hits)) / len(given.val)})
+        tune.report({"accuracy": float(sum(hits)) / len(images.val)})
 
 
 def search(points: Sequence[Mapping[str, Any]], data: Data, folder: Path) -> int:
-    """Search these configs, and give how many trials ended well."""
+    """Search these configs, and return how many trials ended without an error."""
     tuner = tune.Tuner(
         tune.with_parameters(trial, data=data),
         tune_config=tune.TuneConfig(
@@ -91,20 +95,20 @@ def search(points: Sequence[Mapping[str, Any]], data: Data, folder: Path) -> int
 
 
 def image_seconds(file: Path, batches: int, processes: int) -> float:
-    """Give the seconds by the clock that an image takes, in so many processes at once."""
+    """Return the seconds by the clock for one image, with so many processes at once."""
     return float(np.mean(ray.get([_measured.remote(file, batches) for _ in range(processes)])))
 
 
 @ray.remote(num_cpus=1)
 def _measured(file: Path, batches: int) -> float:
     """Time some batches after one that warms up."""
-    torch.set_num_threads(1)  # a task's default as well; said for whoever runs it elsewhere
-    given = Images(file, "avg")
-    rows = np.arange(BATCH) % len(given.images)
-    given.features(rows)
+    torch.set_num_threads(1)  # Ray's default for a task as well
+    images = Images(file, "avg")
+    rows = np.arange(BATCH) % len(images.images)
+    images.features(rows)
     started = time.perf_counter()
     for _ in range(batches):
-        given.features(rows)
+        images.features(rows)
     return (time.perf_counter() - started) / (batches * BATCH)
 
 

@@ -1,13 +1,17 @@
-"""VGG-16's convolutions with random weights, without what a pooled model leaves out."""
+"""Baseline: the convolutions of VGG-16 with random weights.
+
+The fully connected layers are left out, since a pooled model does not use them. The baselines of
+images and fine-tuning build on it.
+"""
 
 from torch import nn
 
 BLOCKS = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
-ENDS = (5, 10, 17, 24, 31)  # where a block ends in `vgg16`, its max pool included
+ENDS = (5, 10, 17, 24, 31)  # index in `vgg16` after the last layer of each block, its max pool
 
 
 def vgg16() -> nn.Sequential:
-    """Images (B, 3, S, S) to maps (B, 512, S / 32, S / 32)."""
+    """Make layers that map images (B, 3, S, S) to feature maps (B, 512, S / 32, S / 32)."""
     layers: list[nn.Module] = []
     channels = 3
     for block in BLOCKS:

@@ -1,6 +1,7 @@
-"""Rows 4, 11 and 12: the engine on features that are there, against Ray Tune on an .npz of them.
+"""Rows 4, 11 and 12: our engine on stored features, against Ray Tune on the same in a file.
 
-A trial is 10 epochs of a two-layer head on 512 training clips of 512 features, batches of 32.
+A trial trains a two-layer head for 10 epochs, on 512 training clips of 512 features, in batches of
+32. Row 10 uses the same space and stream.
 """
 
 import tempfile
@@ -51,24 +52,24 @@ def space(trial: Trial) -> Config:
 STREAM = StreamConfig(
     backbone="vgg16", weights="random", blocks=5, freeze_depth=5, pooling="avg", crop_pixels=64
 )
-IMAGES, EPOCHS = 640, 10  # of the images 512 train
+IMAGES, EPOCHS = 640, 10  # 512 of the images train
 HOURLY, DRIVER_TIMES, SAMPLER_SECONDS = 30_000, 1.2, 0.030
-STARTING = 20  # trials that end while workers still start, or right after
-FIRST = 10  # trials that a driver's time per trial leaves out: it starts with them
+STARTING = 20  # trials that may end while workers still start
+FIRST = 10  # trials left out of the driver's time a trial: its own start falls on them
 
 
 def against_hand_cached(
     *, trials: int = 200, processes: int = 12, images: int = IMAGES, epochs: int = EPOCHS
 ) -> list[Ratio]:
-    """Row 4: by the clock for each trial, ours before and after theirs."""
+    """Row 4: seconds by the clock for each trial; ours are measured before and after theirs."""
     with _features(images) as ready:
         data = hand_cached.Data(file=ready.file, epochs=epochs)
 
         def ours(place: str) -> _Taken:
             text, root = SPACE.format(epochs=epochs), ready.root / place
             began = time.perf_counter()
-            ran = engine.study(text, ready.study_data, root, trials=trials)
-            return _taken(began, [began + seconds for seconds in ran.ends])
+            study = engine.run_study(text, ready.study_data, root, trials=trials)
+            return _taken(began, [began + seconds for seconds in study.ends])
 
         def reused(place: str, step_epochs: int) -> _Taken:
             root, began = ready.root / place, time.perf_counter()
@@ -87,10 +88,10 @@ def against_hand_cached(
 
 @dataclass(frozen=True, kw_only=True)
 class _Taken:
-    """Seconds by the clock that a trial took."""
+    """Mean seconds by the clock that a trial took."""
 
-    each: float  # of all, with the start of the workers
-    later: float  # of those after the first ones, so without it
+    each: float  # over all trials, so with the start of the workers
+    later: float  # over the trials after the first ones, so without that start
 
 
 def _taken(began: float, ends: Sequence[float]) -> _Taken:
@@ -131,21 +132,21 @@ def _reused(own: _Taken, whole: _Taken, stepped: _Taken, trials: int) -> Ratio:
 
 
 def hourly(*, trials: int = 300, images: int = IMAGES, epochs: int = EPOCHS) -> list[Ratio]:
-    """Row 11: the whole engine, from the space file to the board, with the workers' start."""
+    """Row 11: the whole engine, from the space file to the board, the workers' start included."""
     with _features(images) as ready:
         text = SPACE.format(epochs=epochs)
-        ran = engine.study(text, ready.study_data, ready.root / "ours", trials=trials)
-    rate = 3600 * trials / ran.seconds
-    waited = ran.ends[0]
-    after = 3600 * (trials - 1) / max(ran.ends[-1] - waited, 1e-9)
-    training = sum(result.train_seconds for result in ran.parts) / trials
-    cost = ran.driver_cost()
+        study = engine.run_study(text, ready.study_data, ready.root / "ours", trials=trials)
+    rate = 3600 * trials / study.seconds
+    waited = study.ends[0]
+    after = 3600 * (trials - 1) / max(study.ends[-1] - waited, 1e-9)
+    training = sum(result.train_seconds for result in study.parts) / trials
+    cost = study.driver_cost()
     return [
         Ratio(
             name="trials an hour over 30,000",
             value=rate / HOURLY,
             target=1,
-            came_from=f"{trials} trials in {ran.seconds:.1f} s by the clock, {rate:,.0f} an hour",
+            came_from=f"{trials} trials in {study.seconds:.1f} s by the clock, {rate:,.0f} an hour",
             notes=(
                 f"the first ended after {waited:.1f} s, with the workers' start; from there on "
                 f"{after:,.0f} an hour",
@@ -159,19 +160,20 @@ def hourly(*, trials: int = 300, images: int = IMAGES, epochs: int = EPOCHS) -> 
 def driver(
     *, few: int = 100, many: int = 1000, images: int = stills.SUBJECT_IMAGES * 10
 ) -> list[Ratio]:
-    """Row 12: CPU of the driver for each trial, without the sampler; trials are as short as can be.
+    """Row 12: CPU seconds of the driver for each trial, without the sampler.
 
-    The first trials are left out of both: imports and Tune's start fall on them.
+    Trials are as short as they can be. The first trials of both studies are left out, because
+    imports and Tune's start fall on them.
     """
     with _features(images) as ready:
         text = SPACE.format(epochs=1)
         short, long = (
-            engine.study(text, ready.study_data, ready.root / str(trials), trials=trials)
+            engine.run_study(text, ready.study_data, ready.root / str(trials), trials=trials)
             for trials in (few, many)
         )
-    costs = [ran.driver_cost(FIRST) for ran in (short, long)]
+    costs = [study.driver_cost(FIRST) for study in (short, long)]
     last = long.driver_cost(many - few)
-    said = "kept" if last.sampler <= SAMPLER_SECONDS else "NOT kept"
+    verdict = "kept" if last.sampler <= SAMPLER_SECONDS else "NOT kept"
     return [
         Ratio(
             name=f"{many} trials against {few}",
@@ -183,7 +185,7 @@ def driver(
             notes=(
                 f"of the last {few} of {many}: {1000 * last.outside:.2f} ms outside the sampler, "
                 f"and {1000 * last.sampler:.1f} ms in it, at most "
-                f"{1000 * SAMPLER_SECONDS:.0f} {said}",
+                f"{1000 * SAMPLER_SECONDS:.0f} {verdict}",
             ),
         )
     ]
@@ -191,7 +193,7 @@ def driver(
 
 @dataclass(frozen=True, kw_only=True)
 class _Ready:
-    """Features in a store and in a file, and a folder for what is run on them."""
+    """Features in a store and in a file, and a folder for the studies that read them."""
 
     root: Path
     study_data: StudyData
@@ -200,7 +202,7 @@ class _Ready:
 
 @contextmanager
 def _features(images: int) -> Iterator[_Ready]:
-    """Extract features, then connect to Ray."""
+    """Extract features into a store and a file, then connect to Ray."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         study_data = stills.study_data(images, root / "store")

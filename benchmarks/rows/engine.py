@@ -1,6 +1,7 @@
-"""Our engine, as `search.session` runs it: a study in the Ray that a row is connected to.
+"""Run a study as `search.session` does, in the Ray that a row is connected to.
 
-Left out are the baselines beside a study and the opening of winners, which a search is without.
+Two things of a session are left out, because they are no part of the search: the baselines and the
+sealed test of the winners. Most rows of `benchmarks/search.py` run their studies with this module.
 """
 
 import time
@@ -28,23 +29,23 @@ from search.study.searcher import StudySearcher
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """CPU seconds of the driver."""
+    """CPU seconds of the driver, in the sampler and outside it."""
 
     outside: float
     sampler: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
+class EndedStudy:
     """A study that has ended."""
 
     seconds: float  # by the clock, from its space file to its board
     parts: tuple[TrialResult, ...]
-    ends: tuple[float, ...]  # seconds until each trial was told, in that order
-    costs: tuple["Cost", ...]  # of the driver so far, as each was
+    ends: tuple[float, ...]  # seconds from the study's start to each trial's end, in their order
+    costs: tuple["Cost", ...]  # the driver's cost so far, at each trial's end
 
     def driver_cost(self, after: int = 0) -> Cost:
-        """Give the mean cost of a trial, without that of the first ones."""
+        """Return the mean cost of a trial, without that of the first `after` trials."""
         start = self.costs[after - 1] if after else Cost(outside=0.0, sampler=0.0)
         end, trials = self.costs[-1], len(self.costs) - after
         return Cost(
@@ -53,11 +54,11 @@ class Ran:
         )
 
     def work(self, name: str) -> float:
-        """Sum up a field of the trials' work."""
+        """Sum up one field of the trials' `Work`."""
         return sum(result.work.get(name, 0) for result in self.parts)
 
 
-def study(text: str, study_data: StudyData, root: Path, *, trials: int) -> Ran:
+def run_study(text: str, study_data: StudyData, root: Path, *, trials: int) -> EndedStudy:
     """Run a study of a space, given as the text of its file, without pruning."""
     folder, record = _folder(text, study_data, root, trials)
     began, computed = time.perf_counter(), time.process_time()
@@ -66,42 +67,43 @@ def study(text: str, study_data: StudyData, root: Path, *, trials: int) -> Ran:
     with _sampler_timed() as sampler:
         space = spaces.load(folder.space)
         streams = dict.fromkeys(s for config in spaces.check(space) for s in config.images)
-        given = replace(study_data, streams=tuple(streams))
+        study_data = replace(study_data, streams=tuple(streams))
         journal = Journal(folder, file_storage(folder), seed=0, points=space.points)
         board = Board(folder, record)
 
         def on_finish(result: TrialResult) -> None:
             board.add(result)
             ends.append(time.perf_counter() - began)
-            drew = sum(sampler)
-            costs.append(Cost(outside=time.process_time() - computed - drew, sampler=drew))
+            sampling = sum(sampler)
+            outside = time.process_time() - computed - sampling
+            costs.append(Cost(outside=outside, sampler=sampling))
 
-        each = tuner.divide_cluster(1.0, None)
+        resources = tuner.divide_cluster(1.0, None)
         searcher = StudySearcher(
             journal,
             space,
             trials=trials,
             deadline=None,
             on_finish=on_finish,
-            most_members=partial(packing.most_members, study_data=given),
-            workers=each.concurrent,
+            most_members=partial(packing.most_members, study_data=study_data),
+            workers=resources.concurrent,
         )
-        tuner.run(searcher, given, folder, each, raced=False)
+        tuner.run(searcher, study_data, folder, resources, raced=False)
         board.write(journal.finished())
-    ran = Ran(
+    study = EndedStudy(
         seconds=time.perf_counter() - began,
         parts=tuple(journal.finished()),
         ends=tuple(ends),
         costs=tuple(costs),
     )
-    failed = [result.error for result in ran.parts if result.state != "complete"]
-    assert len(ran.parts) == trials, f"{len(ran.parts)} of {trials} trials have ended"
+    failed = [result.error for result in study.parts if result.state != "complete"]
+    assert len(study.parts) == trials, f"{len(study.parts)} of {trials} trials have ended"
     assert not failed, failed[0]
-    return ran
+    return study
 
 
 def record_of(folder: Folder, study_data: StudyData, trials: int) -> Record:
-    """Write down what the board wants to know of a study."""
+    """Make the record of a study, with the fields that its board shows."""
     blank: dict[str, Any] = {field.name: "" for field in fields(Record)}
     known: dict[str, Any] = {
         "study": folder.name,
@@ -128,7 +130,7 @@ def _folder(text: str, study_data: StudyData, root: Path, trials: int) -> tuple[
 
 @contextmanager
 def _sampler_timed() -> Iterator[list[float]]:
-    """Collect what the sampler computes in each of its calls."""
+    """Collect the CPU seconds of each of the sampler's calls."""
     seconds: list[float] = []
     names = ("infer_relative_search_space", "sample_relative", "sample_independent")
     plain = {name: getattr(BoundedTPE, name) for name in names}

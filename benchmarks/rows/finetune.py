@@ -1,4 +1,8 @@
-"""Row 7: an epoch of fine-tuning from stored activations, against one from images."""
+"""Row 7: an epoch of fine-tuning from stored activations, against an epoch from images.
+
+Ours reads from the store what the frozen blocks of VGG-16 give; the baseline computes it anew in
+every epoch.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -18,13 +22,13 @@ from fer_core.data.study_data import StudyData
 from fer_core.training import loop
 from fer_core.trial.evaluate import prepare_trial
 
-TARGETS = {4: 4.0, 3: 1.4}  # by frozen blocks: pool4, pool3
+TARGETS = {4: 4.0, 3: 1.4}  # by number of frozen blocks: up to pool4, up to pool3
 BATCH, LR = 8, 1e-4
 MOST_EPOCHS = 100  # more than are ever asked for
 
 
 def row(*, pixels: int = 224, images: int = 40, repeats: int = 3) -> list[Ratio]:
-    """Compare epochs; of the images four in five train."""
+    """Compare epochs; four images in five train."""
     with one_thread(), tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         study_data = stills.study_data(images, root / "store")
@@ -47,7 +51,7 @@ def _compared(
     labels = torch.from_numpy(loaded["labels"][train])
     plain = FineTuning(depth, len(study_data.classes), lr=LR)
     ours = _epochs(config, study_data)
-    next(ours)  # it reads the store
+    next(ours)  # the first epoch reads the store
     from_images, from_store = turns(
         lambda: plain.epoch(images, labels, BATCH), lambda: next(ours), repeats=repeats
     )
@@ -83,7 +87,7 @@ def _config(depth: int, pixels: int) -> Config:
 
 
 def _epochs(config: Config, study_data: StudyData) -> Iterator[float]:
-    """Begin the fold as a trial does, and give its epochs."""
+    """Begin the first fold as a trial does, and yield at each of its epochs."""
     trial_data = prepare_trial(config, study_data)
     train, _ = next(trial_data.splits())
     fit = trial_data.begin(train, "fold 0").fit

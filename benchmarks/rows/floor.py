@@ -1,8 +1,9 @@
-"""Row 5: what no search can be faster than here, by rates that are measured beside ours.
+"""Row 5: our search, against the floor: the least time that this machine needs for the same work.
 
-One pass of the data through the frozen network and the products of all heads, at the rates of
-matrix products, and the bytes that the optimiser moves, at the memory's. As many processes measure
-as ours had workers, at once, one thread each; seconds are those of a worker.
+The floor is one pass of the data through the frozen network and the matrix products of all heads,
+at the machine's rate for matrix products, and the bytes that the optimiser moves, at the rate of
+its memory. As many processes as ours had workers measure these rates at the same time, with one
+thread each. Seconds are those of a worker.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.rows.engine import Ran
+from benchmarks.rows.engine import EndedStudy
 from benchmarks.rows.result import Ratio
 from benchmarks.rows.stills import CORES
 from benchmarks.rows.timing import wall_seconds
@@ -23,15 +24,15 @@ from fer_core.config import StreamConfig, from_json
 from fer_core.models import backbones
 from fer_core.training.loop import batch_count
 
-PRODUCT, COPIED, REPEATS = 1536, 2**25, 8  # side of the matrices; numbers that are copied
+PRODUCT, COPIED, REPEATS = 1536, 2**25, 8  # side of the matrices; how many numbers are copied
 FEATURES, CLASSES, NUMBER_BYTES = 512, 6, 4
-ADAM_MOVES = 7  # reads weight, gradient and two moments, and writes all but the gradient
+ADAM_MOVES = 7  # Adam reads weight, gradient and two moments; it writes all but the gradient
 TARGET = 1.35
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """What one of the processes reached."""
+    """The rates that one process reached."""
 
     single: float  # FLOP/s
     half: float  # FLOP/s in bfloat16
@@ -43,14 +44,14 @@ class Rates:
 
 
 def compared(
-    ours: Ran,
+    ours: EndedStudy,
     extraction_seconds: float,
     stream: StreamConfig,
     *,
     images: int,
     train_rows: int,
 ) -> list[Ratio]:
-    """Put our workers' seconds over the floor."""
+    """Divide our workers' seconds by the floor."""
     rates = measured(CORES)
     flops = images * pass_flops(stream)
     heads = [head_cost(json_, train_rows) for json_ in _configs(ours)]
@@ -82,18 +83,18 @@ def compared(
 
 
 def measured(processes: int) -> Rates:
-    """Measure in so many processes at once, and give their mean rates."""
+    """Measure in so many processes at once, and return their mean rates."""
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         found = list(pool.map(_rates, range(processes)))
     mean = {
-        name: sum(getattr(each, name) for each in found) / processes
+        name: sum(getattr(rates, name) for rates in found) / processes
         for name in ("single", "half", "memory")
     }
     return Rates(**mean)
 
 
 def pass_flops(stream: StreamConfig) -> int:
-    """Count what the frozen network computes of an image."""
+    """Count the FLOPs of the frozen network for one image."""
     backbone = backbones.build(stream, weights_file=None, seed=0)
     side = stream.crop_pixels or backbone.crop_pixels
     x = torch.zeros(1, 3, side, side, device="meta")
@@ -104,12 +105,12 @@ def pass_flops(stream: StreamConfig) -> int:
 
 
 def head_cost(config_json: str, rows: int) -> Mapping[str, float]:
-    """Count what training a head computes, and what its optimiser moves."""
+    """Count the FLOPs of training a head, and the bytes that its optimiser moves."""
     config = from_json(config_json)
     head, optimizer = config.head, config.optimizer
     dims = [FEATURES, *[head.fc_width] * head.fc_layers, CLASSES]
     products = [2 * before * after for before, after in pairwise(dims)]
-    # Forward and the weights' gradients; the inputs' too, but for the first layer's.
+    # Forward, the gradients of the weights, and those of the inputs except the first layer's.
     row = 3 * sum(products) - products[0]
     steps = optimizer.epochs * batch_count(rows, optimizer.batch_clips)
     parameters = sum((before + 1) * after for before, after in pairwise(dims))
@@ -119,14 +120,14 @@ def head_cost(config_json: str, rows: int) -> Mapping[str, float]:
     }
 
 
-def _configs(ours: Ran) -> Iterator[str]:
+def _configs(ours: EndedStudy) -> Iterator[str]:
     for result in ours.parts:
         assert result.config_json is not None
         yield result.config_json
 
 
 def _rates(_: Any) -> Rates:
-    """Measure what one thread reaches: the best of several times."""
+    """Measure the rates of one thread: the best of several times."""
     torch.set_num_threads(1)
     x = torch.randn(PRODUCT, PRODUCT)
     half, source = x.bfloat16(), torch.randn(COPIED)

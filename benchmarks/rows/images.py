@@ -1,6 +1,7 @@
-"""Rows 1, 2, 3 and 5: a search of frozen pooled configs against scripts that start from images.
+"""Rows 1, 2, 3 and 5: a search of frozen pooled configs, against scripts that start from images.
 
-Rows 2, 3 and 5 are about one run of ours.
+Row 1 runs both sides whole. Rows 2 and 3 extrapolate the baseline from measured batches, and row 5
+compares with the machine's floor; these three share one study of ours.
 """
 
 import random
@@ -60,7 +61,7 @@ PREPARED = "both begin with prepared faces: ours as views in its store, theirs a
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How large a search is."""
+    """The size of a search."""
 
     pixels: int
     configs: int
@@ -80,9 +81,9 @@ class Size:
 
     @property
     def points(self) -> list[dict[str, Any]]:
-        """Draw the configs, the same for both sides."""
-        drawn = random.Random(0)
-        return [_point(drawn) for _ in range(self.configs)]
+        """The configs, the same for both sides."""
+        generator = random.Random(0)
+        return [_point(generator) for _ in range(self.configs)]
 
     @property
     def space(self) -> str:
@@ -95,7 +96,7 @@ LARGE = Size(pixels=224, configs=64, images=256, epochs=10)
 
 
 def against_plain(size: Size = SMALL) -> list[Ratio]:
-    """Row 1: run both searches whole, ours before and after theirs."""
+    """Row 1: run both searches whole; ours runs before and after theirs."""
     with tempfile.TemporaryDirectory() as folder, connection.connected("local"):
         root = Path(folder)
         prepared = _prepared(size, root)
@@ -103,44 +104,48 @@ def against_plain(size: Size = SMALL) -> list[Ratio]:
         theirs = _plain_search(size, prepared, root)
         ours.append(_ours(size, prepared, root / "second").seconds)
     mean = sum(ours) / len(ours)
-    each = " and ".join(f"{seconds:.1f}" for seconds in ours)
+    both = " and ".join(f"{seconds:.1f}" for seconds in ours)
     return [
         Ratio(
             name="plain script",
             value=theirs / mean,
             target=50,
-            came_from=f"theirs {theirs:.1f} s, ours {mean:.1f} s by the clock ({each})",
+            came_from=f"theirs {theirs:.1f} s, ours {mean:.1f} s by the clock ({both})",
             notes=("nothing extrapolated; ray.init is left out of both", PREPARED),
         )
     ]
 
 
 def against_images(size: Size = LARGE) -> list[Ratio]:
-    """Row 2: the backbone's cost, every epoch of every trial."""
+    """Row 2: the baseline pays for the backbone in every epoch of every trial."""
     passes = size.configs * size.epochs * size.images
     return [_extrapolated("images every epoch", size, passes, 1000)]
 
 
 def against_extraction(size: Size = LARGE) -> list[Ratio]:
-    """Row 3: the backbone's cost, once a trial."""
+    """Row 3: the baseline pays for the backbone once a trial."""
     return [_extrapolated("extraction once a trial", size, size.configs * size.images, 100)]
 
 
 def against_floor(size: Size = LARGE) -> list[Ratio]:
-    """Row 5: what the workers computed, over what the machine's rates allow."""
-    run = _measured(size)
+    """Row 5: the seconds of our workers, against the least that the machine's rates allow."""
+    found = _measured(size)
     return floor.compared(
-        run.ours, run.extraction_seconds, size.stream, images=size.images, train_rows=run.train_rows
+        found.ours,
+        found.extraction_seconds,
+        size.stream,
+        images=size.images,
+        train_rows=found.train_rows,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Measured:
-    """Our search, and what a plain script takes for an image beside it."""
+    """Our search, and the time of the plain script for an image, measured in the same run."""
 
-    ours: engine.Ran
-    extraction_seconds: float  # of all workers
-    image_seconds: float  # of the plain script in one of two processes
+    ours: engine.EndedStudy
+    extraction_seconds: float  # summed over our workers
+    image_seconds: float  # by the plain script, in each of two processes
     train_rows: int
 
 
@@ -163,16 +168,16 @@ def _measured(size: Size) -> _Measured:
 
 
 def _extrapolated(name: str, size: Size, passes: int, target: float) -> Ratio:
-    run = _measured(size)
-    theirs = run.image_seconds * passes / stills.CORES
+    found = _measured(size)
+    theirs = found.image_seconds * passes / stills.CORES
     measured = MEASURED_BATCHES * plain_script.BATCH
     return Ratio(
         name=name,
-        value=theirs / run.ours.seconds,
+        value=theirs / found.ours.seconds,
         target=target,
-        came_from=f"theirs {theirs:,.0f} s extrapolated, ours {run.ours.seconds:.1f} s measured",
+        came_from=f"theirs {theirs:,.0f} s extrapolated, ours {found.ours.seconds:.1f} s measured",
         notes=(
-            f"extrapolated: {1000 * run.image_seconds:.0f} ms an image, of {measured} in each of "
+            f"extrapolated: {1000 * found.image_seconds:.0f} ms an image, of {measured} in each of "
             f"{stills.CORES} processes at once, times {passes:,} images over {stills.CORES}; their "
             "heads and the start of their processes are left out",
             PREPARED,
@@ -186,11 +191,11 @@ def _prepared(size: Size, root: Path) -> StudyData:
     return study_data
 
 
-def _ours(size: Size, prepared: StudyData, root: Path) -> engine.Ran:
-    """Run our search on a copy of the prepared store, which has no features."""
+def _ours(size: Size, prepared: StudyData, root: Path) -> engine.EndedStudy:
+    """Run our search on a copy of the prepared store, which has faces and no features."""
     shutil.copytree(prepared.store, root / "store")
     study_data = replace(prepared, store=root / "store")
-    return engine.study(size.space, study_data, root, trials=size.configs)
+    return engine.run_study(size.space, study_data, root, trials=size.configs)
 
 
 def _plain_search(size: Size, prepared: StudyData, root: Path) -> float:
@@ -206,17 +211,17 @@ def _plain_search(size: Size, prepared: StudyData, root: Path) -> float:
 
 
 def _stage_seconds(store: Path, stage: str) -> float:
-    """Sum up what making a stage's entries took, whichever worker made them."""
+    """Sum up the seconds in which all workers made a stage's entries."""
     found = (Store(store).get(stage, path.stem) for path in (store / stage).glob("*.npy"))
     return sum(entry.seconds for entry in found if entry is not None)
 
 
-def _point(drawn: random.Random) -> dict[str, Any]:
+def _point(generator: random.Random) -> dict[str, Any]:
     return {
-        "pooling": drawn.choice(["avg", "max"]),
-        "fc_layers": drawn.randint(0, 2),
-        "fc_width": drawn.choice([64, 128, 256]),
-        "dropout": drawn.uniform(0.0, 0.5),
-        "lr": 10 ** drawn.uniform(-4, -2),
-        "weight_decay": 10 ** drawn.uniform(-6, -2),
+        "pooling": generator.choice(["avg", "max"]),
+        "fc_layers": generator.randint(0, 2),
+        "fc_width": generator.choice([64, 128, 256]),
+        "dropout": generator.uniform(0.0, 0.5),
+        "lr": 10 ** generator.uniform(-4, -2),
+        "weight_decay": 10 ** generator.uniform(-6, -2),
     }

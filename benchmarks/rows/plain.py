@@ -1,4 +1,8 @@
-"""What baselines are given: Ray as it comes, and files that a user would have made beforehand."""
+"""What the baselines get: Ray with its default settings, and files that a user would have made.
+
+A competent user would prepare faces or features once and keep them in a file; these functions write
+such files, from the same stages that ours reads.
+"""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +18,7 @@ from fer_core.faces import views_stage
 from fer_core.faces.views import resized
 from fer_core.trial.evaluate import TrialData, prepare_trial
 
-# What our tuner sets for itself, and Ray reads when a search begins.
+# Settings of `search/cluster/ray_settings.py` that Ray reads when a search begins.
 _OURS = (
     "RAY_AIR_NEW_OUTPUT",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS",
@@ -26,7 +30,7 @@ _OURS = (
 
 @contextmanager
 def rays_defaults() -> Iterator[None]:
-    """Let Ray Tune do what it does by default, with its loggers."""
+    """Undo our settings while the context lasts, so that Tune works as by default, with loggers."""
     ours = {name: os.environ.pop(name) for name in _OURS if name in os.environ}
     try:
         yield
@@ -35,22 +39,24 @@ def rays_defaults() -> Iterator[None]:
 
 
 def write_images(config: Config, study_data: StudyData, file: Path) -> int:
-    """Write the views of an experiment at the side that its backbone reads; give their number."""
+    """Write a study's face images, at the size that the backbone reads; return their number."""
     trial_data = prepare_trial(config, study_data)
     stream = config.images[0]
-    views = [views_stage.crops(entry)[:, 0] for _, entry in trial_data.context.views(stream.view)]
+    views = [
+        views_stage.crops(entry)[:, 0] for entry in trial_data.context.views(stream.view).entries
+    ]
     images = resized(np.concatenate(views), stream.crop_pixels or views[0].shape[1])
     _write(trial_data, file, images=images)
     return len(images)
 
 
 def write_features(config: Config, study_data: StudyData, file: Path) -> None:
-    """Write the pooled features of an experiment, standardised, and leave them in its store."""
+    """Write a study's pooled and standardised features; they stay in its store as well."""
     trial_data = prepare_trial(config, study_data)
     train, _ = next(trial_data.splits())
     batches = trial_data.begin(train, "fold 0").fit.batches
-    given = batches(np.arange(len(trial_data.labels)), None)[0]
-    _write(trial_data, file, features=given[:, 0].numpy())
+    features = batches(np.arange(len(trial_data.labels)), None)[0]
+    _write(trial_data, file, features=features[:, 0].numpy())
 
 
 def _write(trial_data: TrialData, file: Path, **arrays: np.ndarray) -> None:

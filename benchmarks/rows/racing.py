@@ -1,8 +1,8 @@
 """Row 10: studies that stop the worse trials and race folds, against studies that do not.
 
-Each is run whole in this process, without Ray: the study's own searcher, journal and packs, one
-worker, one thread. Features are those of a frozen VGG-16 with random weights at 64 px of rendered
-faces, which tell emotions apart to about a half; five folds.
+Each study runs whole in this process, without Ray, with the real searcher, journal and packs, as
+one worker of one thread. There are five folds. The features are those of a frozen VGG-16 with
+random weights on rendered faces of 64 px; by them about half of the emotions are told apart.
 """
 
 import tempfile
@@ -38,14 +38,14 @@ SEEDS, TRIALS, IMAGES, EPOCHS = 10, 48, 240, 20
 def row(
     *, seeds: int = SEEDS, trials: int = TRIALS, images: int = IMAGES, epochs: int = EPOCHS
 ) -> list[Ratio]:
-    """Compare the training's CPU seconds and the best score of each kind, over seeds."""
+    """Compare the CPU seconds of training, and the best score, of both kinds over several seeds."""
     with one_thread(), tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         study_data = _study_data(root, images)
         write_features(Config(streams=(cached.STREAM,)), study_data, root / "features.npz")
         space = root / "space.py"
         space.write_text(cached.SPACE.format(epochs=epochs))
-        _study(space, study_data, root, seed=seeds, trials=4, raced=False)  # reads the store
+        _study(space, study_data, root, seed=seeds, trials=4, raced=False)  # warms up
         pairs = [
             [
                 _study(space, study_data, root, seed=seed, trials=trials, raced=raced)
@@ -78,15 +78,15 @@ def row(
 
 @dataclass(frozen=True, kw_only=True)
 class _Study:
-    """What a study came to."""
+    """How a study ended."""
 
-    seconds: float  # CPU, of its packs
-    best: float  # UAR, of trials that have all folds
+    seconds: float  # CPU seconds of its packs
+    best: float  # the best UAR of trials that trained all folds
     pruned: int
 
 
 def _study_data(root: Path, images: int) -> StudyData:
-    """Give photographs in five folds of subjects, none sealed."""
+    """Make rendered photographs, with five folds of subjects and none sealed."""
     study_data = stills.study_data(images, root / "store")
     stills.faces(study_data)
     folds = protocol.in_turn(study_data.manifest, folds=protocol.FOLDS)
@@ -112,7 +112,7 @@ def _study(
     )
     seconds = 0.0
     while isinstance(pack := searcher.suggest("pack"), dict):
-        members = {each["number"]: each["config_json"] for each in pack["members"]}
+        members = {member["number"]: member["config_json"] for member in pack["members"]}
         seconds += sum(_steps(searcher, folder, members, study_data, raced=raced))
     if searcher.error is not None:
         raise searcher.error
@@ -135,19 +135,19 @@ def _steps(
     *,
     raced: bool,
 ) -> Iterator[float]:
-    """Run a pack as worker and scheduler do, and give the CPU seconds of each rung."""
+    """Train a pack, as worker and scheduler do together, and yield the CPU seconds of each rung."""
     configs = [from_json(text) for text in members.values()]
     rungs = rungs_of(len(study_data.protocol.folds), raced=raced)
-    run = ActivePack(folder, members, pack_.train(configs, study_data, raced=raced), rungs)
+    active = ActivePack(folder, members, pack_.train(configs, study_data, raced=raced), rungs)
     leaving: list[int] = []
     while True:
         reached: list[tuple[list[TrialResult], bool]] = []
         leaves = tuple(leaving)
-        yield cpu_seconds(lambda leaves=leaves, to=reached: to.append(run.next_rung(leaves)))
+        yield cpu_seconds(lambda leaves=leaves, to=reached: to.append(active.next_rung(leaves)))
         found, done = reached[0]
         out = None if done else searcher.on_rung("pack", found)
         if out is None:
             break
         leaving = out
-    run.close()
-    searcher.on_trial_complete("pack", {"holds": []})
+    active.close()
+    searcher.on_trial_complete("pack", {"cached_stages": []})

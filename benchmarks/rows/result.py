@@ -1,4 +1,8 @@
-"""What a row gives: ratios, what they came from, and what they should be."""
+"""The result of a row: ratios, the figures that they came from, and their targets.
+
+Each row of `benchmarks/search.py` returns a list of `Ratio`; the benchmarks print them as text or
+write them as JSON.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +15,13 @@ class Ratio:
     name: str
     value: float
     target: float
-    came_from: str  # the two absolute figures, with their units
-    at_most: bool = False  # else the target is the least
-    notes: tuple[str, ...] = ()  # what was extrapolated, left out or asserted
+    came_from: str  # the two figures that were divided, with their units
+    at_most: bool = False  # whether the target is an upper bound; else it is a lower one
+    notes: tuple[str, ...] = ()  # what was extrapolated, left out or checked
 
     @property
     def share(self) -> float:
-        """How much of the target is reached: 1 or more where it is met."""
+        """Share of the target that is reached: 1 or more where it is met."""
         return self.target / self.value if self.at_most else self.value / self.target
 
     @property
@@ -26,12 +30,12 @@ class Ratio:
 
 
 def worst_first(ratios: Sequence[Ratio]) -> list[Ratio]:
-    """Order ratios by how much of their targets they reach."""
+    """Sort ratios by the share of their targets that they reach."""
     return sorted(ratios, key=lambda ratio: ratio.share)
 
 
-def said(row: int, title: str, ratios: Sequence[Ratio]) -> str:
-    """Say a row in lines."""
+def row_text(row: int, title: str, ratios: Sequence[Ratio]) -> str:
+    """Describe a row in a few lines of text."""
     lines = [f"{row:2d}  {title}"]
     for ratio in ratios:
         bound = "at most" if ratio.at_most else "at least"
@@ -45,7 +49,7 @@ def said(row: int, title: str, ratios: Sequence[Ratio]) -> str:
 
 
 def as_json(ratios: Sequence[Ratio]) -> float | dict[str, float]:
-    """Give a row's ratio, or its ratios by name, the one that is farthest from its target first."""
+    """Return a row's only ratio, or its ratios by name, the farthest from its target first."""
     if len(ratios) == 1:
         return ratios[0].value
     return {ratio.name: ratio.value for ratio in worst_first(ratios)}

@@ -1,4 +1,8 @@
-"""Rendered photographs, what is known of them, and a store that holds their faces or nothing."""
+"""Rendered photographs for the rows, as a study's data, and the faces in its store.
+
+All rows of `benchmarks/search.py` that need images use these, so that the benchmark runs without a
+dataset. They are rendered once a run.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -22,8 +26,8 @@ from fer_core.synthetic.painter import paint_clip
 from fer_core.synthetic.script import Script, subject_identity, write_script
 from search.request import find_faces
 
-SUBJECT_IMAGES = 8  # of each subject; six emotions are among them
-CHOOSING = 5  # one subject of so many is scored, and the others train
+SUBJECT_IMAGES = 8  # photographs of a subject, with six emotions among them
+CHOOSING = 5  # one subject in so many is for validation; the others train
 CORES = 2
 VIEW = StreamConfig(backbone="vgg16", weights="random", blocks=5, freeze_depth=5).view
 _EMOTIONS = tuple(dict.fromkeys(emotion for emotion, _ in sase_fe.CLIPS.values()))
@@ -31,7 +35,7 @@ _SHOWN = tuple((e, a) for a, e in product(AUTHENTICITIES, _EMOTIONS))
 
 
 def study_data(images: int, store: Path, *, landmarks: str = "data") -> StudyData:
-    """Render what is missing, and say what trials share: one fold, and nothing is sealed."""
+    """Render the photographs that are missing; return them as data of one fold, none sealed."""
     manifest = _manifest(images)
     numbered = sorted(manifest.subjects, key=int)
     chosen = tuple(numbered[CHOOSING - 1 :: CHOOSING] or numbered[-1:])
@@ -50,7 +54,7 @@ def study_data(images: int, store: Path, *, landmarks: str = "data") -> StudyDat
 
 
 def faces(study_data: StudyData) -> None:
-    """Make the stages `faces` and `views`, which no row but the sixth is about."""
+    """Compute the stages `faces` and `views` beforehand; only row 6 measures them."""
     engine, store = study_data.landmarks, study_data.store
     find_faces.faces(
         study_data.manifest, engine=engine, store=store, workers=CORES, progress=_silent
@@ -68,7 +72,7 @@ def faces(study_data: StudyData) -> None:
 
 @cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    """Make the folder of the photographs, which are the same for all rows of a run."""
+    """Make the folder of the photographs, which all rows of one run share."""
     return tempfile.TemporaryDirectory()
 
 
@@ -95,7 +99,7 @@ def _path(root: Path, subject: int, emotion: str, authenticity: str) -> Path:
 
 
 def _render(root: Path, subject: int) -> None:
-    """Paint a subject at the height of each expression, with the landmarks beside."""
+    """Paint a subject at the height of each expression, and write the landmarks next to it."""
     identity = subject_identity(0, subject)
     for emotion, authenticity in _shown(subject):
         path = _path(root, subject, emotion, authenticity)
@@ -108,9 +112,9 @@ def _render(root: Path, subject: int) -> None:
 
 
 def _apex(script: Script) -> Script:
-    """Cut a clip to the frame that moves most."""
-    at = int(script.units.sum(axis=(1, 2)).argmax())
-    one = slice(at, at + 1)
+    """Cut a clip to the frame with the strongest expression."""
+    apex = int(script.units.sum(axis=(1, 2)).argmax())
+    one = slice(apex, apex + 1)
     shot = replace(
         script.shot, rotations=script.shot.rotations[one], origins=script.shot.origins[one]
     )

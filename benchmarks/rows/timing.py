@@ -1,4 +1,8 @@
-"""Time ours and theirs in turns, so that what else the machine does meets both."""
+"""Clocks for the rows: they time ours and theirs in turns.
+
+Whatever else the machine does then slows both down alike. One process is timed by its CPU seconds,
+several processes by the clock.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,20 +12,20 @@ import torch
 
 
 def turns(*calls: Callable[[], object], repeats: int) -> list[float]:
-    """Give the least CPU seconds of each call, their repeats interleaved."""
+    """Return the least CPU seconds of each call; the repeats of all calls take turns."""
     taken = [[cpu_seconds(call) for call in calls] for _ in range(repeats)]
     return [min(column) for column in zip(*taken, strict=True)]
 
 
 def cpu_seconds(call: Callable[[], object]) -> float:
-    """Time a call by what this process computes, whoever else wants the cores."""
+    """Time a call in CPU seconds of this process, so that other processes do not count."""
     started = time.process_time()
     call()
     return time.process_time() - started
 
 
 def wall_seconds(call: Callable[[], object]) -> float:
-    """Time a call by the clock, since other processes take part in it."""
+    """Time a call by the clock, because other processes take part in it."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
@@ -29,7 +33,7 @@ def wall_seconds(call: Callable[[], object]) -> float:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute as a worker does."""
+    """Limit torch to one thread, as in a worker."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

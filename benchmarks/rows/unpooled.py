@@ -1,6 +1,8 @@
-"""Row 9: a large head on maps that are not pooled, on the exact basis of fewer clips than features.
+"""Row 9: a large head on feature maps that are not pooled, trained on an exact basis of the clips.
 
-SGD with momentum and decay, from one start: the first layer drawn, and taken onto the basis.
+There are fewer clips than features, so the clips span a small space, and the first layer need only
+read coordinates in it. The plain head reads all features. Both start from the same function and
+train by SGD with momentum and weight decay, so their losses must agree.
 """
 
 import tempfile
@@ -18,7 +20,7 @@ from fer_core.features import reduction as reduction_
 from fer_core.storage.stages import Tally
 from fer_core.storage.store import Store
 
-FEATURES, WIDTH, CLASSES, BATCH = 25_088, 4096, 6, 32  # VGG-16's last map, fc6 and fc7
+FEATURES, WIDTH, CLASSES, BATCH = 25_088, 4096, 6, 32  # VGG-16's last map, its fc6 and fc7
 LR, MOMENTUM, DECAY = 1e-3, 0.9, 1e-4
 TARGET, LOSS_DIFFERENCE = 4.0, 1e-5
 
@@ -30,14 +32,14 @@ def row(
     width: int = WIDTH,
     steps: int = 30,
 ) -> list[Ratio]:
-    """Compare steps of the plain head and of the reduced one."""
+    """Compare a training step of the plain head with one of the reduced head."""
     with one_thread(), tempfile.TemporaryDirectory() as folder:
         return [_compared(n, features, width, steps, Path(folder)) for n in clips]
 
 
 @dataclass
 class _Head:
-    """A head that is trained, on what it reads."""
+    """A head in training, and its inputs."""
 
     layers: nn.Sequential
     reads: Tensor
@@ -93,7 +95,7 @@ def _timed(step: Callable[[_Head], None], head: _Head) -> float:
 
 
 def _heads(reduction: reduction_.Reduction, maps: np.ndarray, width: int) -> tuple[_Head, _Head]:
-    """Make the plain head and the reduced one, which compute the same at the start."""
+    """Make the plain head and the reduced head, which compute the same before training."""
     assert reduction.basis is not None
     basis = torch.from_numpy(reduction.basis)  # (r, D)
     standard = (maps - reduction.mean) / reduction.scale

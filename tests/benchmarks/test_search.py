@@ -69,7 +69,7 @@ def test_a_row_that_there_is_not_is_refused_with_those_there_are(search, capsys)
     with pytest.raises(SystemExit):
         search.main(["--rows", "1,13"])
 
-    assert "there is no row '13'; there are 1, 2, 3," in capsys.readouterr().err
+    assert "there is no row '13'; the rows are 1, 2, 3," in capsys.readouterr().err
 
 
 def test_stacked_heads_are_measured(search):
