@@ -1,6 +1,9 @@
-"""What the machine says of a plan: which activations it would store, and how long a study takes.
+"""Price a plan on this machine: what would be stored, and how long its parts would take.
 
-This imports torch, and times it for some seconds; nothing is kept but in a store that is there.
+The plan of a study calls these functions, and so does a study that starts, which prints what it
+will not store. The price of a backbone comes from `fer_core.models.profile`, the price of a head
+from `fer_core.trial.timing`. Importing this file imports torch, and measuring a machine takes some
+seconds; nothing is written, except for the machine's figures in a store that exists.
 """
 
 import os
@@ -21,20 +24,21 @@ from fer_core.features import speed, storing_rule
 from fer_core.features.speed import MachineSpeed
 from fer_core.features.storing_rule import Choice, Reads
 from fer_core.machine import make_deterministic
+from fer_core.models.profile import profile
 from fer_core.storage.shared_store import SharedPlace, free_bytes, open_store
 from fer_core.storage.stages import Tally
 from fer_core.storage.store import Store
 from fer_core.trial import timing
-from search.planning import face_seconds as face_seconds_
 from search.planning.duration import Duration, predict_duration
+from search.planning.face_seconds import forecast
 from search.request import find_faces
 
-Prefixes = Mapping[tuple[StreamConfig, ClipConfig], Sequence[Config]]  # and the configs that share
+FrozenPart = tuple[StreamConfig, ClipConfig]  # a backbone up to its freeze depth, on some frames
 
 
-def measured(store: Path | SharedPlace) -> MachineSpeed:
-    """Measure this machine, or recall what a store knows of it."""
-    make_deterministic(threads=1)  # as a trial is given by default
+def machine_speed(store: Path | SharedPlace) -> MachineSpeed:
+    """Measure this machine, or read what the store knows about it."""
+    make_deterministic(threads=1)  # a trial has one thread, unless the user gives it more
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if isinstance(store, SharedPlace) or store.is_dir():
         return speed.machine(open_store(store), device)
@@ -42,39 +46,45 @@ def measured(store: Path | SharedPlace) -> MachineSpeed:
         return speed.machine(Store(Path(folder)), device)
 
 
-def sharing(configs: Sequence[Config]) -> Prefixes:
-    """Group configs by the frozen prefixes that they share.
+def by_frozen_part(configs: Sequence[Config]) -> Mapping[FrozenPart, Sequence[Config]]:
+    """Group configs by the frozen parts that they share.
 
-    Pooling, PCA and all that is trained come after a prefix. Of augmented images nothing is stored.
+    Pooling, PCA and everything that is trained come after a frozen part. Trials that augment
+    images are left out: nothing is stored for them.
     """
-    found: dict[tuple[StreamConfig, ClipConfig], list[Config]] = defaultdict(list)
+    groups: dict[FrozenPart, list[Config]] = defaultdict(list)
     for config in configs:
         stored = [s for s in config.images if s.freeze_depth and config.augment is None]
         for stream in {replace(stream, pooling="none", pca_dim=None) for stream in stored}:
-            found[stream, config.clip].append(config)
-    return found
+            groups[stream, config.clip].append(config)
+    return groups
 
 
-def choices(
-    prefixes: Prefixes, machine: MachineSpeed, *, clips: int, folds: int, store: Path | SharedPlace
-) -> dict[tuple[StreamConfig, ClipConfig], Choice]:
-    """Choose for each prefix whether its activations are stored."""
-    free, chosen = free_bytes(store), {}
-    for (stream, clip), sharing in prefixes.items():
-        demand = Reads(
+def storing_choices(
+    groups: Mapping[FrozenPart, Sequence[Config]],
+    machine: MachineSpeed,
+    *,
+    clips: int,
+    folds: int,
+    store: Path | SharedPlace,
+) -> dict[FrozenPart, Choice]:
+    """Choose for each frozen part whether its activations are stored."""
+    free, choices = free_bytes(store), {}
+    for (stream, clip), configs in groups.items():
+        reads = Reads(
             clips=clips,
             frames=clip.frames,
-            epochs=round(sum(config.optimizer.epochs for config in sharing) / len(sharing)),
+            epochs=round(sum(config.optimizer.epochs for config in configs) / len(configs)),
             folds=folds,
-            trials=len(sharing),
+            trials=len(configs),
         )
-        chosen[stream, clip] = storing_rule.whether_to_store(
-            stream, demand, machine, free_bytes=free
+        choices[stream, clip] = storing_rule.whether_to_store(
+            stream, reads, machine, free_bytes=free
         )
-    return chosen
+    return choices
 
 
-def study(
+def study_duration(
     configs: Sequence[Config],
     machine: MachineSpeed,
     *,
@@ -85,60 +95,63 @@ def study(
     stage_seconds: float,
     cpus: float,
 ) -> Duration:
-    """Probe the configs, and say how long the study takes on this machine, `cpus` a trial."""
-    training = max(2, clips * (folds - 1) // folds)
+    """Time some of the configs for a moment, and predict how long the study takes here.
 
-    heads: list[float] = []
+    `cpus` is what each trial takes of this machine, which decides how many run at once.
+    """
+    training_clips = max(2, clips * (folds - 1) // folds)
+    head_gib: list[float] = []
 
     def fold_seconds(config: Config) -> float:
-        probed = timing.fold(config, tuple(classes), clips=training, folds=folds, machine=machine)
-        heads.extend([] if probed.head_gib is None else [probed.head_gib])
+        probed = timing.fold(
+            config, tuple(classes), clips=training_clips, folds=folds, machine=machine
+        )
+        head_gib.extend([] if probed.head_gib is None else [probed.head_gib])
         return probed.fold_seconds
 
-    workers = max(1, torch.cuda.device_count() or int((os.cpu_count() or 1) / cpus))
-    foreseen = predict_duration(
+    duration = predict_duration(
         configs,
         fold_seconds,
         folds=folds,
         raced=raced,
         stage_seconds=stage_seconds,
-        workers=workers,
+        workers=max(1, torch.cuda.device_count() or int((os.cpu_count() or 1) / cpus)),
     )
     gpu_gib = machine_.total_bytes() / 2**30 if torch.cuda.is_available() else None
-    return replace(foreseen, head_gib=max(heads, default=None), gpu_gib=gpu_gib)
+    return replace(duration, head_gib=max(head_gib, default=None), gpu_gib=gpu_gib)
 
 
 def feature_seconds(
-    chosen: Mapping[tuple[StreamConfig, ClipConfig], Choice], machine: MachineSpeed, *, clips: int
+    choices: Mapping[FrozenPart, Choice], machine: MachineSpeed, *, clips: int
 ) -> float:
-    """Say how long one worker takes to make the features that are stored.
+    """Predict how long one worker takes to compute all activations that are stored.
 
-    Depths of one backbone are one pass, as long as its deepest.
+    Several depths of one backbone are stored in a single pass, which takes as long as the deepest.
     """
-    passes: dict[tuple[StreamConfig, ClipConfig], float] = {}
-    for (stream, clip), choice in chosen.items():
+    passes: dict[FrozenPart, float] = {}
+    for (stream, clip), choice in choices.items():
         if not choice.store:
             continue
         units = clips if stream.is_volume else clips * clip.frames
-        costs = storing_rule.costs(stream.architecture, clip.frames if stream.is_volume else 1)
-        seconds = units * costs[stream.freeze_depth - 1].flops / machine.flops_of(stream)
-        one = replace(stream, freeze_depth=0, blocks=1), clip
-        passes[one] = max(seconds, passes.get(one, 0.0))
+        flops = profile(stream, clip.frames).flops(stream.freeze_depth)
+        seconds = units * flops / machine.flops_of(stream)
+        one_pass = replace(stream, freeze_depth=0, blocks=1), clip
+        passes[one_pass] = max(seconds, passes.get(one_pass, 0.0))
     return sum(passes.values())
 
 
-def face_seconds(manifest: Manifest, engine: str, store: Path | SharedPlace) -> float:
-    """Say how long one worker takes to find the faces that the store does not hold."""
+def missing_face_seconds(manifest: Manifest, engine: str, store: Path | SharedPlace) -> float:
+    """Predict how long one worker takes to find the faces that the store does not have yet."""
     shards = faces_stage.shards(manifest, engine, find_faces.device_of(engine), Tally())
-    kept = open_store(store)
-    missing = sum(not kept.has(shard.stage, shard.key) for shard in shards)
+    opened_store = open_store(store)
+    missing = sum(not opened_store.has(shard.stage, shard.key) for shard in shards)
     if not missing:
         return 0.0
-    foreseen = face_seconds_.forecast(
+    all_faces = forecast(
         manifest.clips,
         frames=sum(header(clip).frames for clip in manifest.clips),
         engine=engine,
         workers=1,
         store=store,
     )
-    return foreseen.seconds * missing / len(shards) if foreseen else 0.0
+    return all_faces.seconds * missing / len(shards) if all_faces else 0.0

@@ -1,4 +1,8 @@
-"""What finding the faces of a dataset will take, from a few clips of it."""
+"""Predict how long finding all faces of a dataset takes, and how large they are in the store.
+
+A few clips are searched, and the result is scaled up to all frames. The checkup prints the
+forecast before it starts, and `--dry-run` adds its seconds to the time of the study.
+"""
 
 import time
 from collections.abc import Sequence
@@ -17,18 +21,19 @@ from fer_core.faces.tracks import FRAME
 from fer_core.storage.shared_store import SharedPlace, free_bytes
 from search.request import find_faces
 
-PROBED_CLIPS, PROBED_FRAMES = 12, 8  # clips, spread over the dataset, and the first frames of each
-PROBED_SECONDS = 5.0  # after which no clip is begun
+PROBED_CLIPS = 12  # clips that are searched, spread over the dataset
+PROBED_FRAMES = 8  # only the first frames of each of these clips are searched
+PROBED_SECONDS = 5.0  # no further clip is searched after this
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """The stage `faces` made from nothing; what the store holds already is not made again."""
+    """What it takes to find the faces in all frames, if the store has none of them."""
 
     frames: int
     seconds: float
     bytes: int
-    free_bytes: int  # where the store lies
+    free_bytes: int  # free on the disk of the store
     workers: int
 
     def __str__(self) -> str:
@@ -42,20 +47,20 @@ class Forecast:
 def forecast(
     clips: Sequence[Clip], *, frames: int, engine: str, workers: int, store: Path | SharedPlace
 ) -> Forecast | None:
-    """Time the first frames of some clips; None where none of them can be read."""
+    """Search the first frames of some clips and scale up; None if none of them can be read."""
     spread = np.linspace(0, len(clips) - 1, min(PROBED_CLIPS, len(clips))).round().astype(int)
-    began, probed, size = time.perf_counter(), 0, 0
-    for i in spread:
-        if time.perf_counter() - began > PROBED_SECONDS:
+    started, probed, size = time.perf_counter(), 0, 0
+    for position in spread:
+        if time.perf_counter() - started > PROBED_SECONDS:
             break
         try:
-            sizes = _probe(clips[i], engine)
+            sizes = _probe(clips[position], engine)
         except (DataError, OSError, cv2.error):
             continue
         probed, size = probed + len(sizes), size + sum(sizes)
     if not probed:
         return None
-    seconds = (time.perf_counter() - began) / probed * frames / workers
+    seconds = (time.perf_counter() - started) / probed * frames / workers
     return Forecast(
         frames=frames,
         seconds=seconds,
@@ -66,7 +71,7 @@ def forecast(
 
 
 def _probe(clip: Clip, engine: str) -> list[int]:
-    """Follow and cut the first frames of a clip, and give the bytes that each takes."""
+    """Find the face in each of a clip's first frames, and return the bytes that each takes."""
     device = find_faces.device_of(engine)
     frames = islice(faces_stage.followed_frames(clip, engine, device), PROBED_FRAMES)
     return [

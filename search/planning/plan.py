@@ -1,4 +1,8 @@
-"""What a run will do, compute and take, before it starts: no Ray, and nothing rendered or kept."""
+"""Plan a study: what it will train, compute and take, known before it starts.
+
+`search.run --dry-run` calls `make` and prints the plan with `text`, or as JSON with `--json`. No
+dataset is rendered, Ray is not started, and no result is kept.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,40 +21,46 @@ from search.study import space as spaces
 from search.study.options import SYNTHETIC
 from search.study.space import Space
 
-if TYPE_CHECKING:  # torch takes seconds, which who only wants a type has not
+if TYPE_CHECKING:  # importing torch takes seconds
     from fer_core.features.storing_rule import Choice
 
-_CLIPS_PER_SUBJECT = 12  # of the synthetic dataset: 6 emotions, genuine and acted
+_CLIPS_PER_SUBJECT = 12  # in the synthetic dataset: 6 emotions, each genuine and acted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prefix:
-    """What trials share: frames of a window, and a backbone up to where it is frozen."""
+    """What some trials share: a view of certain frames, or the output of a frozen backbone on it.
+
+    The fields are keys that `--json` prints.
+    """
 
     view: str
-    clip: ClipConfig
-    backbone: str | None = None  # None: the views alone, for trials that train the whole backbone
+    clip: ClipConfig  # which frames of a clip
+    backbone: str | None = None  # None: the views themselves; the fields below say nothing then
     weights: str | None = None
     freeze_depth: int = 0
     width: float = 1.0
     crop_pixels: int | None = None
-    blocks: int = 0  # of the backbone
+    blocks: int = 0  # blocks of the whole backbone, of which `freeze_depth` are frozen
     pretrain: PretrainConfig | None = None
-    trials: int = 0  # that share it
-    backbone_images: int = 0  # to compute once, if the store has none
-    stored: bool = True  # or computed again for each batch
-    why: str = ""  # it is stored or not
+    trials: int = 0  # trials that share it
+    backbone_images: int = 0  # images to run through the backbone once, if the store is empty
+    stored: bool = True  # False: computed for each batch
+    why: str = ""  # why it is stored or not
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """At most this is computed; what the store holds already is not."""
+    """What a study computes at most: whatever the store has already is not computed again.
+
+    The fields are keys that `--json` prints.
+    """
 
     trials: int
-    baselines: tuple[str, ...]  # of each task; not counted in what follows
+    baselines: tuple[str, ...]  # they run once per task, and are not counted below
     families: dict[str, int]  # family: trials
     clips: int
-    rendered: bool
+    rendered: bool  # False: the synthetic dataset does not exist yet
     view_images: int
     backbone_images: int
     views: tuple[Prefix, ...]
@@ -61,8 +71,9 @@ class Plan:
 def make(space: Space, settings: Settings, *, cpus: float = 1.0) -> Plan:
     """Draw and validate as many configs as the study will have, and count what they share.
 
-    From the eleventh trial on a study draws by its results, so that these counts are a forecast;
-    unless its space enumerates its points, which are all there is.
+    The counts are a forecast, because a study chooses its configs by earlier results from the
+    eleventh trial on. They are exact for a space that lists its points. `cpus` is what each trial
+    takes of this machine.
     """
     options = settings.options
     space = presets.runnable(space, options)
@@ -73,9 +84,9 @@ def make(space: Space, settings: Settings, *, cpus: float = 1.0) -> Plan:
     data_ = _data(settings)
     if data_.clip:
         configs = [replace(config, clip=data_.clip) for config in configs]
-    views = _views(configs)
+    views = _view_prefixes(configs)
     raced = options.pruning and not points
-    features, foreseen = _foreseen(configs, data_, settings, raced=raced, cpus=cpus)
+    features, duration = _features_and_duration(configs, data_, settings, raced=raced, cpus=cpus)
     return Plan(
         trials=len(configs),
         baselines=tuple(BASELINES),
@@ -86,58 +97,58 @@ def make(space: Space, settings: Settings, *, cpus: float = 1.0) -> Plan:
         backbone_images=sum(prefix.backbone_images for prefix in features),
         views=views,
         features=features,
-        outlook=foreseen,
+        outlook=duration,
     )
 
 
 def text(plan: Plan) -> str:
-    """Say a plan to people."""
-    there = "" if plan.rendered else " (not rendered yet)"
+    """Write a plan for people, one statement a line."""
     families = ", ".join(f"{count} {family}" for family, count in plan.families.items())
+    advice = plan.outlook.gpu_share_advice
     lines = [
-        f"trials    {plan.trials}: {families}",
-        f"baselines {', '.join(plan.baselines)}: for each task, and not counted below",
-        f"clips     {plan.clips}{there}",
-        "faces     every frame is decoded and searched once, for all trials and studies",
-        f"views     {plan.view_images:,} images at most, for {len(plan.views)} kinds",
-        *(f"  {prefix.view} {_window(prefix.clip)}" for prefix in plan.views),
-        f"backbones {plan.backbone_images:,} images at most, for {len(plan.features)} prefixes",
+        f"trials     {plan.trials}: {families}",
+        f"baselines  {', '.join(plan.baselines)}: run once per task, and not counted below",
+        f"clips      {plan.clips}{'' if plan.rendered else ' (still to be rendered)'}",
+        "faces      every frame is decoded and searched once, for all trials and studies",
+        f"views      at most {plan.view_images:,} images of faces are cut out, namely",
+        *(f"  {prefix.view}, {_frames(prefix.clip)}" for prefix in plan.views),
+        f"backbones  at most {plan.backbone_images:,} images pass frozen backbones for the store",
         *(f"  {_text(prefix)}" for prefix in plan.features),
-        *([f"memory    {plan.outlook.gpu_share_advice}"] if plan.outlook.gpu_share_advice else []),
-        f"time      {plan.outlook}",
-        "Images are counted as if the store held none. The time leaves out rendering, views,",
-        "baselines and the opening of winners. Nothing was started.",
+        *([f"memory     {advice}"] if advice else []),
+        f"time       {plan.outlook}",
+        "Images that the store has already are not computed again. The time leaves out rendering,",
+        "views, baselines and the sealed test of the winners. Nothing was started.",
     ]
     return "\n".join(lines)
 
 
-def _views(configs: Sequence[Config]) -> tuple[Prefix, ...]:
+def _view_prefixes(configs: Sequence[Config]) -> tuple[Prefix, ...]:
     counts = Counter(Prefix(view=view, clip=clip) for view, clip in _shown(configs))
     return _ordered([replace(prefix, trials=trials) for prefix, trials in counts.items()])
 
 
 def _shown(configs: Sequence[Config]) -> Iterator[tuple[str, ClipConfig]]:
-    """Give each view that a trial reads, once."""
+    """Yield each view that a trial reads, once per trial."""
     for config in configs:
         yield from {(stream.view, config.clip) for stream in config.images}
 
 
-def _foreseen(
+def _features_and_duration(
     configs: Sequence[Config], data_: "_Data", settings: Settings, *, raced: bool, cpus: float
 ) -> tuple[tuple[Prefix, ...], Duration]:
-    """Choose what is stored of the frozen prefixes, and predict the study."""
+    """Decide which frozen parts are stored, and predict how long the study takes."""
     from search.planning import costs  # imports torch
 
-    sharing = costs.sharing(configs)
-    machine = costs.measured(settings.store)
-    chosen = costs.choices(
-        sharing, machine, clips=data_.clips, folds=data_.folds, store=settings.store
+    groups = costs.by_frozen_part(configs)
+    machine = costs.machine_speed(settings.store)
+    choices = costs.storing_choices(
+        groups, machine, clips=data_.clips, folds=data_.folds, store=settings.store
     )
-    seconds = costs.feature_seconds(chosen, machine, clips=data_.clips)
+    seconds = costs.feature_seconds(choices, machine, clips=data_.clips)
     if data_.manifest is not None:
         engine = data.landmarks_of(data_.manifest, settings.options.landmarks)
-        seconds += costs.face_seconds(data_.manifest, engine, settings.store)
-    foreseen = costs.study(
+        seconds += costs.missing_face_seconds(data_.manifest, engine, settings.store)
+    duration = costs.study_duration(
         configs,
         machine,
         classes=data_.classes,
@@ -148,15 +159,15 @@ def _foreseen(
         cpus=cpus,
     )
     prefixes = [
-        _prefix(choice, clip, data_, len(sharing[stream, clip]))
-        for (stream, clip), choice in chosen.items()
+        _prefix(choice, clip, data_, len(groups[stream, clip]))
+        for (stream, clip), choice in choices.items()
     ]
-    return _ordered(prefixes), foreseen
+    return _ordered(prefixes), duration
 
 
 def _prefix(choice: "Choice", clip: ClipConfig, data_: "_Data", trials: int) -> Prefix:
     stream = choice.stream
-    made = data_.folds if stream.weights == "fitted" else 1  # another one in each fold
+    times = data_.folds if stream.weights == "fitted" else 1  # each fold fits its own backbone
     return Prefix(
         view=stream.view,
         clip=clip,
@@ -168,7 +179,7 @@ def _prefix(choice: "Choice", clip: ClipConfig, data_: "_Data", trials: int) -> 
         blocks=stream.blocks,
         pretrain=stream.pretrain,
         trials=trials,
-        backbone_images=data_.clips * clip.frames * made if choice.store else 0,
+        backbone_images=data_.clips * clip.frames * times if choice.store else 0,
         stored=choice.store,
         why=choice.why,
     )
@@ -188,7 +199,7 @@ class _Data:
     clips: int
     folds: int
     classes: tuple[str, ...]
-    clip: ClipConfig | None  # where the frames are fixed, whatever is drawn
+    clip: ClipConfig | None  # the frames that a protocol fixes for every trial; None: none
 
 
 def _data(settings: Settings) -> _Data:
@@ -217,20 +228,26 @@ def _data(settings: Settings) -> _Data:
 
 
 def _text(prefix: Prefix) -> str:
-    where = f"{prefix.view} {_window(prefix.clip)}, {prefix.weights}"
-    images = f"{prefix.backbone_images:,} images" if prefix.stored else "nothing stored"
     trials = "1 trial" if prefix.trials == 1 else f"{prefix.trials} trials"
-    return f"{prefix.why}; {where}: {images} for {trials}"
+    images = f"{prefix.backbone_images:,} images" if prefix.stored else "no images stored"
+    read = f"{prefix.view}, {_frames(prefix.clip)}; weights {prefix.weights!r}"
+    return f"{prefix.why} ({read}; {images}, for {trials})"
 
 
-def _window(clip: ClipConfig) -> str:
+def _frames(clip: ClipConfig) -> str:
+    """Say which frames of a clip are read."""
+    frames = "1 frame" if clip.frames == 1 else f"{clip.frames} frames"
+    apart = "" if clip.stride == 1 or clip.frames == 1 else f", {clip.stride} frames apart"
     match clip.sampling:
         case "window":
-            where = f"{clip.start:.0%}-{clip.end:.0%}"
+            return f"{frames} from {clip.start:.0%} to {clip.end:.0%} of a clip"
         case "stride":
-            where = f"every {clip.stride}. from {clip.start:.0%} on"
-        case "last" | "middle":
-            where = f"{clip.sampling}, {clip.stride} apart"
-        case _:
-            where = clip.sampling
-    return f"{where}, {clip.frames} frames"
+            return f"{frames} from {clip.start:.0%} of a clip on{apart}"
+        case "last":
+            return f"the last {frames} of a clip{apart}"
+        case "middle":
+            return f"{frames} around the middle of a clip{apart}"
+        case "uniform":
+            return f"{frames} spread over a clip"
+        case _:  # onset_apex
+            return f"{frames} from the onset to the apex of an expression"

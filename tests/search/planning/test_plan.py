@@ -182,7 +182,7 @@ def test_a_wider_head_takes_more_memory_and_a_whole_network_is_no_head(tmp_path)
     from fer_core.trial import timing
     from search.planning import costs
 
-    machine = costs.measured(tmp_path / "none")
+    machine = costs.machine_speed(tmp_path / "none")
 
     def probed(config):
         return timing.fold(config, ("a", "b"), clips=64, folds=5, machine=machine)
