@@ -1,11 +1,17 @@
-"""What all streams of a trial share: the data, the faces found in them, and the store."""
+"""Step 1 of the way from a config to its first batch: the data that all streams of a trial share.
+
+A `TrialContext` joins a config with the study's data, a device and the store. It makes or finds
+the stages `faces` (the face in every frame) and `views` (the face as one view shows it), and keeps
+them in memory for the next trial. Its `cached` is the one place where a trial uses that memory;
+`stream_inputs`, `activations` and `pretraining` keep their own results through it.
+"""
 
 import itertools
 import statistics
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 
@@ -19,95 +25,68 @@ from fer_core.faces.sampling import pick
 from fer_core.faces.tracks import Faces
 from fer_core.features.speed import MachineSpeed, machine
 from fer_core.storage import memory_cache
+from fer_core.storage.memory_cache import MemoryKey, memory_key
 from fer_core.storage.shared_store import AnyStore, SharedPlace, open_store
 from fer_core.storage.stages import Shard, Tally, read_or_make
-from fer_core.storage.store import Entry
+from fer_core.storage.store import Entry, key_of
 
-RATED_CLIPS = 20  # enough to know how a dataset was filmed
-Stage = tuple[tuple[Shard, Entry], ...]
+RATED_CLIPS = 20  # at least so many clips are read to learn how a dataset was filmed
 T = TypeVar("T")
 _NUMBERS = itertools.count()
 
 
+class Stage(NamedTuple):
+    """A stage of the store as a trial reads it: its shards, and the entry of each of them."""
+
+    key: str  # hash of the shards' keys, and so of everything that the stage depends on
+    shards: tuple[Shard, ...]
+    entries: tuple[Entry, ...]
+
+    @property
+    def pairs(self) -> tuple[tuple[Shard, Entry], ...]:
+        """Each shard with its entry: the next stage is made of these."""
+        return tuple(zip(self.shards, self.entries, strict=True))
+
+
 class TrialContext:
-    """A trial's config on an experiment's data, on one device."""
+    """A trial's config, the study's data, a device and the store, with what was made of them."""
 
     def __init__(self, config: Config, study_data: StudyData, device: torch.device) -> None:
         self.config, self.study_data, self.device = config, study_data, device
         self.store, self.tally = _store(study_data.store), Tally()
-        self._known: set[Hashable] = set()  # what this trial asked to hold
+        self._requested: set[MemoryKey] = set()  # a trial counts a value from memory only once
 
     @property
     def window(self) -> ClipConfig:
-        """The frames that are read of a clip."""
+        """The choice of the frames that are read of a clip."""
         return self.study_data.clip or self.config.clip
 
     @cached_property
     def machine(self) -> MachineSpeed:
-        """What frozen passes and the store run at here."""
-        key = ("machine", self.study_data.store, self.device)
-        return self.cached(key, lambda: machine(self.store, self.device))
+        """How fast this machine computes frozen blocks and reads the store."""
+        return self.cached(memory_key("machine"), lambda: machine(self.store, self.device))
 
-    @cached_property
-    def data(self) -> Hashable:
-        """What the stage `faces` depends on, and where it lies."""
-        study_data = self.study_data
-        same = _number(study_data.manifest)
-        return study_data.store, same, study_data.landmarks, self.device
-
-    @cached_property
+    @property
     def faces(self) -> Stage:
-        """The stage `faces`, made where it is missing."""
+        """The stage `faces`; the shards that the store lacks are made.
+
+        It alone cannot be looked up by its own key: naming the shards of a large manifest takes
+        longer than a trial. The manifest's number in this process and the landmarks' engine
+        decide that key, and stand in for it.
+        """
 
         def read() -> Stage:
             study_data = self.study_data
             engine, device = study_data.landmarks, self.device.type
-            shards = faces_stage.shards(study_data.manifest, engine, device, self.tally)
-            return self._gathered(shards)
+            return self._stage(faces_stage.shards(study_data.manifest, engine, device, self.tally))
 
-        return self.cached(("faces", self.data), read, _there)
-
-    def cached(
-        self, key: Hashable, make: Callable[[], T], still: Callable[[T], bool] = lambda _: True
-    ) -> T:
-        """Give what this process holds under a key, or make it.
-
-        Nothing of what is held may be changed. `still` says whether it can be used. The tally
-        counts the shards that it is of, once in a trial.
-        """
-        cache, tally = memory_cache.process(), self.tally
-        known = key in self._known
-        self._known.add(key)
-        found = cache.get(key)
-        if found is not None:
-            value, shards, seconds = cast(tuple[T, int, float], found)
-            if still(value):
-                if not known:
-                    tally.add(stages_held=shards, seconds_saved=seconds)
-                    tally.see(shards=shards, seconds=seconds)
-                return value
-        shards, seconds = tally.shards, tally.seconds
-        made = make()
-        cache.put(key, (made, tally.shards - shards, tally.seconds - seconds))
-        return made
-
-    def frame_seconds(self) -> float:
-        """Say how far apart frames are that are read of a clip: the median over some clips."""
-        paths = {clip.clip: clip.path for clip in self.study_data.manifest.clips}
-        steps = []
-        for _, entry in self.faces:
-            faces = Faces(entry)
-            for clip in faces.clips:
-                track = faces.track(clip)
-                read = pick(track.points, track.usable, self.window)
-                apart = (read[-1] - read[0]) / max(1, len(read) - 1)
-                steps.append(float(apart) / video.frames_per_second(paths[clip]))
-            if len(steps) >= RATED_CLIPS:
-                break
-        return statistics.median(steps)
+        key = memory_key(
+            "faces", manifest=self._manifest_number, landmarks=self.study_data.landmarks
+        )
+        return self.cached(key, read, _is_complete)
 
     def views(self, view: str) -> Stage:
-        """Make the views.
+        """Give the stage `views` for one view; the shards that the store lacks are made.
 
         Raises: DataError where the view loses so many clips that its score would mislead.
         """
@@ -115,29 +94,81 @@ class TrialContext:
         surface = _surface(study_data.surface) if study_data.surface else None
 
         def read() -> Stage:
-            shards = views_stage.shards(faces, self.window, view, surface, self.device.type)
-            return self._gathered(shards)
+            device = self.device.type
+            return self._stage(views_stage.shards(faces.pairs, self.window, view, surface, device))
 
-        named = surface.sha256 if surface else None
-        shown = self.cached(("views", self.data, self.window, view, named), read, _there)
-        lost = sum(len(entry.meta["skipped"]) for _, entry in shown)
-        lost -= sum(len(entry.meta["skipped"]) for _, entry in faces)
-        if lost > study_data.max_missing * len(study_data.manifest.clips):
-            raise DataError(f"view '{view}' cannot show {lost} clips, over --max-missing.")
-        return shown
+        sha256 = surface.sha256 if surface else None
+        key = memory_key("views", of=faces.key, window=self.window, view=view, surface=sha256)
+        views = self.cached(key, read, _is_complete)
+        lost = sum(len(entry.meta["skipped"]) for entry in views.entries)
+        lost -= sum(len(entry.meta["skipped"]) for entry in faces.entries)
+        clips = len(study_data.manifest.clips)
+        if lost > study_data.max_missing * clips:
+            raise DataError(
+                f"view '{view}' cannot show {lost} of {clips} clips; --max-missing allows at "
+                f"most {study_data.max_missing:.0%} of them."
+            )
+        return views
 
-    def _gathered(self, shards: Sequence[Shard]) -> Stage:
-        return tuple(zip(shards, read_or_make(self.store, shards, self.tally), strict=True))
+    def cached(
+        self, key: MemoryKey, make: Callable[[], T], usable: Callable[[T], bool] = lambda _: True
+    ) -> T:
+        """Give the value that this process keeps under a key; make and keep it if there is none.
+
+        Nobody may change the value. One store and one device never share a value with another.
+        `usable` says whether a kept value can still be used; if not, it is made again. The tally
+        of the trial counts, once, the shards that a value from memory was made of.
+        """
+        place, tally = (self.study_data.store, self.device, key), self.tally
+        memory = memory_cache.process()
+        first_request = key not in self._requested
+        self._requested.add(key)
+        found = memory.get(place)
+        if found is not None:
+            value, shards, seconds = cast(tuple[T, int, float], found)
+            if usable(value):
+                if first_request:
+                    tally.add(stages_held=shards, seconds_saved=seconds)
+                    tally.see(shards=shards, seconds=seconds)
+                return value
+        shards, seconds = tally.shards, tally.seconds
+        made = make()
+        memory.put(place, (made, tally.shards - shards, tally.seconds - seconds))
+        return made
+
+    def frame_seconds(self) -> float:
+        """Measure the seconds between two frames that are read of a clip: the median of clips."""
+        paths = {clip.clip: clip.path for clip in self.study_data.manifest.clips}
+        steps = []
+        for entry in self.faces.entries:
+            faces = Faces(entry)
+            for clip in faces.clips:
+                track = faces.track(clip)
+                frames = pick(track.points, track.usable, self.window)
+                apart = (frames[-1] - frames[0]) / max(1, len(frames) - 1)
+                steps.append(float(apart) / video.frames_per_second(paths[clip]))
+            if len(steps) >= RATED_CLIPS:
+                break
+        return statistics.median(steps)
+
+    @cached_property
+    def _manifest_number(self) -> int:
+        return _number(self.study_data.manifest)
+
+    def _stage(self, shards: Sequence[Shard]) -> Stage:
+        entries = read_or_make(self.store, shards, self.tally)
+        key = key_of({"shards": [shard.key for shard in shards]})
+        return Stage(key, tuple(shards), tuple(entries))
 
 
-def _there(stage: Stage) -> bool:
-    """Whether nobody removed an entry of a stage that is held."""
-    return all(entry.path.exists() for _, entry in stage)
+def _is_complete(stage: Stage) -> bool:
+    """Whether all files of a stage that is kept in memory are still in the store."""
+    return all(entry.path.exists() for entry in stage.entries)
 
 
 @cache
 def _number(_manifest: Manifest) -> int:
-    """Number the manifests of this process: a number is compared faster than many clips."""
+    """Number the manifests of this process; equal manifests have one number."""
     return next(_NUMBERS)
 
 
@@ -148,5 +179,5 @@ def _surface(path: str) -> Surface:
 
 @cache
 def _store(store: Path | SharedPlace) -> AnyStore:
-    """Keep one store a process, which hashes each entry once."""
+    """Open a store once a process: it then checks the hash of each entry only once."""
     return open_store(store)

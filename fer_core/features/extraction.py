@@ -1,4 +1,10 @@
-"""The stored stage right of the views: a backbone's activations where its frozen part ends."""
+"""Step 4 of the way from a config to its first batch: the stage `features`.
+
+It runs the frozen blocks of a stream's backbone on views of faces and stores what leaves the last
+frozen block, so that no trial has to run them again. `activations` asks for the stage; an
+`ImageEncoder` runs the same code on frames that no store knows. One pass through a backbone can
+store what leaves several of its blocks.
+"""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -18,25 +24,30 @@ from fer_core.models import backbones
 from fer_core.models.backbones import Backbone
 from fer_core.models.pooling import pool
 from fer_core.storage import memory_cache
+from fer_core.storage.memory_cache import memory_key
 from fer_core.storage.stages import Made, Shard, SharedWork, Tally
 from fer_core.storage.store import Entry, key_of
 
-BATCH_IMAGES = {"cpu": 32, "cuda": 256}
+BATCH_IMAGES = {"cpu": 32, "cuda": 256}  # images that pass through the blocks at once
 _CODE = 2  # raise it when the same input gives another result
 _STAGE = "features"
-_FP16_LIMIT = 6e4  # above it half precision overflows, and a clip is stored in single
+_FP16_LIMIT = 6e4  # half precision overflows above it, and such a clip is stored in single
 
 
 def open_backbone(stream: StreamConfig, weights: Mapping[str, str], seed: int) -> Backbone:
-    """Build a stream's backbone, or give the one that this process has: it must not be changed.
+    """Build a stream's backbone, or give the one in memory, which nobody may change.
 
     Raises: ConfigError and WeightsError as `backbones.build` does.
     """
     file = weights_file(stream, weights)
-    there = file is not None and file.is_file()
-    stat = file.stat() if file is not None and there else None
-    alike = replace(stream, freeze_depth=0, pooling="none", pca_dim=None, view="aligned")
-    key = ("backbone", alike, file, stat and (stat.st_mtime_ns, stat.st_size), seed)
+    stat = file.stat() if file is not None and file.is_file() else None
+    key = memory_key(
+        "backbone",
+        stream=replace(stream, freeze_depth=0, pooling="none", pca_dim=None, view="aligned"),
+        file=file,
+        version=stat and (stat.st_mtime_ns, stat.st_size),
+        seed=seed,
+    )
     found = memory_cache.process().get(key)
     if not isinstance(found, Backbone):
         found = laid_out(backbones.build(stream, weights_file=file, seed=seed), stream)
@@ -45,10 +56,16 @@ def open_backbone(stream: StreamConfig, weights: Mapping[str, str], seed: int) -
 
 
 def laid_out(backbone: Backbone, stream: StreamConfig) -> Backbone:
-    """Lay the weights of images' backbones channels-last, which is faster."""
+    """Store the weights of backbones that read images channels-last, which is faster."""
     if not stream.is_volume and stream.backbone not in FITTED:
         backbone.blocks.to(memory_format=torch.channels_last)
     return backbone
+
+
+def weights_file(stream: StreamConfig, weights: Mapping[str, str]) -> Path | None:
+    """Look up the weights file that the user named for a backbone; None where there is none."""
+    name = weights.get(stream.backbone)
+    return Path(name) if name else None
 
 
 def shards(
@@ -61,12 +78,13 @@ def shards(
     tally: Tally,
     depths: Collection[int] = (),
 ) -> list[Shard]:
-    """Name the shards of the stage `features`: (clips, T, C, H, W) activations, fp16.
+    """Name the shards of the stage `features`: activations (clips, T, C, H, W) in fp16.
 
-    They are those after block `stream.freeze_depth`, and not pooled. A pass that makes one stores
-    on its way what is missing at `depths` too, as far as they are; the backbone must reach them.
+    They leave block `stream.freeze_depth` and are not pooled. The pass that makes a shard also
+    stores what leaves the blocks `depths`, where the store lacks it; the backbone must have at
+    least so many blocks.
     """
-    parts = _parts(stream, backbone, precision) | {"device": device.type}
+    parts = _parts(stream, backbone, device, precision)
 
     def shard(source: Shard, entry: Entry) -> Shard:
         own = parts | {"views": source.key}
@@ -75,9 +93,11 @@ def shards(
         def make(wanted: Collection[str]) -> Mapping[str, Made]:
             images = crops(entry)
             tally.add(backbone_images=images.shape[0] * images.shape[1])
-            at = {keys[key]: key for key in wanted}
-            found = tapped(images, stream, backbone, sorted(at), device=device, precision=precision)
-            return {at[d]: (maps, {"seconds": took}) for d, (maps, took) in found.items()}
+            key_at = {keys[key]: key for key in wanted}
+            found = tapped(
+                images, stream, backbone, sorted(key_at), device=device, precision=precision
+            )
+            return {key_at[d]: (maps, {"seconds": took}) for d, (maps, took) in found.items()}
 
         work = SharedWork(key_of({"stage": _STAGE, **own}), tuple(keys), make)
         return Shard(_STAGE, own | {"depth": depth}, work)
@@ -86,8 +106,25 @@ def shards(
     return [shard(source, entry) for source, entry in views]
 
 
+def stage_key(
+    views_key: str,
+    stream: StreamConfig,
+    backbone: Backbone,
+    *,
+    device: torch.device,
+    precision: str,
+) -> str:
+    """Give the key of the whole stage, made from views whose stage has the key `views_key`.
+
+    It hashes what the keys of the shards hash, and takes no time for each shard: a trial whose
+    features are in memory never names their shards.
+    """
+    parts = _parts(stream, backbone, device, precision)
+    return key_of({"stage": _STAGE, **parts, "views": views_key, "depth": stream.freeze_depth})
+
+
 def crop_pixels(stream: StreamConfig, backbone: Backbone) -> int:
-    """Give the side of the square that the backbone reads."""
+    """Give the side, in pixels, of the square that the backbone reads."""
     return stream.crop_pixels or backbone.crop_pixels
 
 
@@ -99,10 +136,10 @@ def activations(
     device: torch.device,
     precision: str,
 ) -> Array:
-    """Run clips' crops (N, T, S, S, 3) uint8 through the blocks that are frozen.
+    """Run clips' crops (N, T, S, S, 3) uint8 through the frozen blocks.
 
-    Gives (N, T, C, H, W), or (N, C, T', H, W) of volumes, as they are stored: in half precision
-    unless they overflow.
+    Gives (N, T, C, H, W), or (N, C, T', H, W) of volumes, as the store has them: in half
+    precision, or in single where a value overflows.
     """
     depth = stream.freeze_depth
     found = tapped(crops, stream, backbone, [depth], device=device, precision=precision)
@@ -118,7 +155,10 @@ def tapped(
     device: torch.device,
     precision: str,
 ) -> dict[int, tuple[Array, float]]:
-    """Run crops as `activations` does, once: what leaves each of some blocks, and the seconds."""
+    """Run crops once, as `activations` does, and keep what leaves several blocks.
+
+    Gives for each of `depths` the activations, and the seconds that they alone would have taken.
+    """
     units = _units(crops, stream, backbone)
     prefix = backbone.blocks[: max(depths)].to(device).eval()
     outputs: dict[int, list[Array]] = {depth: [] for depth in depths}
@@ -147,7 +187,7 @@ def tapped(
 def preprocessed(
     crops: Array | Tensor, stream: StreamConfig, backbone: Backbone, device: torch.device
 ) -> Tensor:
-    """Bring crops (B, T, S, S, 3) of 0..255 to what block 0 reads.
+    """Turn crops (B, T, S, S, 3) of 0..255 into what the first block reads.
 
     Gives (B, T, 3, S, S), or (B, 3, T, S, S) for volumes.
     """
@@ -161,21 +201,17 @@ def preprocessed(
 
 
 def pooled(maps: Array, stream: StreamConfig, pooling: str) -> Array:
-    """Pool stored activations to features (N, T, D), or (N, D) of volumes, in single precision."""
+    """Pool activations to features (N, T, D), or (N, D) of volumes, in single precision."""
     axes = 1 if stream.is_volume else 2
     flat = torch.from_numpy(maps.reshape(-1, *maps.shape[axes:]).astype(np.float32))
     result: Array = pool(flat, pooling).numpy().reshape(*maps.shape[:axes], -1)
     return result
 
 
-def weights_file(stream: StreamConfig, weights: Mapping[str, str]) -> Path | None:
-    """Look up the file that the user named for a backbone."""
-    name = weights.get(stream.backbone)
-    return Path(name) if name else None
-
-
-def _parts(stream: StreamConfig, backbone: Backbone, precision: str) -> dict[str, object]:
-    """Say what a pass depends on besides the views and the device, whatever its depth."""
+def _parts(
+    stream: StreamConfig, backbone: Backbone, device: torch.device, precision: str
+) -> dict[str, object]:
+    """Collect what a pass depends on beside the views, whatever its depth: parts of the keys."""
     return {
         "code": _CODE,
         "backbone": stream.backbone,
@@ -184,25 +220,32 @@ def _parts(stream: StreamConfig, backbone: Backbone, precision: str) -> dict[str
         "pixels": crop_pixels(stream, backbone),
         "precision": precision,
         "torch": ".".join(torch.__version__.split(".")[:2]),
+        "device": device.type,
     }
 
 
 def _units(crops: Array, stream: StreamConfig, backbone: Backbone) -> Array:
-    """Bring crops to what passes at a time: volumes (N, T, S, S, 3), or frames (N T, 1, ...)."""
+    """Resize crops, and shape them to the units of a pass.
+
+    A unit is a volume (N, T, S, S, 3), or a single frame (N T, 1, S, S, 3).
+    """
     flat = resized(np.reshape(crops, (-1, *crops.shape[2:])), crop_pixels(stream, backbone))
     units = flat.reshape(*crops.shape[:2], *flat.shape[1:])
     return units if stream.is_volume else units.reshape(-1, 1, *flat.shape[1:])
 
 
 def _copied(maps: Tensor) -> Array:
-    """Take maps off the device, before a block that follows changes them in place."""
+    """Copy maps off the device, because the next block may change them in place."""
     single = maps.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
     result: Array = single.numpy(force=True)
     return result
 
 
 def _rounded(maps: Array, shape: tuple[int, ...]) -> Array:
-    """Round to half precision, but for the clips that overflow: with one, none is stored so."""
+    """Round maps to half precision, except those of clips that would overflow.
+
+    If there is such a clip, the array of all clips is single, with the other clips rounded.
+    """
     maps = maps.reshape(*shape, *maps.shape[1:])
     large = np.abs(maps).reshape(shape[0], -1).max(axis=1) >= _FP16_LIMIT
     with np.errstate(over="ignore"):

@@ -1,37 +1,68 @@
-"""What a worker keeps in memory between trials: the least recently used is given up first."""
+"""What a worker process keeps in memory between trials, so that it reads the store only once.
+
+A value is kept under a `MemoryKey`, which names the step that made it and all that it was made of.
+The memory is bounded: when it is full, the values that were used least recently are dropped. A
+trial uses it through `features.context.TrialContext.cached`.
+"""
 
 import os
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
 
 from fer_core import machine
+from fer_core.arrays import Array
 
-SHARE = 0.5  # of the memory, parted among as many workers as there are cores
-_SMALL_BYTES = 4096  # about what a shard's entry takes with its names
+SHARE = 0.5  # share of the machine's memory that all workers together use, one worker a core
+_SMALL_BYTES = 4096  # about the size of a shard's entry with its names
+
+
+class MemoryKey(NamedTuple):
+    """Name a value in memory; `memory_key` builds it."""
+
+    step: str
+    made_of: str
+    parameters: tuple[tuple[str, Hashable], ...]
+
+
+def memory_key(step: str, *, of: str = "", **parameters: Hashable | Array) -> MemoryKey:
+    """Build the key of a value: all that can change the value must be in it.
+
+    `step` says how the value is made, and `of` is the key of the stage that it is made of. A
+    stage's key hashes everything that the stage depends on, so `parameters` are only the choices
+    of the step itself. An array among them, such as rows of integers, counts with its content.
+    """
+    found = {
+        name: (value.dtype.str, value.shape, value.tobytes())
+        if isinstance(value, np.ndarray)
+        else value
+        for name, value in parameters.items()
+    }
+    return MemoryKey(step, of, tuple(sorted(found.items(), key=lambda item: item[0])))
 
 
 class MemoryCache:
-    """Values by key, bounded in bytes. They are shared: who gets one must not change it."""
+    """Values by key, bounded in bytes. Trials share the values, so nobody may change one."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes, self.bytes = most_bytes, 0
         self._values: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
 
     def get(self, key: Hashable) -> object | None:
-        """Give what is held under a key, or None."""
+        """Give the value under a key, or None where there is none; it counts as used now."""
         if key not in self._values:
             return None
         self._values.move_to_end(key)
         return self._values[key][0]
 
     def put(self, key: Hashable, value: object) -> None:
-        """Hold a value, unless it alone is too large; its arrays can no longer be written to."""
+        """Keep a value, unless it alone is too large; its NumPy arrays become read-only."""
         self.drop(key)
-        _protect(value)
+        _make_read_only(value)
         size = size_bytes(value)
         if size > self.most_bytes:
             return
@@ -41,19 +72,19 @@ class MemoryCache:
             self.drop(next(iter(self._values)))
 
     def drop(self, key: Hashable) -> None:
-        """Give up what is held under a key."""
+        """Forget the value under a key, if there is one."""
         _, size = self._values.pop(key, (None, 0))
         self.bytes -= size
 
 
 @cache
 def process() -> MemoryCache:
-    """Give the one that all trials of this process share."""
+    """Give the cache that all trials of this process share."""
     return MemoryCache(int(SHARE * machine.total_bytes() / (os.cpu_count() or 1)))
 
 
 def size_bytes(value: object) -> int:
-    """Count the bytes of arrays, tensors and weights in a value, and something for all else."""
+    """Estimate a value's size: exact for arrays, tensors and weights, a constant for the rest."""
     match value:
         case np.ndarray() | Tensor():
             return int(value.nbytes)
@@ -73,9 +104,9 @@ def size_bytes(value: object) -> int:
             return _SMALL_BYTES
 
 
-def _protect(value: object) -> None:
+def _make_read_only(value: object) -> None:
     if isinstance(value, np.ndarray):
         value.flags.writeable = False
     elif isinstance(value, list | tuple):
         for part in value:
-            _protect(part)
+            _make_read_only(part)

@@ -73,7 +73,7 @@ def test_only_changes_heed_the_first_frame(points):
 @pytest.mark.parametrize("stream", [FROZEN, replace(FROZEN, pooling="none", pca_dim=5)])
 def test_what_is_fitted_sees_the_training_clips_alone(stream, study_data):
     context = TrialContext(Config(streams=(stream,)), study_data, CPU)
-    source = stream_inputs.source(stream, context)
+    source = stream_inputs.open_stream(stream, context)
     source.arrange(source.clips)
     train = np.arange(10)
 
@@ -85,9 +85,9 @@ def test_what_is_fitted_sees_the_training_clips_alone(stream, study_data):
 
 
 def given_of(config, study_data):
-    source = stream_inputs.source(config.streams[0], TrialContext(config, study_data, CPU))
+    source = stream_inputs.open_stream(config.streams[0], TrialContext(config, study_data, CPU))
     source.arrange(source.clips)
-    return source.fit(np.arange(10)).given
+    return source.fit(np.arange(10)).stream_input
 
 
 def test_whole_maps_under_sgd_are_turned_onto_what_the_training_frames_span(study_data):
@@ -117,7 +117,7 @@ def test_each_fold_trains_blocks_of_its_own(study_data):
 def test_points_are_standardised_on_the_training_clips_alone(encoding, study_data):
     stream = GeometryConfig(encoding=encoding)
     context = TrialContext(Config(streams=(stream,)), study_data, CPU)
-    source = stream_inputs.source(stream, context)
+    source = stream_inputs.open_stream(stream, context)
     source.arrange(source.clips)
 
     first = source.fit(np.arange(10)).batch(np.arange(10), None)

@@ -136,7 +136,7 @@ def test_a_pass_reaches_blocks_that_the_asking_stream_does_not_use(study_data, t
 def shards_of(study_data, store):
     context = TrialContext(config_of(MIDDLE), replace(study_data, store=store), CPU)
     return extraction.shards(
-        context.views("aligned"),
+        context.views("aligned").pairs,
         MIDDLE,
         backbone_of(MIDDLE),
         device=CPU,
