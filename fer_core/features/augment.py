@@ -1,4 +1,8 @@
-"""Random changes of training images, drawn once a clip so that its frames stay one movement."""
+"""Random changes of training images: mirroring, shift, zoom, rotation, shear and brightness.
+
+A change is drawn once for each clip, so that the movement from frame to frame stays as it was. An
+`ImageStream` uses it on training batches where a config has an `augment`.
+"""
 
 import math
 
@@ -10,14 +14,14 @@ from torch.nn import functional
 
 from fer_core.config import AugmentConfig
 
-WHITE = 255.0
+WHITE = 255.0  # the largest value of a pixel
 
 
 def augmented(crops: Tensor, augment: AugmentConfig, generator: np.random.Generator) -> Tensor:
-    """Change clips' crops (B, T, S, S, 3) of 0..255; what comes from outside a crop is black."""
+    """Change the crops (B, T, S, S, 3) of 0..255 of each clip; pixels from outside are black."""
     matrices = np.stack([_matrix(augment, generator) for _ in range(len(crops))])
     light = 1 + generator.uniform(-augment.brightness, augment.brightness, len(crops))
-    images = crops.float().permute(0, 1, 4, 2, 3).flatten(1, 2)  # (B, T x 3, S, S): as one
+    images = crops.float().permute(0, 1, 4, 2, 3).flatten(1, 2)  # (B, T x 3, S, S)
     theta = torch.from_numpy(matrices).to(images)
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, align_corners=False)
@@ -27,9 +31,9 @@ def augmented(crops: Tensor, augment: AugmentConfig, generator: np.random.Genera
 
 
 def _matrix(augment: AugmentConfig, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Draw a clip's change, (2, 3), from a place in the result to its place in the image.
+    """Draw the matrix (2, 3) of a clip, which maps positions in the result to the crop.
 
-    Places run from -1 to 1, as `affine_grid` has them.
+    Positions run from -1 to 1, as `affine_grid` expects.
     """
     mirrored = -1.0 if augment.flip and generator.random() < 0.5 else 1.0
     turn = math.radians(generator.uniform(-augment.rotate_degrees, augment.rotate_degrees))

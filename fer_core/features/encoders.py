@@ -1,6 +1,8 @@
-"""From what is seen of a face to what a network is given, with all that was fitted on the way.
+"""Encoders turn what is seen of a face into what a network reads, with all that a fold fitted.
 
-Training reads the same from the store; a model that has left the search computes it from frames.
+`stream_inputs` builds one for each stream and fold. In training most of its work comes from the
+store. A model that has left the search keeps its encoders, and `predict` computes everything with
+them from the frames of a new video.
 """
 
 from dataclasses import dataclass
@@ -21,14 +23,14 @@ from fer_core.models.backbones import Backbone
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEncoder:
-    """Views of clips to what the network is given of them."""
+    """Encode views of clips for a network."""
 
     stream: StreamConfig
-    backbone: Backbone  # of which the frozen blocks are used
-    live: bool  # crops are given, and no block was run: it is trained, or images are augmented
-    pooling: str  # of stored features
-    reduction: Reduction | None  # of stored features
-    precision: str  # of what is computed before it is stored
+    backbone: Backbone  # only its frozen blocks are used here
+    live: bool  # the network reads the images itself, because all blocks train or images change
+    pooling: str  # how features are pooled before the reduction
+    reduction: Reduction | None  # fitted where the whole backbone is frozen, else None
+    precision: str  # in which the frozen blocks compute
 
     def __call__(self, crops: Array, device: torch.device) -> Tensor:
         """Encode views (N, T, 224, 224, 3) uint8 of clips."""
@@ -48,31 +50,38 @@ class ImageEncoder:
         )
 
     def sized(self, crops: Array) -> Array:
-        """Bring views (N, T, H, H, 3) to the side that the backbone reads."""
+        """Resize views (N, T, H, H, 3) to the square (N, T, S, S, 3) that the backbone reads."""
         pixels = extraction.crop_pixels(self.stream, self.backbone)
         flat = resized(crops.reshape(-1, *crops.shape[2:]), pixels)
         return flat.reshape(*crops.shape[:2], pixels, pixels, 3)
 
     def preprocessed(self, crops: Array | Tensor, device: torch.device) -> Tensor:
+        """Turn crops (N, T, S, S, 3) of 0..255 into what the first block reads."""
         return extraction.preprocessed(crops, self.stream, self.backbone, device)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointEncoder:
-    """Landmarks of clips to what the network is given of them."""
+    """Encode the landmarks of clips for a network."""
 
     geometry: GeometryConfig
-    mean_shape: Procrustes | None  # of the encodings that turn faces to fit it
+    mean_shape: Procrustes | None  # only for encodings that align each face with a mean face
     reduction: Reduction
 
     def __call__(self, points: Array, device: torch.device) -> Tensor:
-        """Encode points (N, 1 + T, 68, 2): of the first frame of each clip, then of those read."""
+        """Encode points (N, 1 + T, 68, 2): each clip's first usable frame, then the T read."""
         encoded = encode(points, self.geometry.encoding, self.mean_shape)
         return torch.from_numpy(self.reduction(encoded)).to(device)
 
 
+Encoder = ImageEncoder | PointEncoder
+
+
 def encode(points: Array, encoding: str, mean_shape: Procrustes | None) -> Features:
-    """Encode points (N, 1 + T, 68, 2) as (N, T, D); only changes heed the first frame."""
+    """Encode points (N, 1 + T, 68, 2) as (N, T, D).
+
+    Only the encodings of changes (`config.CHANGES`) use the first frame.
+    """
     read = points[:, 1:]
     match encoding:
         case "centred":
@@ -91,11 +100,8 @@ def encode(points: Array, encoding: str, mean_shape: Procrustes | None) -> Featu
 
 
 def _aligned(points: Array) -> Array:
-    """Take the points of each face (N, T, 68, 2) to the pixels of its aligned view."""
+    """Move the points of each face (N, T, 68, 2) to the pixels of its aligned view."""
     flat = np.asarray(points, np.float64).reshape(-1, 68, 2)
     matrices = [similarity(five_points(face), TEMPLATE * CROP_PIXELS) for face in flat]
     moved = [face @ m[:, :2].T + m[:, 2] for face, m in zip(flat, matrices, strict=True)]
     return np.array(moved).reshape(points.shape)
-
-
-Encoder = ImageEncoder | PointEncoder

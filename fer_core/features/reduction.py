@@ -1,4 +1,10 @@
-"""What is fitted on the training frames of a fold: standardising, and PCA cut to k."""
+"""Step 5 of the way from a config to its first batch: standardise features, and reduce them.
+
+A `Reduction` is fitted on the training frames of a fold alone. It only standardises (`standard`),
+projects onto the first principal axes (`principal`, then `cut`), or projects onto all that the
+training frames span, which loses nothing (`exact`). `activations` chooses between them, and the
+axes are stages of the store.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,20 +21,21 @@ from fer_core.storage.shared_store import AnyStore
 from fer_core.storage.stages import Shard, Tally, read_or_make
 
 _CODE = 1  # raise it when the same input gives another result
-_LARGEST_DIM = 512  # directions that are kept; every smaller PCA is a cut of it
-_NEGLIGIBLE = 1e-6  # of the largest singular value: what is below comes from rounding
+_LARGEST_DIM = 512  # principal axes that are stored; every smaller PCA is a cut of them
+_NEGLIGIBLE = 1e-6  # share of the largest singular value; smaller ones come from rounding
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """An affine map of features (..., D) to (..., k), or to (..., D) where there is no PCA."""
+    """An affine map of features (..., D) to (..., k), or to (..., D) without a projection."""
 
-    mean: Array  # (D,)
-    scale: Array  # (D,) before the projection
-    basis: Array | None  # (k, D), orthonormal rows
-    spread: float  # of all projected training values; 1 without PCA
+    mean: Array  # (D,), subtracted first
+    scale: Array  # (D,), divided by before the projection
+    basis: Array | None  # (k, D), orthonormal rows to project onto; None: no projection
+    spread: float  # standard deviation of all projected training values; 1 without PCA
 
     def __call__(self, features: Array) -> Array:
+        """Standardise features (..., D), project them where there is a basis, and scale them."""
         standard = (features - self.mean) / self.scale
         if self.basis is None:
             return standard
@@ -41,29 +48,29 @@ class Reduction:
 
 @dataclass(frozen=True)
 class Fold:
-    """Where what is fitted on a fold's training frames is stored, and which frames these are."""
+    """The training frames of a fold, and the store that keeps what is fitted on them."""
 
     store: AnyStore
-    lineage: Mapping[str, Any]
+    lineage: Mapping[str, Any]  # names the features and the training clips: part of stage keys
     tally: Tally
 
     def axes(self, stage: str, parts: Mapping[str, Any], make: Callable[[], Array]) -> Array:
-        """Read axes, or make them where they are missing."""
+        """Read axes from the store, or make them where the store lacks them."""
         shard = Shard(stage, {"code": _CODE, **parts, **self.lineage}, lambda: (make(), {}))
         return np.array(read_or_make(self.store, [shard], self.tally)[0].array)
 
 
 def standard(train: Array, _fold: Fold | None = None) -> Reduction:
-    """Standardise as the training frames (N, D) have it."""
+    """Fit a reduction that gives the training frames (N, D) mean 0 and deviation 1."""
     mean = train.mean(axis=0)
     scale = np.maximum(train.std(axis=0), 1e-3 * (train.std() + 1e-12)).astype(np.float32)
     return Reduction(mean, scale, None, 1.0)
 
 
 def largest(frames: int, dim: int, pca_dim: int) -> int:
-    """Say how many directions are kept of which `pca_dim` are used.
+    """Count the principal axes to store, of which `pca_dim` are used.
 
-    Raises: ConfigError where it exceeds what so many frames of so many features allow.
+    Raises: ConfigError where `pca_dim` exceeds what the training frames and features allow.
     """
     most = min(frames - 1, dim)
     if pca_dim > most:
@@ -75,32 +82,39 @@ def largest(frames: int, dim: int, pca_dim: int) -> int:
 
 
 def principal(train: Array, fold: Fold, *, count: int) -> Reduction:
-    """Project onto the first principal axes of the training frames (N, D); `cut` scales them."""
+    """Fit a projection onto `count` principal axes of the training frames (N, D).
+
+    `cut` then cuts it to the axes that a config wants, and scales them.
+    """
     plain = standard(train)
     basis = fold.axes("pca", {"largest": count}, lambda: _axes(plain(train), count))
     return replace(plain, basis=basis)
 
 
 def cut(full: Reduction, projected: Tensor, pca_dim: int) -> Reduction:
-    """Cut `principal`'s reduction to its first axes, given the training frames (..., k) on all."""
+    """Cut a reduction that `principal` fitted to its first `pca_dim` axes.
+
+    `projected` (..., k) are the training frames as the whole reduction gives them; their spread
+    on the axes that are left scales the result.
+    """
     assert full.basis is not None
     spread = float(projected[..., :pca_dim].std())
     return replace(full, basis=full.basis[:pca_dim], spread=spread)
 
 
 def exact(train: Array, fold: Fold) -> Reduction:
-    """Turn features onto an orthonormal basis of what the training frames (N, D) span, N < D.
+    """Fit a projection onto an orthonormal basis of what the training frames (N, D) span, N < D.
 
-    A linear layer that SGD trains on them moves in that span alone, so that on what is projected
-    it learns the same, to rounding: its gradients, momentum and decay are those of the whole layer
-    times the basis. See performance.md, 2.5.
+    A linear layer that SGD trains on the features never leaves that span. On projected features it
+    therefore learns the same, to rounding: its gradients, momentum and weight decay are those of
+    the whole layer times the basis. See performance.md, 2.5.
     """
     plain = standard(train)
     return replace(plain, basis=fold.axes("span", {}, lambda: _span(plain(train))))
 
 
 def is_exact(config: Config, stream: StreamConfig) -> bool:
-    """Whether all that reads a stream's features first is a linear layer that SGD trains."""
+    """Whether only linear layers that SGD trains read a stream's features, as `exact` needs."""
     joined = config.fusion is None or config.fusion.how == "concat"
     plain = config.optimizer.name == "sgd" and not config.optimizer.mixed_precision
     whole = stream.frozen and stream.pca_dim is None and stream.pooling == "none"
@@ -110,7 +124,7 @@ def is_exact(config: Config, stream: StreamConfig) -> bool:
 
 
 def _axes(standard: Array, count: int) -> Array:
-    """Give the first principal axes (count, D) of standardised rows, by the smaller Gram matrix."""
+    """Compute the first principal axes (count, D) of rows, from the smaller Gram matrix."""
     x = torch.from_numpy(standard).double()
     if len(x) < x.shape[1]:
         _, vectors = torch.linalg.eigh(x @ x.T)
@@ -123,7 +137,7 @@ def _axes(standard: Array, count: int) -> Array:
 
 
 def _span(standard: Array) -> Array:
-    """Give an orthonormal basis (r, D) of what N < D standardised rows span."""
+    """Compute an orthonormal basis (r, D) of what N < D standardised rows span."""
     x = torch.from_numpy(standard).double()
     squares, vectors = torch.linalg.eigh(x @ x.T)
     kept = squares > (_NEGLIGIBLE**2) * squares.max()
