@@ -1,4 +1,4 @@
-"""What the tests of clusters run on: see lab.py and ec2.py."""
+"""Fixtures for the tests of clusters: a lab of hosts (lab.py) and simulated EC2 (ec2.py)."""
 
 import os
 

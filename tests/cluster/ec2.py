@@ -1,4 +1,4 @@
-"""EC2 played by moto, whose instances are hosts that really boot and are really switched off."""
+"""EC2 simulated by moto, with instances that are real hosts of the lab: they boot, they go off."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import yaml
 from tests.cluster.lab import AWS, OBJECT_STORE, ROOT, Lab, bashrc_line, installed_already
 
 HEAD_ON_EC2 = "10.99.0.4"  # the first address that EC2 gives away in a network
-# What an AWS account holds in which Ray was used before: a network and the head's profile.
+# What an AWS account has after Ray was used in it: a network and the head's profile.
 ACCOUNT = """
 iam = boto3.client("iam")
 vpc = ec2.create_vpc(CidrBlock="10.99.0.0/24")["Vpc"]["VpcId"]
@@ -44,7 +44,7 @@ while True:
 
 
 class Ec2:
-    """The machines behind moto's instances: boots a host for each that runs, scraps what ended."""
+    """The hosts behind moto's instances: boots one for each that runs, removes the others."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -59,13 +59,13 @@ class Ec2:
         self.power.start()
 
     def ask(self, code: str):
-        """What code with a client `ec2` leaves in `answer`."""
+        """Run code that uses a client `ec2`, and return what it assigns to `answer`."""
         wrapped = f"import boto3, json\nec2 = boto3.client('ec2')\n{code}"
         wrapped += "\nprint(json.dumps(answer, default=str))"
         return json.loads(self.lab.laptop("python", "-c", wrapped).stdout)
 
     def running(self) -> list[dict]:
-        """EC2's own description of each instance that runs, the head first."""
+        """Return EC2's description of each running instance, the head first."""
         return self.ask(RUNNING)
 
     def end(self) -> None:
@@ -88,12 +88,12 @@ class Ec2:
 
 
 def host_at(address: str) -> str:
-    """The host of an instance."""
+    """Return the name of an instance's host."""
     return f"i{address.rsplit('.', 1)[1]}"
 
 
 def rendered_aws(lab: Lab, account: dict) -> dict:
-    """cluster.yaml for moto's EC2: its image and network; what is installed; fewer, sooner idle."""
+    """Adapt cluster.yaml to moto's EC2: image, network, no installation, fewer workers."""
     config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
     address = '--node-ip-address=$(echo $SSH_CONNECTION | cut -d" " -f3)'  # no default route
     config["cluster_name"] = lab.name

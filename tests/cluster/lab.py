@@ -33,7 +33,7 @@ PLACE = {
 }
 AWS = {**PLACE, **KEYS}
 OBJECT_STORE = "--object-store-memory=200000000"  # bytes; several nodes share this machine
-JOINING_SECONDS = 240  # for all nodes to come, on a busy machine; on an idle one it takes 20
+JOINING_SECONDS = 240  # until all nodes have joined, on a busy machine; an idle one takes 20
 ALIVE = """
 import logging, ray
 ray.init("auto", logging_level=logging.ERROR, log_to_driver=False)
@@ -53,7 +53,7 @@ while not select.select([sys.stdin], [], [], 0.5)[0]:
 
 
 def what_is_missing() -> str:
-    """Say why no host can be made here; nothing if one can."""
+    """Return why no host can be made here; an empty text if one can."""
     if os.geteuid() != 0:
         return "hosts are made of network namespaces, which only root may make"
     path = f"{os.environ['PATH']}:/usr/sbin"
@@ -73,7 +73,7 @@ def what_is_missing() -> str:
 
 
 class Lab:
-    """The hosts of one run, and the laptop from which people use them."""
+    """The hosts of one test session, and the laptop from which they are used."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -108,7 +108,7 @@ class Lab:
         self.hosts("boot", name, address.rsplit(".", 1)[1])
 
     def enter(self, host: str, command: str, timeout: float = 60) -> str:
-        """What the command prints that the hosts' user runs in a login shell."""
+        """Run a command as the hosts' user in a login shell, and return what it prints."""
         return self.hosts("enter", host, "su", "-", "ray", "-c", command, timeout=timeout).stdout
 
     def cut(self, host: str) -> None:
@@ -121,7 +121,7 @@ class Lab:
     def laptop(
         self, *command: str, timeout: float = 120, check: bool = True, **environment: str
     ) -> subprocess.CompletedProcess:
-        """Run a command as a user at the laptop, standard error with its output."""
+        """Run a command as a user at the laptop; standard error goes to its output."""
         done = subprocess.run(
             self.at_the_laptop(*command),
             env=self.user(environment),
@@ -138,7 +138,7 @@ class Lab:
 
     @contextlib.contextmanager
     def running(self, *command: str, **environment: str):
-        """Keep a command going at the laptop; what it prints goes to a file in `folder`."""
+        """Run a command at the laptop while the context lasts; its output goes to a file."""
         with (self.folder / f"{Path(command[0]).name}.log").open("a") as log:
             process = subprocess.Popen(
                 self.at_the_laptop(*command),
@@ -155,7 +155,7 @@ class Lab:
             process.wait()
 
     def answering(self, place: str, address: str, *ports: int) -> set[int]:
-        """Those of the ports that a machine reaches: a host, the laptop or the outsider."""
+        """Return the ports that a machine reaches: a host, the laptop or the outsider."""
         connect = f"timeout 5 bash -c '</dev/tcp/{address}/'$port 2>/dev/null && echo $port &"
         command = f"for port in {' '.join(map(str, ports))}; do {connect} done; wait"
         where = [place] if place in ("laptop", "outsider") else ["enter", place]
@@ -164,7 +164,7 @@ class Lab:
     def opens(
         self, place: str, address: str, port: int, *, while_runs: subprocess.Popen, seconds=60.0
     ) -> None:
-        """Wait until a machine reaches the port of what runs."""
+        """Wait until a machine reaches a port, while the process behind it runs."""
         deadline = time.monotonic() + seconds
         while not self.answering(place, address, port):
             assert while_runs.poll() is None, f"{while_runs.args} ended, and opened no port {port}"
@@ -175,12 +175,12 @@ class Lab:
         self.hosts("down")
 
     def at_the_laptop(self, *command: str) -> list[str]:
-        """The command with processes of its own: `ray stop` ends all of Ray that it sees."""
+        """Give a command a process table of its own: `ray stop` ends every Ray that it sees."""
         alone = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"]
         return [str(HOSTS), "laptop", *alone, *command]
 
     def user(self, environment: dict[str, str]) -> dict[str, str]:
-        """The environment of the user at the laptop, and more."""
+        """Return the environment of the user at the laptop, with more variables."""
         return {
             **self.environment,
             **AWS,
@@ -189,13 +189,13 @@ class Lab:
             "TMPDIR": str(self.folder / "tmp"),
             "RAY_AUTH_MODE": "token",
             "RAY_USAGE_STATS_ENABLED": "0",
-            "AUTOSCALER_NODE_START_WAIT_S": "60",  # else Ray tries a host for 15 minutes
+            "AUTOSCALER_NODE_START_WAIT_S": "60",  # by default Ray tries a host for 15 minutes
             **environment,
         }
 
 
 class S3:
-    """A bucket on the laptop's address. It is kept in memory, so an outage is of the network."""
+    """A bucket on the laptop's address; an outage cuts the network, since it lives in memory."""
 
     url = f"s3://{BUCKET}"
 
@@ -216,7 +216,7 @@ else:
         lab.laptop("python", "-c", code)
 
     def stop(self) -> None:
-        """Refuse every connection from now on, those that are open too."""
+        """Refuse every connection from now on, and cut those that are open."""
         self.lab.hosts(
             "laptop",
             "nft",
@@ -229,7 +229,7 @@ else:
 
 
 class Cluster:
-    """What `ray up` made of the hosts."""
+    """The cluster that `ray up` made of the hosts."""
 
     def __init__(self, lab: Lab, config: dict, *, head: str) -> None:
         self.lab = lab
@@ -245,13 +245,13 @@ class Cluster:
             time.sleep(1)
 
     def alive(self) -> list[str]:
-        """The addresses of the nodes that Ray takes for alive, asked at the head."""
+        """Return the addresses of the nodes that Ray calls alive, asked at the head."""
         printed = self.python(self.head, ALIVE)
         lines = [line.split()[1:] for line in printed.splitlines() if line.startswith("ALIVE")]
         return lines[0] if lines else []
 
     def python(self, host: str, code: str, environment: str = "", timeout: float = 120) -> str:
-        """What Python code prints on a host, as the hosts' user, whether it fails or not."""
+        """Run Python code on a host, and return what it prints, even if it fails."""
         script = f"env {environment} python - 2>&1 <<'END' || true\n{code}\nEND"
         return self.lab.enter(host, script, timeout=timeout)
 
@@ -285,10 +285,10 @@ class Cluster:
                 process.kill()
 
     def end(self) -> None:
-        """Do what cluster.local.yaml says, where `ray down` stops the head only."""
+        """Do what cluster.local.yaml tells to do, since `ray down` stops only the head."""
         text = (ROOT / "cluster.local.yaml").read_text().replace("10.0.0.", "10.99.0.")
-        said = re.search(r"ray exec cluster\.local\.yaml '(.*?)'", text, re.DOTALL)[1]
-        command = re.sub("^#", "", said, flags=re.MULTILINE)
+        shown = re.search(r"ray exec cluster\.local\.yaml '(.*?)'", text, re.DOTALL)[1]
+        command = re.sub("^#", "", shown, flags=re.MULTILINE)
         self.lab.laptop("ray", "exec", str(self.file), command)
         self.down()
 
@@ -297,21 +297,21 @@ class Cluster:
 
 
 def bashrc_line(variables: dict[str, str]) -> str:
-    """A set-up command that puts variables into every shell of a host, once."""
+    """Make a set-up command that puts variables into every shell of a host, once."""
     words = " ".join(f"{name}={value}" for name, value in variables.items())
     return f"grep -q {next(iter(variables))} ~/.bashrc || sed -i '1i export {words}' ~/.bashrc"
 
 
 def installed_already(commands: list[str]) -> list[str]:
-    """Set-up commands without what needs the internet or a GPU: hosts have ~/venv from here."""
+    """Drop set-up commands that need the internet or a GPU; hosts share this machine's ~/venv."""
     needless = ("pip install", "apt-get", "nvidia-smi")
     return [command for command in commands if not any(word in command for word in needless)]
 
 
 def rendered_local(lab: Lab) -> dict:
-    """cluster.local.yaml for the lab: addresses, user and key; what is installed; small nodes.
+    """Adapt cluster.local.yaml to the lab: addresses, user and key, no installation, small nodes.
 
-    The keys of S3 come the way that the file shows.
+    The keys of S3 are sent in the way that the file shows.
     """
     text = (ROOT / "cluster.local.yaml").read_text()
     assert "  # ~/.aws/" in text

@@ -1,4 +1,4 @@
-"""Heads on stored features first, then networks that train whole: what the cluster's test searches.
+"""The space of the cluster's test: first heads on stored features, then networks that train whole.
 
 Fixed:    five frames of a clip; two kinds of config.
 Searched: the learning rate.

@@ -1,6 +1,6 @@
-"""`ray up cluster.yaml` on EC2: what is asked for, when workers come, and that they go.
+"""`ray up cluster.yaml` on EC2: what it requests, when workers start, and that they end again.
 
-EC2 is moto's; its instances are hosts that boot, and Ray's autoscaler on the head buys them.
+EC2 is simulated by moto; its instances are hosts of the lab, and Ray's autoscaler requests them.
 """
 
 import re
@@ -16,7 +16,7 @@ import ray, socket
 ray.init("auto")
 print("WORKED AT", ray.get(ray.remote(num_gpus=1)(lambda: socket.gethostname()).remote()))
 """
-GOING_SECONDS = 240  # for an idle node to go; after 15 s idle it takes about as long again
+GOING_SECONDS = 240  # time for an idle node to end; it is given up after 15 s and takes 15 more
 
 
 def tags(instance):

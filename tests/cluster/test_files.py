@@ -1,4 +1,4 @@
-"""What can be said of the cluster files without a cluster; Ray's own checks miss much of it."""
+"""Check the cluster files without a cluster; Ray's own checks miss much of this."""
 
 import copy
 import os
@@ -15,7 +15,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 ROOT = Path(__file__).parents[2]
 FILES = {name: ROOT / name for name in ("cluster.yaml", "cluster.local.yaml")}
-NOTICED_SECONDS = 20  # in which a dead node must be noticed
+NOTICED_SECONDS = 20  # a dead node must be noticed within so many seconds
 
 
 def read(name):
@@ -23,7 +23,7 @@ def read(name):
 
 
 def faults(raw):
-    """What is wrong with a `ray up` file, in sentences; raises what Ray's own checks raise."""
+    """List what is wrong with a `ray up` file, in sentences; raise what Ray's own checks raise."""
     config = prepare_config(copy.deepcopy(raw))
     validate_config(config)
     cloud = faults_on_aws if raw["provider"]["type"] == "aws" else faults_on_own_machines
@@ -73,8 +73,8 @@ def faults_on_own_machines(raw):
     ]
     return {
         "a port of Ray's is open to all, or Ray chooses it": not all(
-            len(given) == count and low <= min(given) and max(given) <= high
-            for given, count in zip(ports, (12, 8), strict=True)
+            len(used) == count and low <= min(used) and max(used) <= high
+            for used, count in zip(ports, (12, 8), strict=True)
         ),
         "ports of others are closed too": high - low >= 1000 or high >= 32768,  # Linux gives those
         "answers to what the machine itself asks are dropped": not all(
@@ -136,7 +136,7 @@ def test_a_cluster_file_passes_ray_s_own_validation_and_our_rules(name):
 
 
 def changed(name, *keys, to):
-    """A cluster file in which one value is another; None: absent."""
+    """Read a cluster file and change one value; with None, remove it."""
     config = read(name)
     *path, last = keys
     part = config
@@ -149,7 +149,7 @@ def changed(name, *keys, to):
 
 
 def replaced(name, old, new):
-    """A cluster file whose text is another."""
+    """Read a cluster file and replace a part of its text."""
     text = FILES[name].read_text()
     assert old in text
     return yaml.safe_load(text.replace(old, new))
@@ -192,12 +192,12 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("broken", "fault"), BROKEN, ids=[fault for _, fault in BROKEN])
-def test_a_broken_cluster_file_is_told(broken, fault):
+def test_a_broken_cluster_file_is_reported(broken, fault):
     assert any(fault in sentence for sentence in faults(broken))
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "message"),
     [
         (changed(AWS, "head_node_typ", to="head"), "head_node_typ"),
         (changed(AWS, "head_node_type", to="heed"), "must be one of"),
@@ -205,8 +205,8 @@ def test_a_broken_cluster_file_is_told(broken, fault):
         (changed(AWS, TYPES, "gpu_spot", "resources", to={"GPU": "one"}), "one"),
     ],
 )
-def test_ray_s_own_validation_refuses_it(broken, said):
-    with pytest.raises(Exception, match=said):
+def test_ray_s_own_validation_refuses_it(broken, message):
+    with pytest.raises(Exception, match=message):
         faults(broken)
 
 
@@ -215,7 +215,7 @@ import os, pty, sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
 """
 ONLY_APT = {"cloud-init": "sleep 1; exit 2", "sleep": "true", "sudo": 'exec "$@"'}
-INSTALLS = {  # as it may be at first boot: others hold the lock twice, and it asks whoever it can
+INSTALLS = {  # as at first boot: another process holds the lock twice, and apt asks questions
     "dpkg": "test -e installed",
     "apt-get": """
       test -t 0 && read answer
@@ -228,7 +228,7 @@ INSTALLS = {  # as it may be at first boot: others hold the lock twice, and it a
 
 
 def prepared(folder, locked_for):
-    """What becomes of a machine on which the commands before the first `pip` run in a terminal."""
+    """Run the set-up commands before the first `pip`, in a terminal, and return how they ended."""
     commands = [c for c in read(AWS)["setup_commands"] if "cloud-init" in c or "apt-get" in c]
     (folder / "bin").mkdir(exist_ok=True)
     for name, body in {**ONLY_APT, **INSTALLS}.items():

@@ -138,7 +138,7 @@ def test_what_else_a_machine_serves_answers_as_before(lab, cluster):
 
 
 def listening(lab, host):
-    """The TCP ports of a host on which anything listens that is not on loopback alone."""
+    """Return the TCP ports on which a host listens, except those on loopback only."""
     sockets = lab.hosts("enter", host, "ss", "-ltnH").stdout.splitlines()
     addresses = [line.split()[3].rsplit(":", 1) for line in sockets]
     return {int(port) for address, port in addresses if "127.0.0.1" not in address}
@@ -194,7 +194,7 @@ def test_a_worker_whose_cable_is_pulled_is_noticed_within_30_s_and_comes_back(la
 
 
 def seen(changes, nodes, after=0.0):
-    """When Ray began to take these nodes for alive, and no other."""
+    """Return the time at which Ray began to call exactly these nodes alive."""
     deadline = time.monotonic() + 240
     while not (
         when := [moment for moment, alive in changes() if alive == nodes and moment > after]

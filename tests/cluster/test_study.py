@@ -1,6 +1,6 @@
-"""A study on three hosts, whose results go to S3, while one thing after another is lost.
+"""A study on three hosts keeps its results in S3, while one machine after another is lost.
 
-The tests read the traces of one run, the fixture `story`: its steps take minutes.
+The fixture `story` runs the study once, which takes minutes; the tests read what it left behind.
 """
 
 import json
@@ -16,7 +16,7 @@ from tests.cluster.lab import HOSTS, ROOT, W1, W2
 
 pytestmark = pytest.mark.cluster
 
-TRIALS, WHOLE = 26, 6  # of mixed.py; the networks that train whole come last
+TRIALS, WHOLE = 26, 6  # trials of mixed.py; how many of them, the last ones, train whole networks
 WAIT_SECONDS = 900.0  # for what takes a minute or two where nothing else runs
 NOTICED_SECONDS = 30.0
 OUTAGE_SECONDS = 60.0
@@ -43,19 +43,23 @@ print("LEFT", *(file.path for file in found if file.is_file))
 
 @dataclass
 class Story:
-    """What is left of a run."""
+    """What the study printed, wrote and suffered."""
 
     log: str = ""
-    noticed: dict[str, float] = field(default_factory=dict)  # seconds, by what was lost
-    interrupted: set[str] = field(default_factory=set)  # configs, each after a checkpoint of it
+    noticed: dict[str, float] = field(
+        default_factory=dict
+    )  # seconds until the loss was noticed, by what was lost
+    interrupted: set[str] = field(
+        default_factory=set
+    )  # ids of configs that had a checkpoint when they were interrupted
     board: list[dict] = field(default_factory=list)
-    code: int | None = None  # of the last job
+    code: int | None = None  # exit code of the last search
     left: list[str] = field(default_factory=list)  # objects in the bucket
-    puts: Counter = field(default_factory=Counter)  # by object
+    puts: Counter = field(default_factory=Counter)  # how often each object was written
 
 
 class Search:
-    """A search that goes on while the context lasts, and what it prints."""
+    """A search that runs while the context lasts, and what it prints."""
 
     def __init__(self, lab, name, command, environment):
         self.file = lab.folder / f"{name}.log"
@@ -81,7 +85,7 @@ class Search:
         return self.file.read_text(errors="replace")
 
     def says(self, pattern, seconds=WAIT_SECONDS):
-        """Wait until a line matches, and give the match."""
+        """Wait until a line matches, and return the match."""
         began = time.monotonic()
         while not (found := re.search(pattern, self.log)):
             assert self.process.poll() is None, f"it ended without '{pattern}':\n{self.tail}"
@@ -101,28 +105,28 @@ class Search:
 
 
 def submitted(lab, name, *arguments):
-    """A search as a job from the laptop, which brings its code along."""
+    """Start a search as a Ray job from the laptop, with the laptop's code."""
     job = ["ray", "job", "submit", "--address", "http://localhost:8265", "--working-dir", "."]
     job += ["--", "python", "-m", "search.run", *arguments]
     return Search(lab, name, lab.at_the_laptop(*job), lab.user({}))
 
 
 def on_the_head(lab, name, *arguments):
-    """A search that somebody starts on the head; its workers have no code but what it ships."""
+    """Start a search on the head; its workers have only the code that it sends them."""
     line = f"cd ~/fer-search && python -m search.run {' '.join(arguments)}"
     command = [str(HOSTS), "enter", "head", "su", "-", "ray", "-c", line]
     return Search(lab, name, command, lab.environment)
 
 
-def message(lab, code, word):
-    """What Python at the laptop prints behind a word."""
+def printed_after(word, code, lab):
+    """Run Python code at the laptop, and return what it prints after a word."""
     printed = lab.laptop("python", "-c", code).stdout
     return re.search(rf"^{word}(.*)$", printed, re.MULTILINE)[1].strip()
 
 
 def checkpoints(lab):
-    """When a network was last kept, by the config of each that trains whole."""
-    words = message(lab, CHECKPOINTS, "FOUND").split()
+    """Times of the checkpoints in the bucket, by the id of their config."""
+    words = printed_after("FOUND", CHECKPOINTS, lab).split()
     files = dict(zip(words[::2], words[1::2], strict=True))
     kept: dict[str, list[str]] = {}
     for name in sorted(files):
@@ -130,40 +134,40 @@ def checkpoints(lab):
     return kept
 
 
-def training_goes(lab, signal, *hosts):
-    """Let what trains on hosts stand still (STOP) or go on (CONT).
+def signal_workers(lab, signal, *hosts):
+    """Let the workers on these hosts stand still (STOP) or go on (CONT).
 
-    So nothing ends while the test looks at it or waits for something else, however fast it trains.
+    So no training ends while the test looks at it or waits for something, however fast it is.
     """
     for host in hosts:
         lab.enter(host, f"pkill -{signal} -f '^ray::.*Trainable' || true")
 
 
-def held_in_training(lab, *hosts):
-    """Hold the hosts when each of them trains a network that has a checkpoint."""
+def stop_in_training(lab, *hosts):
+    """Stop the workers when each of the hosts trains a network that has a checkpoint."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         if len(checkpoints(lab)) >= len(hosts):
-            training_goes(lab, "STOP", *hosts)
-            if len(checkpoints(lab)) >= len(hosts):  # still: that of a network goes with its end
+            signal_workers(lab, "STOP", *hosts)
+            if len(checkpoints(lab)) >= len(hosts):  # still, now that they stop
                 return
-            training_goes(lab, "CONT", *hosts)
+            signal_workers(lab, "CONT", *hosts)
         assert time.monotonic() < deadline, f"{checkpoints(lab)}: not one for each of {hosts}"
         time.sleep(0.5)
 
 
-def held_after_another_epoch(lab, host):
-    """Hold a host when it has kept a network; nothing else trains."""
+def stop_after_another_epoch(lab, host):
+    """Stop the workers of a host when another checkpoint is written; nothing else trains."""
     before = checkpoints(lab)
     deadline = time.monotonic() + WAIT_SECONDS
     while not (after := checkpoints(lab)) or after == before:
-        assert time.monotonic() < deadline, f"{host} keeps no network: {after}"
+        assert time.monotonic() < deadline, f"{host} writes no checkpoint: {after}"
         time.sleep(0.5)
-    training_goes(lab, "STOP", host)
+    signal_workers(lab, "STOP", host)
 
 
 def lose(search, address, how):
-    """Lose a worker, and give the seconds until the study says so."""
+    """Lose a machine, and return the seconds until the study prints that it is lost."""
     began = time.monotonic()
     how()
     search.says(rf"node {re.escape(address)} is lost")
@@ -172,12 +176,12 @@ def lose(search, address, how):
 
 def cut(lab, host):
     lab.cut(host)
-    training_goes(lab, "CONT", host)
+    signal_workers(lab, "CONT", host)
 
 
 def kill_raylet(lab, host):
     lab.enter(host, "pkill -9 -x raylet")
-    training_goes(lab, "CONT", host)  # where Ray has not ended it already
+    signal_workers(lab, "CONT", host)  # unless Ray has ended it already
 
 
 @pytest.fixture(scope="module")
@@ -186,16 +190,16 @@ def story(lab, cluster, s3):
     asked = ["--space", "tests/cluster/mixed.py", "--smoke", "--task", "emotion"]
     with submitted(lab, "first", *asked, "--address", "auto", *WHERE, *BOARDS) as first:
         study = first.says(r"study (mixed-synthetic-\w+)")[1]
-        first.says(rf"\[{TRIALS - WHOLE}/{TRIALS}")  # all heads are done, and so all stages
-        held_in_training(lab, "w1", "w2")
+        first.says(rf"\[{TRIALS - WHOLE}/{TRIALS}")  # all heads have ended
+        stop_in_training(lab, "w1", "w2")
         story.noticed["w1's network"] = lose(first, W1, lambda: cut(lab, "w1"))
         lab.plug("w1")
         first.says(rf"node {re.escape(W1)} has joined")
-        held_after_another_epoch(lab, "w1")
+        stop_after_another_epoch(lab, "w1")
         story.interrupted = set(checkpoints(lab))
         story.noticed["w2's raylet"] = lose(first, W2, lambda: kill_raylet(lab, "w2"))
         lab.enter("head", "pkill -9 -f -- '-m search[.]run'")
-        training_goes(lab, "CONT", "w1")
+        signal_workers(lab, "CONT", "w1")
         first.ends()
 
     resume = ["--resume", study, "--studies", WHERE[-1], "--address", "auto"]
@@ -207,8 +211,8 @@ def story(lab, cluster, s3):
         story.code = second.ends()
 
     story.log = first.log + second.log
-    story.board = json.loads(message(lab, BOARD, "BOARD"))
-    story.left = message(lab, LEFT, "LEFT").split()
+    story.board = json.loads(printed_after("BOARD", BOARD, lab))
+    story.left = printed_after("LEFT", LEFT, lab).split()
     served = (lab.folder / "moto_server.log").read_text(errors="replace")
     story.puts = Counter(re.findall(r'"PUT /(results/\S+?)(?:\?\S*)? HTTP/1.1" 200', served))
     for lost, seconds in story.noticed.items():
@@ -236,7 +240,7 @@ def test_trials_ran_on_both_workers_and_none_on_the_head(story):
     assert {row["host"] for row in trials(story)} == {"w1", "w2"}
 
 
-def test_every_stage_was_made_once_in_the_cluster(story):
+def test_every_stage_was_computed_once_in_the_cluster(story):
     stored = re.compile(r"results/store/\w+/\w+[.](npy|json)")
     stages = {name: count for name, count in story.puts.items() if stored.fullmatch(name)}
 
@@ -253,7 +257,7 @@ def test_each_network_that_lost_its_machine_went_on_from_a_checkpoint(story):
     restored = {row["config_id"]: row["epochs_restored"] for row in trials(story)}
 
     print(f"\nepochs restored: { {config: restored[config] for config in story.interrupted} }")
-    assert len(story.interrupted) >= 2  # one of each worker
+    assert len(story.interrupted) >= 2  # one on each worker
     assert min(restored[config] for config in story.interrupted) > 0
 
 
@@ -262,7 +266,7 @@ def test_no_loss_counts_as_a_failure_of_a_trial(story):
     assert re.search(r"[1-9]\d* preempted", story.log)
 
 
-def test_an_outage_of_s3_is_waited_for_and_said(story):
+def test_an_outage_of_s3_is_waited_for_and_printed(story):
     assert "s3://results does not answer, waiting" in story.log
     seconds = [
         float(s) for s in re.findall(r"s3://results answers again, after (\d+) s", story.log)
