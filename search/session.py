@@ -132,8 +132,8 @@ def _study_data(
     first_draws.check_models(drawn, study_data)
     draws = spaces.draws(space, seed=settings.options.seed, count=min(trials, _FORESEEN))
     foreseen = [config for _, config in draws]
-    study_data = replace(study_data, streams=first_draws.stored(foreseen))
-    first_draws.say_what_is_computed_again(foreseen, study_data, progress)
+    study_data = replace(study_data, streams=first_draws.shared_streams(foreseen))
+    first_draws.print_what_is_not_stored(foreseen, study_data, progress)
     find_faces.prepare(study_data, settings.options.max_missing, progress)
     return study_data
 
