@@ -46,12 +46,8 @@ class Story:
     """What the study printed, wrote and suffered."""
 
     log: str = ""
-    noticed: dict[str, float] = field(
-        default_factory=dict
-    )  # seconds until the loss was noticed, by what was lost
-    interrupted: set[str] = field(
-        default_factory=set
-    )  # ids of configs that had a checkpoint when they were interrupted
+    noticed: dict[str, float] = field(default_factory=dict)  # seconds until a loss was noticed
+    interrupted: set[str] = field(default_factory=set)  # ids of configs that had a checkpoint
     board: list[dict] = field(default_factory=list)
     code: int | None = None  # exit code of the last search
     left: list[str] = field(default_factory=list)  # objects in the bucket
