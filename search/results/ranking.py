@@ -33,7 +33,7 @@ _MEANINGS = {  # heading, mark or state: what it means; printed if it is in the 
     "deviation over the folds. It is optimistic, because the search selected trials by it.",
     "test_uar [95 %]": "the same on the sealed subjects, which the search never saw, with its 95 % "
     "interval. The best trial of each family has it, and so has each baseline.",
-    "frozen": "a/b: of the backbone's b blocks, the first a keep their weights.",
+    "frozen": "for a/b, the first a of the backbone's b blocks keep their weights.",
     "pooling": "how a feature map is reduced to a vector; none keeps the whole map.",
     "PCA": "dimensions to which the features are reduced; empty: they are not.",
     "stands for": "the published configuration that the trial repeats.",

@@ -1,4 +1,4 @@
-"""Packs race: who trains together, who leaves, and that no one's score depends on the company."""
+"""Packs: who trains together, who leaves at a rung, and that no score depends on the others."""
 
 import math
 import pickle
@@ -58,7 +58,7 @@ def at_the_end(configs, study_data, *, raced=False):
     return [at_rung.results for at_rung in last]
 
 
-def test_a_race_goes_from_a_quarter_of_one_fold_to_all_folds():
+def test_the_rungs_go_from_a_quarter_of_one_fold_to_all_folds():
     assert [(rung.folds, rung.epochs) for rung in rungs(5, raced=True)] == [
         ((0,), 0.25),
         ((0,), 0.5),
@@ -139,7 +139,7 @@ def test_a_config_scores_the_same_raced_as_not(study_data):
         np.testing.assert_allclose(mine.losses, other.losses, atol=1e-5)
 
 
-def test_a_race_repeats_to_the_last_bit(study_data):
+def test_a_pack_repeats_to_the_last_bit(study_data):
     configs = [with_lr(lr) for lr in (1e-3, 1e-2, 3e-2)]
 
     once, again = (at_the_end(configs, study_data, raced=True) for _ in range(2))
@@ -251,7 +251,7 @@ FINE_TUNE = Config(
 
 
 class LostError(BaseException):
-    """The machine is gone: nothing in the race may catch it."""
+    """The machine is gone: nothing in the training may catch it."""
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def two_folds(study_data):
 
 @pytest.fixture
 def preempted(two_folds, tmp_path, monkeypatch):
-    """An experiment whose checkpoints are written after each epoch, however short that was."""
+    """A study whose checkpoints are written after each epoch, however short that was."""
     monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(checkpoint, "SHARE", math.inf)
     return replace(two_folds, checkpoints=tmp_path / "checkpoints")
@@ -331,7 +331,7 @@ def test_a_winner_that_lost_its_machine_opens_the_same(preempted, two_folds, mon
     assert went_on < (len(steps) - went_on) / 2
 
 
-def test_a_race_that_is_closed_before_its_end_keeps_its_checkpoints(preempted):
+def test_a_pack_that_is_closed_before_its_end_keeps_its_checkpoints(preempted):
     training = train([FINE_TUNE], preempted, raced=True)
     next(training)
 
@@ -352,7 +352,7 @@ def test_after_its_last_rung_a_trial_leaves_no_checkpoint(how, preempted):
     assert files(preempted) == []
 
 
-def test_who_leaves_a_race_leaves_no_checkpoint(preempted):
+def test_who_leaves_a_pack_leaves_no_checkpoint(preempted):
     other = with_lr(0.001, FINE_TUNE)
     training = train([FINE_TUNE, other], preempted, raced=True)
     next(training)
