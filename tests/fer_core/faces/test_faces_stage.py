@@ -324,14 +324,14 @@ def test_a_store_that_is_copied_to_another_place_gives_the_same_views(few, store
     shards, entries, _ = faces_of(few, store)
     made = list(zip(shards, entries, strict=True))
     views = views_stage.shards(made, THREE, "aligned", None, "cpu")
-    here = [views_stage.crops(entry) for entry in read_or_make(store, views, Tally())]
+    original = [views_stage.crops(entry) for entry in read_or_make(store, views, Tally())]
 
     shutil.copytree(tmp_path / "store", tmp_path / "elsewhere")
     tally = Tally()
-    there = read_or_make(Store(tmp_path / "elsewhere"), views, tally)
+    copied = read_or_make(Store(tmp_path / "elsewhere"), views, tally)
 
     assert tally.work.stages_made == 0
-    for a, b in zip(here, there, strict=True):
+    for a, b in zip(original, copied, strict=True):
         np.testing.assert_array_equal(a, views_stage.crops(b))
 
 

@@ -39,7 +39,7 @@ def test_features_come_to_lie_on_the_template(side, angle):
 
     crop = aligned(image, points)
 
-    dots = [tuple(at) for at in np.rint(TEMPLATE * CROP_PIXELS).astype(int)]
+    dots = [tuple(dot) for dot in np.rint(TEMPLATE * CROP_PIXELS).astype(int)]
     assert crop.shape == (CROP_PIXELS, CROP_PIXELS, 3)
     assert min(crop[y, x].min() for x, y in dots) > 200
     assert crop.mean() < 30
@@ -104,8 +104,8 @@ def test_images_may_differ_in_size_and_each_is_shown_as_if_alone(view):
 
     together = views(images, np.stack(points), view=view)
 
-    for row, (image, at) in enumerate(zip(images, points, strict=True)):
-        alone = views([image], at[None], view=view)[0]
+    for row, (image, face) in enumerate(zip(images, points, strict=True)):
+        alone = views([image], face[None], view=view)[0]
         assert np.abs(together[row].astype(int) - alone).max() <= 1
 
 

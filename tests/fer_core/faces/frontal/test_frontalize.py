@@ -206,8 +206,8 @@ def test_images_of_any_size_are_shown_as_each_alone(ict):
 
     together = frontal(images, places, reference(), symmetry="soft")
 
-    for row, (one, at) in enumerate(zip(images, places, strict=True)):
-        alone = frontal([one], at[None], reference(), symmetry="soft")[0]
+    for row, (one, face) in enumerate(zip(images, places, strict=True)):
+        alone = frontal([one], face[None], reference(), symmetry="soft")[0]
         assert np.abs(together[row].astype(int) - alone).max() <= 1
     assert np.abs(together[1].astype(int) - together[0]).max() <= 1
 
@@ -242,8 +242,8 @@ def test_a_surface_of_the_users_serves_as_well(ict, turned, shared_data):
     views = frontal(images, np.stack(points), surface, symmetry="soft")
 
     gain = [
-        psnr(view, truth, surface.mask) - psnr(aligned(image, at), truth, surface.mask)
-        for view, image, at, truth in zip(views, images, points, truths, strict=True)
+        psnr(view, truth, surface.mask) - psnr(aligned(image, face), truth, surface.mask)
+        for view, image, face, truth in zip(views, images, points, truths, strict=True)
     ]
     assert np.median(gain) > 2
 
@@ -263,12 +263,12 @@ def test_a_gpu_makes_the_same_views(turned, symmetry):
 def test_a_face_looks_the_same_alone_as_among_others_but_for_rounding(turned, symmetry):
     images, points, _ = zip(*turned, strict=True)
     images = [image[::2, ::2] for image in images]  # a cut of a face is at most 320 pixels wide
-    points = [at / 2 for at in points]
+    points = [face / 2 for face in points]
 
     together = frontal(images, np.stack(points), reference(), symmetry=symmetry)
 
-    for row, (image, at) in enumerate(zip(images, points, strict=True)):
-        alone = frontal([image], at[None], reference(), symmetry=symmetry)
+    for row, (image, face) in enumerate(zip(images, points, strict=True)):
+        alone = frontal([image], face[None], reference(), symmetry=symmetry)
         differ = np.abs(alone[0].astype(int) - together[row])
         assert differ.max() <= 1
         assert differ.mean() < 2e-5

@@ -110,7 +110,7 @@ def test_signs_are_as_documented(angles, landmark, axis, sign):
 def test_the_projects_renderer_gives_back_its_pose():
     angles = draw_angles(150)
 
-    points = [rendered(person, at).landmarks[0] for person, at in enumerate(angles)]
+    points = [rendered(person, turn).landmarks[0] for person, turn in enumerate(angles)]
 
     assert max(errors(points, angles)) < TOLERANCE
 
@@ -118,16 +118,17 @@ def test_the_projects_renderer_gives_back_its_pose():
 def test_the_ict_model_gives_back_its_pose_whoever_it_is_and_whatever_the_expression(ict):
     rng, angles = np.random.default_rng(1), draw_angles(150)
     points = []
-    for row, at in enumerate(angles):
+    for row, turn in enumerate(angles):
         face = ict.face(rng, **(ict.grimace(rng) if row % 2 else {}))
-        points.append(ict.points(face, ict.turn(*at)))
+        points.append(ict.points(face, ict.turn(*turn)))
 
     assert max(errors(points, angles)) < TOLERANCE
 
 
 def test_dlib_s_points_on_the_projects_frames_tell_the_yaw():
     finder, angles = landmarks.load_finder("dlib"), draw_angles(30, limits=(25, 10, 10))
-    frames = [next(iter(painter.paint_clip(rendered(i, at)))) for i, at in enumerate(angles)]
+    clips = [painter.paint_clip(rendered(person, turn)) for person, turn in enumerate(angles)]
+    frames = [next(iter(clip)) for clip in clips]
 
     faces = [finder.search(frame) for frame in frames]
 
@@ -141,7 +142,8 @@ def test_dlib_s_points_on_the_projects_frames_tell_the_yaw():
 def test_dlib_s_points_on_ict_s_frames_tell_the_yaw(ict):
     finder, rng = landmarks.load_finder("dlib"), np.random.default_rng(2)
     angles = draw_angles(40, limits=(30, 20, 10))
-    frames = [ict.render(ict.face(rng), ict.turn(*at), light=(0.3, -0.3, 1)) for at in angles]
+    turns = [ict.turn(*turn) for turn in angles]
+    frames = [ict.render(ict.face(rng), turn, light=(0.3, -0.3, 1)) for turn in turns]
 
     faces = [finder.search(frame) for frame in frames]
 
