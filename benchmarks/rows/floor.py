@@ -14,14 +14,13 @@ from multiprocessing import get_context
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.rows.engine import EndedStudy
 from benchmarks.rows.result import Ratio
 from benchmarks.rows.stills import CORES
 from benchmarks.rows.timing import wall_seconds
 from fer_core.config import StreamConfig, from_json
-from fer_core.models import backbones
+from fer_core.models.profile import profile
 from fer_core.training.loop import batch_count
 
 PRODUCT, COPIED, REPEATS = 1536, 2**25, 8  # side of the matrices; how many numbers are copied
@@ -95,13 +94,7 @@ def measured(processes: int) -> Rates:
 
 def pass_flops(stream: StreamConfig) -> int:
     """Count the FLOPs of the frozen network for one image."""
-    backbone = backbones.build(stream, weights_file=None, seed=0)
-    side = stream.crop_pixels or backbone.crop_pixels
-    x = torch.zeros(1, 3, side, side, device="meta")
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        for block in backbone.blocks.to("meta"):
-            x = block(x)
-    return counter.get_total_flops()
+    return profile(stream, 1).flops()
 
 
 def head_cost(config_json: str, rows: int) -> Mapping[str, float]:

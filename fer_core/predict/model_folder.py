@@ -35,6 +35,7 @@ from fer_core.features.encoders import Encoder, ImageEncoder, PointEncoder
 from fer_core.features.reduction import Reduction
 from fer_core.models import backbones
 from fer_core.models.network import Network, StreamInput
+from fer_core.models.profile import profile
 from fer_core.trial.fitted_model import Model
 
 WEIGHTS, CONFIG, LABELS, PREPROCESSING, CARD = (
@@ -44,7 +45,6 @@ WEIGHTS, CONFIG, LABELS, PREPROCESSING, CARD = (
     "preprocessing.json",
     "README.md",
 )
-_CPU = torch.device("cpu")
 
 
 def save(model: Model, folder: Path, *, card: str, surface: Path | None = None) -> None:
@@ -229,20 +229,21 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _stream_input(encoder: Encoder, clip: ClipConfig) -> StreamInput:
-    """Describe what the network reads of a clip in one stream, by encoding a black clip."""
+    """Describe what the network reads of a clip in one stream, with zeros in its shape."""
     if isinstance(encoder, PointEncoder):
         return StreamInput(
             torch.zeros(1, clip.frames, len(encoder.reduction.mean)), nn.ModuleList()
         )
-    side = extraction.crop_pixels(encoder.stream, encoder.backbone)
-    empty = np.zeros((1, clip.frames, side, side, 3), np.uint8)
-    depth = 0 if encoder.live else encoder.stream.freeze_depth
-    frozen = encoder.stream.freeze_depth if encoder.live else 0
-    maps = None
-    if encoder.reduction is not None and not encoder.stream.is_volume:
-        shape = encoder.activations(empty[:, :1], _CPU).shape
-        maps = (shape[2], shape[3], shape[4])
-    return StreamInput(encoder(empty, _CPU), encoder.backbone.blocks[depth:], frozen, maps)
+    stream, reduction, maps = encoder.stream, encoder.reduction, None
+    depth, frozen = (0, stream.freeze_depth) if encoder.live else (stream.freeze_depth, 0)
+    shape = profile(stream, clip.frames).shape(depth)
+    if reduction is not None:
+        if not stream.is_volume:
+            maps = (shape[0], shape[1], shape[2])
+        shape = (len(reduction.mean if reduction.basis is None else reduction.basis),)
+    time = () if stream.is_volume else (clip.frames,)
+    sample = torch.zeros(1, *time, *shape)
+    return StreamInput(sample, encoder.backbone.blocks[depth:], frozen, maps)
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
