@@ -13,41 +13,39 @@ from fer_core.predict import model_folder
 from fer_core.predict.on_video import SUFFIXES, predict
 from fer_core.predict.prediction import in_json, text
 
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR",
+        help="The folder of a trained model. Export one with python -m search.replay STUDY/TRIAL "
+        "--export DIR.",
+    ),
+]
+Video = Annotated[
+    Path,
+    typer.Argument(
+        metavar="VIDEO",
+        help="The video to read: a video file, or a folder that holds its frames as images. If it "
+        "shows several faces, the largest central one is followed.",
+    ),
+]
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The image file to draw the timeline to, which ends in "
+        f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}. The default is VIDEO-timeline.png in the "
+        "current folder.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print the probabilities as one line of JSON instead of as text."),
+]
 
-def main(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR",
-            help="The folder of a trained model. Export one with python -m search.replay "
-            "STUDY/TRIAL --export DIR.",
-        ),
-    ],
-    path: Annotated[
-        Path,
-        typer.Argument(
-            metavar="VIDEO",
-            help="The video to read: a video file, or a folder that holds its frames as images. "
-            "If it shows several faces, the largest central one is followed.",
-        ),
-    ],
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The image file to draw the timeline to, which ends in "
-            f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}. The default is VIDEO-timeline.png in "
-            "the current folder.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print the probabilities as one line of JSON instead of as text."
-        ),
-    ] = False,
-) -> None:
+
+def main(model: Folder, path: Video, picture: Picture = None, as_json: AsJson = False) -> None:
     """Print the emotion of the face in a video, and draw it over time.
 
     If the model was trained for it, this also shows whether the emotion is genuine or acted.

@@ -229,21 +229,37 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _stream_input(encoder: Encoder, clip: ClipConfig) -> StreamInput:
-    """Describe what the network reads of a clip in one stream, with zeros in its shape."""
+    """Describe what the network reads of a clip in one stream, with zeros in its shape.
+
+    Raises: ValueError where the reduction was fitted on another number of features.
+    """
     if isinstance(encoder, PointEncoder):
         return StreamInput(
             torch.zeros(1, clip.frames, len(encoder.reduction.mean)), nn.ModuleList()
         )
     stream, reduction, maps = encoder.stream, encoder.reduction, None
     depth, frozen = (0, stream.freeze_depth) if encoder.live else (stream.freeze_depth, 0)
-    shape = profile(stream, clip.frames).shape(depth)
+    backbone = profile(stream, clip.frames)
+    shape = backbone.shape(depth)
     if reduction is not None:
+        _check_features(reduction, backbone.features(encoder.pooling))
         if not stream.is_volume:
             maps = (shape[0], shape[1], shape[2])
         shape = (len(reduction.mean if reduction.basis is None else reduction.basis),)
     time = () if stream.is_volume else (clip.frames,)
     sample = torch.zeros(1, *time, *shape)
     return StreamInput(sample, encoder.backbone.blocks[depth:], frozen, maps)
+
+
+def _check_features(reduction: Reduction, features: int) -> None:
+    sizes = {len(reduction.mean), len(reduction.scale)}
+    if reduction.basis is not None:
+        sizes.add(reduction.basis.shape[1])
+    if sizes != {features}:
+        raise ValueError(
+            f"a reduction was fitted on {', '.join(map(str, sorted(sizes)))} features, and the "
+            f"backbone gives {features}."
+        )
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

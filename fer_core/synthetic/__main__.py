@@ -14,44 +14,49 @@ from fer_core.data.datasets.synthetic import Layout, manifest
 from fer_core.errors import FerError
 from fer_core.synthetic.dataset import MOST_SUBJECTS, ensure
 
+Out = Annotated[
+    Path,
+    typer.Option(
+        metavar="FOLDER",
+        help="The folder to write the dataset to. It and its parents are made if needed; a folder "
+        "with other contents is never overwritten.",
+    ),
+]
+ImitatedLayout = Annotated[
+    Layout,
+    typer.Option(
+        help="The real dataset whose folders, file names and emotions are imitated. Only sase_fe "
+        "has acted clips as well as genuine ones."
+    ),
+]
+Subjects = Annotated[
+    int, typer.Option(help=f"The number of people to render, 1 to {MOST_SUBJECTS}.")
+]
+Seed = Annotated[
+    int, typer.Option(min=0, help="The seed of all random numbers; another gives other people.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="The number of processes that render at the same time. The default is one per core.",
+        show_default=False,
+    ),
+]
+
 
 def main(
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="FOLDER",
-            help="The folder to write the dataset to. It and its parents are made if needed; a "
-            "folder with other contents is never overwritten.",
-        ),
-    ],
-    layout: Annotated[
-        Layout,
-        typer.Option(
-            help="The real dataset whose folders, file names and emotions are imitated. Only "
-            "sase_fe has acted clips as well as genuine ones."
-        ),
-    ] = "sase_fe",
-    subjects: Annotated[
-        int, typer.Option(help=f"The number of people to render, 1 to {MOST_SUBJECTS}.")
-    ] = 24,
-    seed: Annotated[
-        int,
-        typer.Option(min=0, help="The seed of all random numbers; another gives other people."),
-    ] = 0,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="The number of processes that render at the same time. The default is one per "
-            "core.",
-            show_default=False,
-        ),
-    ] = None,
+    out: Out,
+    layout: ImitatedLayout = "sase_fe",
+    subjects: Subjects = 24,
+    seed: Seed = 0,
+    workers: Workers = None,
 ) -> None:
     """Render the synthetic dataset: videos of drawn faces that show emotions, with landmarks.
 
-    If the folder already holds the same dataset, nothing is rendered again. Search on it with
-    python -m search.run --dataset synthetic --data-root FOLDER.
+    Nothing is rendered again if the folder already holds the same dataset.
+
+    To search on it: python -m search.run --dataset synthetic --data-root FOLDER
     """
     started = time.monotonic()
     try:
