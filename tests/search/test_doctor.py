@@ -260,7 +260,7 @@ def test_published_totals_and_protocols_are_held_against_the_copy(doctor, render
     report = json.loads(printed)
     assert any(said.startswith("clips: 120 here, ") for said in report["totals"])
     assert len(report["protocols"]) > 1
-    assert "clips: 120, and " in screen
+    assert "clips: 120 here, " in screen
     assert "none are known" in unknown
 
 
