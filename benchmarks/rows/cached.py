@@ -82,7 +82,7 @@ def against_hand_cached(
             began = time.perf_counter()
             ends = hand_cached.search_by_process(data, ready.root / "apart", processes)
             apart = _taken(began, ends)
-        own = _mean(first, ours("ours-2"))
+        own = _average(first, ours("ours-2"))
     return [_by_process(own, apart, trials, processes), _reused(own, whole, stepped, trials)]
 
 
@@ -90,26 +90,26 @@ def against_hand_cached(
 class _Taken:
     """Mean seconds by the clock that a trial took."""
 
-    each: float  # over all trials, so with the start of the workers
+    mean: float  # over all trials, so with the start of the workers
     later: float  # over the trials after the first ones, so without that start
 
 
 def _taken(began: float, ends: Sequence[float]) -> _Taken:
     first = min(STARTING, len(ends) // 2)
     later = (ends[-1] - ends[first - 1]) / (len(ends) - first)
-    return _Taken(each=(ends[-1] - began) / len(ends), later=later)
+    return _Taken(mean=(ends[-1] - began) / len(ends), later=later)
 
 
-def _mean(one: _Taken, other: _Taken) -> _Taken:
-    return _Taken(each=(one.each + other.each) / 2, later=(one.later + other.later) / 2)
+def _average(one: _Taken, other: _Taken) -> _Taken:
+    return _Taken(mean=(one.mean + other.mean) / 2, later=(one.later + other.later) / 2)
 
 
 def _by_process(own: _Taken, apart: _Taken, trials: int, processes: int) -> Ratio:
     return Ratio(
         name="process per trial",
-        value=apart.each / own.each,
+        value=apart.mean / own.mean,
         target=30,
-        came_from=f"theirs {apart.each:.2f} s a trial of {processes}, ours {own.each:.3f} s a "
+        came_from=f"theirs {apart.mean:.2f} s a trial of {processes}, ours {own.mean:.3f} s a "
         f"trial of {trials}",
         notes=("the start of our workers is shared among our trials; ray.init is in neither",),
     )
@@ -123,8 +123,8 @@ def _reused(own: _Taken, whole: _Taken, stepped: _Taken, trials: int) -> Ratio:
         came_from=f"theirs {whole.later:.3f} s, ours {own.later:.4f} s a trial, from the end of "
         f"trial {STARTING} of {trials} on: processes that stay start once in either",
         notes=(
-            f"with their start, shared among all: theirs {whole.each:.3f} s, ours {own.each:.3f} "
-            f"s, {whole.each / own.each:.2f}x",
+            f"with their start, shared among all: theirs {whole.mean:.3f} s, ours {own.mean:.3f} "
+            f"s, {whole.mean / own.mean:.2f}x",
             "their trial is one step of Tune, which is the fastest; with a step an epoch, as is "
             f"usual, {stepped.later:.3f} s a trial, {stepped.later / own.later:.2f}x",
         ),

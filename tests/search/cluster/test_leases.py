@@ -27,7 +27,7 @@ def test_nobody_is_given_what_another_holds(moves):
                 del holders[name]
 
 
-def test_a_lease_of_who_fell_silent_is_given_to_the_next(monkeypatch):
+def test_the_lease_of_a_silent_holder_is_given_to_the_next(monkeypatch):
     server, now = LeaseServer(), time.monotonic()
     assert server.take("a", "x")
     assert server.take("b", "x")
@@ -38,7 +38,7 @@ def test_a_lease_of_who_fell_silent_is_given_to_the_next(monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: now + 3 * SILENT_SECONDS)
 
     assert server.take("a", "y")
-    server.release("a", "x")  # it is not dead after all, and no longer the holder
+    server.release("a", "x")  # it was not dead, but it is no longer the holder
     assert not server.take("a", "z")
 
 

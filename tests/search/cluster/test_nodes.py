@@ -1,4 +1,4 @@
-"""Where packs run: on which nodes, on which share of one, and what becomes of the lost."""
+"""Where packs run: on which nodes, on which share of a node, and what follows when one is lost."""
 
 import errno
 import io
@@ -58,7 +58,7 @@ def two_nodes():
 
 @pytest.fixture
 def one_gpu():
-    """A node of which Ray is told that it has a GPU."""
+    """A node that has a GPU, according to what Ray is told."""
     ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
@@ -66,7 +66,7 @@ def one_gpu():
 
 @pytest.fixture
 def run_study(journal, tmp_path):
-    """Run a study whose trials do something, and give its searcher."""
+    """Run a study whose trials do something, and return its searcher."""
     study_data = StudyData(
         manifest=Manifest(dataset="none", root=tmp_path, clips=()),
         protocol=Protocol(name="one", sealed=(), folds=(("a",),)),
@@ -108,7 +108,7 @@ class Work:
 
 
 def trials_that(does):
-    """Begin packs whose members do something with their config, and are done."""
+    """Make the function that begins packs whose members do one thing with their config."""
 
     def begin(drawn, study_data, threads, raced):
         at_rungs = []
@@ -256,7 +256,7 @@ def test_a_pack_that_waits_for_another_node_than_its_own_returns_when_that_other
     assert states(journal) == ["complete"] * 2
     assert searcher.preempted == 1
     retries = [trial.user_attrs.get("retry", 0) for trial in journal._study.trials]
-    assert max(retries) == 1  # of its own death; to wait in vain is not counted
+    assert max(retries) == 1  # for its own death; waiting in vain does not count
 
 
 def test_packs_of_both_shapes_end_where_one_gpu_holds_one_or_four_of_them(
@@ -285,7 +285,9 @@ def test_workers_that_die_between_two_packs_keep_no_share_from_the_other_shape(
 
     def does(config):
         mark = began / f"{config.optimizer.lr}"
-        if not mark.exists():  # once each, when the result is back and the worker waits
+        if (
+            not mark.exists()
+        ):  # once for each, after its result was returned, while the worker waits
             mark.touch()
             threading.Timer(0.1, os._exit, [1]).start()
 
@@ -294,7 +296,7 @@ def test_workers_that_die_between_two_packs_keep_no_share_from_the_other_shape(
     assert states(journal) == ["complete"] * 16
 
 
-def test_who_runs_out_of_memory_is_tried_once_more_alone_on_a_whole_gpu(
+def test_a_trial_that_runs_out_of_memory_is_tried_once_more_alone_on_a_whole_gpu(
     one_gpu, run_study, journal, write_space
 ):
     space = spaces.load(write_space(TWO_SHAPES.replace('["whole", "head"]', '["head"]')))
@@ -325,7 +327,7 @@ def test_who_runs_out_of_memory_is_tried_once_more_alone_on_a_whole_gpu(
 
 @pytest.fixture
 def write_cluster(tmp_path, monkeypatch):
-    """Let this machine head a cluster that may start so many workers of each type."""
+    """Let this machine head a cluster that may start some workers of each type."""
 
     def write(most, **types):
         gpu = {"resources": {"CPU": 4, "GPU": 1}}
@@ -406,7 +408,7 @@ def test_a_node_that_goes_while_no_pack_runs_there_has_left_and_is_not_lost(two_
 
     assert (sample.lost, sample.left) == ((), (OTHER,))
     assert seen.is_lost(second)
-    assert seen.is_lost(None)  # a pack that had not said where it is may have been there
+    assert seen.is_lost(None)  # a pack whose node is unknown may have been there
 
 
 def until_it_changes(seen, busy):

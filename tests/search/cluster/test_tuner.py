@@ -1,4 +1,4 @@
-"""How a cluster is divided among trials, on GPUs that Ray is told of and nobody has."""
+"""How a cluster is divided among trials; the GPUs exist only in what Ray is told."""
 
 import os
 
@@ -43,7 +43,7 @@ def test_no_larger_share_is_asked_for_than_a_node_holds():
     assert TrialResources(cpus=5, gpus=0.5, concurrent=1).gpus_of("larger") == 0.5
 
 
-def test_a_trial_that_the_cluster_cannot_hold_is_refused_with_what_there_is():
+def test_a_trial_that_the_cluster_cannot_hold_is_refused_with_what_it_has():
     with pytest.raises(
         ClusterError,
         match="needs 1 CPUs and 3 GPUs, and no node has both; the cluster has 4 CPUs and 2",

@@ -30,14 +30,14 @@ def file(bucket):
 
 @pytest.fixture
 def begin_driver(file):
-    """Begin a process that holds the claim for a minute."""
+    """Start a process that holds the claim for a minute."""
     text = f"""
 import time
 from fer_core.storage import paths
 from search.study import driver_claim
 driver_claim.BEAT_SECONDS, driver_claim.SILENT_SECONDS = 0.2, {SILENT}
 with driver_claim.claimed(paths.parse({str(file)!r}), "s"):
-    print("held", flush=True)
+    print("claimed", flush=True)
     time.sleep(60)
 """
     started = []
@@ -47,7 +47,7 @@ with driver_claim.claimed(paths.parse({str(file)!r}), "s"):
             [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         started.append(driver)
-        assert driver.stdout.readline() == "held\n"
+        assert driver.stdout.readline() == "claimed\n"
         return driver
 
     yield begin
@@ -58,16 +58,16 @@ with driver_claim.claimed(paths.parse({str(file)!r}), "s"):
 
 @pytest.fixture
 def dead():
-    """The number of a process that is no more."""
+    """The number of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
 
 
 def write_claim(file, *, term=1, driver="x", beat=7, process=1, processes=""):
-    said = {"term": term, "driver": driver, "beat": beat, "process": process}
-    said |= {"host": socket.gethostname(), "processes": processes}
-    write_atomically(file, json.dumps(said).encode())
+    claim = {"term": term, "driver": driver, "beat": beat, "process": process}
+    claim |= {"host": socket.gethostname(), "processes": processes}
+    write_atomically(file, json.dumps(claim).encode())
 
 
 def driver_of(file):
@@ -88,7 +88,7 @@ def test_a_claim_ends_with_the_work(file):
     assert json.loads(file.read_bytes())["ended"]
 
 
-def test_who_follows_a_driver_that_ended_begins_at_once_and_a_later_term(file, monkeypatch):
+def test_a_driver_that_follows_one_that_ended_begins_at_once_and_a_later_term(file, monkeypatch):
     monkeypatch.setattr(driver_claim, "SILENT_SECONDS", 60.0)
     began, terms = time.monotonic(), []
 
@@ -101,7 +101,7 @@ def test_who_follows_a_driver_that_ended_begins_at_once_and_a_later_term(file, m
 
 
 def test_a_driver_that_slept_while_another_came_and_ended_ends(file, begin_driver):
-    """Its claim may be of any name: it is the term that tells who came last."""
+    """The term tells which driver came last, whatever the drivers are called."""
     driver = begin_driver()
     driver.send_signal(signal.SIGSTOP)
     with claimed(file, "s"):
@@ -120,7 +120,7 @@ def test_a_study_whose_driver_lives_is_refused(file):
         pass
 
 
-def test_a_driver_that_fell_silent_elsewhere_is_followed(file):
+def test_a_driver_that_fell_silent_on_another_machine_is_followed(file):
     write_claim(file)
     began = time.monotonic()
 
@@ -128,7 +128,7 @@ def test_a_driver_that_fell_silent_elsewhere_is_followed(file):
         assert time.monotonic() - began >= SILENT
 
 
-def test_a_driver_that_died_where_it_would_be_seen_is_followed_at_once(file, dead, monkeypatch):
+def test_a_driver_that_died_on_this_machine_is_followed_at_once(file, dead, monkeypatch):
     monkeypatch.setattr(driver_claim, "SILENT_SECONDS", 60.0)
     write_claim(file, process=dead, processes=driver_claim._processes())
 
@@ -145,7 +145,7 @@ def test_a_driver_of_another_container_is_not_taken_to_be_dead(file, dead):
         assert time.monotonic() - began >= SILENT
 
 
-def test_a_damaged_claim_is_none(file):
+def test_a_damaged_claim_counts_as_none(file):
     write_atomically(file, b"{")
 
     with claimed(file, "s"):

@@ -78,13 +78,15 @@ def test_a_torn_last_line_of_the_journal_is_cut_and_the_study_goes_on(journal, m
     assert again.finished_numbers() == [0]
 
 
-@pytest.mark.parametrize(("damage", "said"), [(b"no json\n", "line 1 is damaged"), (None, "gone")])
-def test_a_journal_that_cannot_be_mended_is_named(journal, make_result, damage, said):
+@pytest.mark.parametrize(
+    ("damage", "message"), [(b"no json\n", "line 1 is damaged"), (None, "is missing")]
+)
+def test_a_journal_that_cannot_be_mended_is_named(journal, make_result, damage, message):
     journal.finish(make_result(journal.ask().number))
     file = journal.folder.journal
     file.unlink() if damage is None else file.write_bytes(damage)
 
-    with pytest.raises(FerError, match=said), journal.folder.locked():
+    with pytest.raises(FerError, match=message), journal.folder.locked():
         reopened(journal)
 
 
@@ -138,14 +140,14 @@ def test_what_no_worker_was_given_is_repeated_however_often_the_driver_dies(jour
 
 
 def lose(journal, space, times):
-    """Let a trial and its repeats lose their nodes one after another; say how each was drawn."""
-    drawn = []
+    """Let a trial and its repeats lose their nodes one after another; return them as queued."""
+    queued = []
     for _ in range(times):
         trial = journal.ask()
-        drawn.append(journal.queued_trial(trial.number, journal.draw(trial, space)))
+        queued.append(journal.queued_trial(trial.number, journal.draw(trial, space)))
         journal.start([trial.number])
         journal.interrupt(trial.number, lost=True)
-    return drawn
+    return queued
 
 
 def test_a_trial_that_lost_its_node_twice_is_repeated_alone(journal, space):
@@ -219,7 +221,7 @@ def test_a_resumed_study_draws_as_the_uninterrupted_one(tmp_path, space, make_re
     assert drawn("whole", ()) == drawn("killed", (3, 12))
 
 
-def of_points(journal, enumerated):
+def journal_of_points(journal, enumerated):
     storage = file_storage(journal.folder)
     return Journal(journal.folder, storage, seed=0, points=enumerated.points)
 
@@ -229,22 +231,22 @@ def test_points_are_tried_in_order_each_once_however_often_the_study_is_resumed(
 ):
     tried = []
     for _ in enumerated.points:
-        again = of_points(journal, enumerated)
+        again = journal_of_points(journal, enumerated)
         again.reconcile()
         trial = again.ask()
         tried.append(again.draw(trial, enumerated).optimizer.lr)
         again.finish(make_result(trial.number))
 
     assert tried == [1e-2, 1e-3, 1e-4]
-    assert of_points(journal, enumerated).finished_numbers() == [0, 1, 2]
+    assert journal_of_points(journal, enumerated).finished_numbers() == [0, 1, 2]
 
 
 def test_an_interrupted_point_is_repeated_before_the_next_even_if_nothing_of_it_was_drawn(
     journal, enumerated
 ):
-    of_points(journal, enumerated).ask()
+    journal_of_points(journal, enumerated).ask()
 
-    again = of_points(journal, enumerated)
+    again = journal_of_points(journal, enumerated)
     again.reconcile()
     drawn = [again.draw(again.ask(), enumerated).optimizer.lr for _ in range(2)]
 
@@ -252,7 +254,7 @@ def test_an_interrupted_point_is_repeated_before_the_next_even_if_nothing_of_it_
 
 
 def test_a_point_whose_part_was_damaged_is_tried_again_once(journal, enumerated, make_result):
-    points = of_points(journal, enumerated)
+    points = journal_of_points(journal, enumerated)
     for _ in range(2):
         trial = points.ask()
         points.draw(trial, enumerated)
@@ -260,7 +262,7 @@ def test_a_point_whose_part_was_damaged_is_tried_again_once(journal, enumerated,
     (journal.folder.path / "parts" / "0.json").unlink()
 
     for _ in range(2):
-        points = of_points(journal, enumerated)
+        points = journal_of_points(journal, enumerated)
         points.reconcile()
     drawn = [points.draw(points.ask(), enumerated).optimizer.lr for _ in range(2)]
 
@@ -275,7 +277,7 @@ def raced(journal):
 
 
 def race(journal, space, make_result, scores, *, killed_at=()):
-    """Run trials of these scores one by one, each as far as it is kept; say how far each came."""
+    """Run trials of these scores one by one; return how many rungs each of them reached."""
     journal = raced(journal)
     came = []
     for place, score in enumerate(scores):
@@ -392,7 +394,7 @@ class DyingBackend(LogFile):
 
 
 def drive(journal, space, make_result, *, trials):
-    """Do what a driver does, its one worker's part included."""
+    """Do what a driver and its one worker do."""
     journal.reconcile()
     while len(journal.finished_numbers()) < trials:
         trial = journal.ask()

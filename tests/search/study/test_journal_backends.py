@@ -22,7 +22,7 @@ def path(request, tmp_path):
 
 
 def numbers(path):
-    return [each["n"] for each in open_log(path).read_logs(0)]
+    return [entry["n"] for entry in open_log(path).read_logs(0)]
 
 
 def test_a_journal_is_a_file_or_objects(tmp_path, bucket):
@@ -42,9 +42,9 @@ def test_what_was_synced_is_read_by_the_next_driver(path):
 def test_a_driver_reads_each_log_once_and_its_own_too(path):
     journal = open_log(path)
     journal.append_logs([{"n": 0}, {"n": 1}])
-    assert [each["n"] for each in journal.read_logs(0)] == [0, 1]
+    assert [entry["n"] for entry in journal.read_logs(0)] == [0, 1]
     journal.append_logs([{"n": 2}])
-    assert [each["n"] for each in journal.read_logs(2)] == [2]
+    assert [entry["n"] for entry in journal.read_logs(2)] == [2]
 
 
 def test_a_driver_that_goes_on_appends_behind_what_is_there(path):
@@ -84,7 +84,7 @@ def test_a_driver_that_was_cut_off_is_refused_though_it_has_nothing_new(bucket):
 
 
 def put(path, lines):
-    """Put each line as an object of its own."""
+    """Write each line as an object of its own."""
     journal = open_log(path)
     for n in range(lines):
         journal.append_logs([{"n": n}])
@@ -150,32 +150,34 @@ class Killed(BaseException):
 
 
 class Turns:
-    """Lets drivers, each a thread, talk to S3 in a given order, a few requests at a time."""
+    """Lets drivers, each in a thread, send their requests to S3 in a given order."""
 
     def __init__(self, monkeypatch):
         self.gates = {}
         patiently = S3Path._patiently
 
         def in_turn(place, action):
-            if threading.current_thread() in self.gates:  # what helps a driver is part of its turn
+            if (
+                threading.current_thread() in self.gates
+            ):  # a driver's own helper threads belong to its turn
                 self.wait()
             return patiently(place, action)
 
         monkeypatch.setattr(S3Path, "_patiently", in_turn)
 
     def run(self, drivers, order):
-        threads = [threading.Thread(target=self.drive, args=(each,)) for each in drivers]
+        threads = [threading.Thread(target=self.drive, args=(driver,)) for driver in drivers]
         self.gates = {thread: (queue.Queue(), queue.Queue()) for thread in threads}
         for thread in threads:
             thread.start()
             self.gates[thread][1].get()
-        rest = [(at, False) for at in range(len(threads)) for _ in range(99)]
-        for at, is_killed in [*order, *rest]:
-            if threads[at].is_alive():
-                go, rests = self.gates[threads[at]]
+        rest = [(index, False) for index in range(len(threads)) for _ in range(99)]
+        for index, is_killed in [*order, *rest]:
+            if threads[index].is_alive():
+                go, rests = self.gates[threads[index]]
                 go.put(is_killed)
                 if rests.get():
-                    threads[at].join()
+                    threads[index].join()
         assert not any(thread.is_alive() for thread in threads)
 
     def drive(self, driver):
@@ -219,7 +221,7 @@ def test_however_drivers_cross_no_line_is_lost_that_was_synced(bucket, monkeypat
 
     def driver(name):
         journal = open_log(path)
-        found[name] = [each["n"] for each in journal.read_logs(0)]
+        found[name] = [entry["n"] for entry in journal.read_logs(0)]
         synced[name] = []
         for k in range(3):
             lines = [f"{name}.{k}.{n}" for n in range(k + 1)]

@@ -14,7 +14,7 @@ def refusal(path, **options):
     return str(caught.value)
 
 
-def test_a_missing_space_file_lists_those_there_are_and_suggests_the_nearest(write_space):
+def test_a_missing_space_file_lists_the_others_and_suggests_the_nearest(write_space):
     path = write_space("")
 
     message = refusal(path.with_name("tay.py"))
@@ -22,7 +22,7 @@ def test_a_missing_space_file_lists_those_there_are_and_suggests_the_nearest(wri
     assert f"did you mean '{path}'" in message
 
 
-def test_a_space_that_does_not_load_is_told_in_one_line(write_space):
+def test_a_space_that_does_not_load_is_reported_in_one_line(write_space):
     message = refusal(write_space("import no_such_module"))
 
     assert message.endswith("toy.py: ModuleNotFoundError: No module named 'no_such_module'")
@@ -32,7 +32,7 @@ def test_a_file_without_a_function_space_is_no_space(write_space):
     assert "has no function space(trial)" in refusal(write_space("x = 1"))
 
 
-def test_a_space_that_raises_is_told_in_one_line(write_space):
+def test_a_space_that_raises_is_reported_in_one_line(write_space):
     message = refusal(write_space("def space(trial):\n    raise KeyError('width')"))
 
     assert message.endswith("toy.py: KeyError: 'width'")
