@@ -1,4 +1,9 @@
-"""Search for the best facial-expression-recognition model of a dataset."""
+"""Search for the best facial-expression-recognition model of a dataset.
+
+The commands are `python -m search.run`, `search.doctor` and `search.replay`. From Python there is
+one door, `read_leaderboard`. This package is the only one that knows Ray and Optuna; what it trains
+and measures is in `fer_core`.
+"""
 
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
@@ -10,11 +15,13 @@ if TYPE_CHECKING:
 def read_leaderboard(
     dataset: str, leaderboards: str | PathLike[str] = "leaderboards"
 ) -> "DataFrame":
-    """Read all trials of all studies of a dataset, the best first; from a folder, or s3://..
+    """Read all trials of all studies of a dataset, the best first.
 
-    Raises: FerError where there is no leaderboard of that dataset.
+    `leaderboards` is a folder or s3://..., as the option --leaderboards names it.
+
+    Raises: FerError if there is no leaderboard of that dataset.
     """
     from fer_core.storage import paths
-    from search.results import leaderboard, ranking  # pandas takes 0.5 s, which --help has not
+    from search.results import leaderboard, ranking  # import pandas, 0.5 s: too long for --help
 
     return ranking.rank(leaderboard.read(dataset, paths.parse(fspath(leaderboards))))

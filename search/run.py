@@ -121,7 +121,7 @@ def _search(
             outcome = session.run(settings, machines, progress, folder)
     except session.InterruptedStudyError as stopped:
         print(
-            f"Interrupted. No finished trial is lost. To continue this study, run:\n"
+            "Interrupted. No finished trial is lost. To continue this study, run:\n"
             f"  {_resume_command(context, stopped.study)}",
             file=sys.stderr,
         )
@@ -159,7 +159,7 @@ def _print_next(context: typer.Context, outcome: "Outcome") -> None:
     board = str(paths.parse(record.leaderboards) / record.dataset)
     print(
         "To read the whole leaderboard (every column, all studies of this dataset), in Python:\n"
-        f"  pandas.read_parquet({board!r})",
+        f"  import pandas; pandas.read_parquet({board!r})",
         file=sys.stderr,
     )
     if outcome.may_grow:

@@ -1,4 +1,4 @@
-"""The real command on one local CPU."""
+"""The real command on one machine: a study, the same study again, a resumed one, real protocols."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def run(where, *arguments):
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory, rendered):
-    """A folder with a study of two trials; how it was asked for, and what it said."""
+    """Run a study of two trials: its folder, the arguments of its command, and the output."""
     where = tmp_path_factory.mktemp("studied")
     command = ["--space", str(ROOT / "spaces" / "smoke.py"), "--smoke", "--data-root", rendered]
     command += ["--trials", "2", "--cpus-per-trial", str(len(os.sched_getaffinity(0)))]
@@ -78,7 +78,7 @@ def test_one_command_gives_a_leaderboard_and_resuming_extends_the_study(studied)
 
 @pytest.fixture
 def jaffe(tmp_path, rendered):
-    """The last frames of rendered clips as JAFFE names them: ten subjects, two expressions."""
+    """Write the last frames of rendered clips under JAFFE's names: ten subjects, two emotions."""
     folder = tmp_path / "jaffe"
     folder.mkdir()
     clips = [c for c in load("synthetic", rendered).clips if c.authenticity == "genuine"]

@@ -1,4 +1,4 @@
-"""The real command, killed and interrupted: slow, since each start brings up a Ray."""
+"""The real command, killed and interrupted. Slow, since each start of it starts Ray too."""
 
 import os
 import random
@@ -21,7 +21,7 @@ TRIALS, KILLS = 400, 10
 
 @pytest.fixture
 def start(tmp_path):
-    """Start the command, and end at last what a failed test leaves running."""
+    """Start the command, and kill at the end whatever a failed test left running."""
     started = []
 
     def driver(*arguments):
