@@ -81,7 +81,7 @@ SheetSubjects = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog="The faces are stored: no study has to look for them again.")
 def main(
     dataset: args.Dataset,
     data_root: args.DataRoot,
@@ -97,16 +97,12 @@ def main(
     as_json: args.AsJson = False,
     quiet: args.Quiet = False,
 ) -> None:
-    """Check a dataset: what is missing, odd or unusable, and whether a study may start.
-
-    Every face is found and stored, so that no study has to look for it again.
-    """
+    """Check a dataset: what is missing, odd or unusable, and whether a study may start."""
     with command.errors_in_one_line(_INTERRUPTED):
         settings_.check_names(dataset)
         _check_requested(view or (), sheet, quick)
         place = _checked_store(store)
-        # These import OpenCV, which takes seconds: too long for --help.
-        from search.checkup import checkup
+        from search.checkup import checkup  # imports OpenCV, which takes seconds
         from search.screen.progress import Progress
 
         with Progress(verbosity=0 if quiet else 1) as progress:

@@ -30,7 +30,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _NOTHING_LOST = "Interrupted before the first trial. Nothing is lost: run the same command again."
 
 
-@app.command()
+@app.command(epilog="Start with: python -m search.run --space spaces/temporal.py")
 def main(
     context: typer.Context,
     space: args.Space = None,
@@ -61,10 +61,7 @@ def main(
     verbose: args.Verbose = False,
     quiet: args.Quiet = False,
 ) -> None:
-    """Search for the best facial-expression model of a dataset, and print the leaderboard.
-
-    Start with: python -m search.run --space spaces/temporal.py
-    """
+    """Search for the best facial-expression model of a dataset, and print the leaderboard."""
     with command.errors_in_one_line(_NOTHING_LOST):
         machines = settings_.machines_of(context.params)
         folder = command.study_folder(resume, studies) if resume is not None else None

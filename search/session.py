@@ -176,12 +176,23 @@ def _run(
     board.write(finished)
     folder.clear_checkpoints()
     _require_success(finished, folder)
+    return _outcome(study, study_data, finished, board.path, progress)
+
+
+def _outcome(
+    study: _Study,
+    study_data: StudyData,
+    finished: Sequence[TrialResult],
+    leaderboard: AnyPath,
+    progress: Progress,
+) -> Outcome:
     skipped = frozenset(clip for result in finished for clip in result.skipped)
     if skipped:
         clips = len(study_data.manifest.clips)
         progress.print(f"{len(skipped)} of {clips} clips could not be used: see above")
-    may_grow = not study.space.points or record.trials < len(study.space.points)
-    return Outcome(record=record, leaderboard=board.path, skipped=skipped, may_grow=may_grow)
+    points = len(study.space.points)
+    may_grow = not points or study.record.trials < points
+    return Outcome(record=study.record, leaderboard=leaderboard, skipped=skipped, may_grow=may_grow)
 
 
 def _searcher(
