@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from fer_core.config import (
     ENCODINGS,
@@ -122,6 +124,18 @@ def run(*arguments, cwd):
     root = Path(__file__).parents[3]
     environment = {"PYTHONPATH": str(root), "PATH": ""}
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
+
+
+def test_a_folder_whose_reduction_does_not_fit_its_backbone_is_damaged(votes, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(votes, folder)
+    tensors = load_file(folder / "weights.safetensors")
+    for name in ("mean", "scale"):
+        tensors[f"streams.0.{name}"] = tensors[f"streams.0.{name}"][:-1].clone()
+    save_file(tensors, folder / "weights.safetensors")
+
+    with pytest.raises(DataError, match="is damaged: a reduction was fitted on"):
+        model_folder.load(folder)
 
 
 def test_the_command_prints_and_draws(votes, clip, tmp_path):
