@@ -58,6 +58,7 @@ Quick = Annotated[
     bool,
     Option(
         "--quick",
+        metavar="",
         rich_help_panel=args.DATA,
         help="Examine the files only: no face is looked for, and nothing is stored.",
     ),

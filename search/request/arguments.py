@@ -156,6 +156,7 @@ Smoke = Annotated[
     bool,
     Option(
         "--smoke",
+        metavar="",
         rich_help_panel=BUDGET,
         help="Try the command quickly: a smaller synthetic dataset and few trials.",
     ),
@@ -164,6 +165,7 @@ Pruning = Annotated[
     bool,
     Option(
         " /--no-pruning",
+        metavar="",
         rich_help_panel=BUDGET,
         show_default=False,
         help="Train every trial on all folds and epochs. By default the worse trials are stopped "
@@ -245,19 +247,27 @@ DryRun = Annotated[
     bool,
     Option(
         "--dry-run",
+        metavar="",
         rich_help_panel=OUTPUT,
         help="Print what the search would compute and how long it would take, and do nothing.",
     ),
 ]
 AsJson = Annotated[
     bool,
-    Option("--json", rich_help_panel=OUTPUT, help="Print the result as JSON, for programs."),
+    Option(
+        "--json", metavar="", rich_help_panel=OUTPUT, help="Print the result as JSON, for programs."
+    ),
 ]
 Verbose = Annotated[
     bool,
-    Option("-v", rich_help_panel=OUTPUT, help="Print more about the progress."),
+    Option("-v", metavar="", rich_help_panel=OUTPUT, help="Print more about the progress."),
 ]
 Quiet = Annotated[
     bool,
-    Option("-q", rich_help_panel=OUTPUT, help="Print no progress: only the result, and errors."),
+    Option(
+        "-q",
+        metavar="",
+        rich_help_panel=OUTPUT,
+        help="Print no progress: only the result, and errors.",
+    ),
 ]
