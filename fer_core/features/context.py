@@ -97,8 +97,13 @@ class TrialContext:
             device = self.device.type
             return self._stage(views_stage.shards(faces.pairs, self.window, view, surface, device))
 
-        sha256 = surface.sha256 if surface else None
-        key = memory_key("views", of=faces.key, window=self.window, view=view, surface=sha256)
+        key = memory_key(
+            "views",
+            of=faces.key,
+            window=self.window.active(),
+            view=view,
+            surface=surface.sha256 if surface else None,
+        )
         views = self.cached(key, read, _is_complete)
         lost = sum(len(entry.meta["skipped"]) for entry in views.entries)
         lost -= sum(len(entry.meta["skipped"]) for entry in faces.entries)

@@ -194,7 +194,7 @@ class PointStream:
             points = [points_read(track, context.window) for track in tracks]
             return np.stack(points) if points else np.zeros((0, 2, 68, 2))
 
-        key = memory_key("points", of=self._faces.key, window=context.window)
+        key = memory_key("points", of=self._faces.key, window=context.window.active())
         self._points = context.cached(key, read)
 
     def arrange(self, clips: Sequence[str]) -> None:
@@ -216,7 +216,7 @@ class PointStream:
         key = memory_key(
             "encoded",
             of=self._faces.key,
-            window=context.window,
+            window=context.window.active(),
             encoding=encoding,
             places=self._places,
             train=train,

@@ -7,7 +7,7 @@ trial uses it through `features.context.TrialContext.cached`.
 
 import os
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -29,20 +29,26 @@ class MemoryKey(NamedTuple):
     parameters: tuple[tuple[str, Hashable], ...]
 
 
-def memory_key(step: str, *, of: str = "", **parameters: Hashable | Array) -> MemoryKey:
+def memory_key(
+    step: str, *, of: str = "", **parameters: Hashable | Array | Mapping[str, Hashable]
+) -> MemoryKey:
     """Build the key of a value: all that can change the value must be in it.
 
     `step` says how the value is made, and `of` is the key of the stage that it is made of. A
     stage's key hashes everything that the stage depends on, so `parameters` are only the choices
-    of the step itself. An array among them, such as rows of integers, counts with its content.
+    of the step itself. Arrays among them, such as rows of integers, count with their content.
     """
-    found = {
-        name: (value.dtype.str, value.shape, value.tobytes())
-        if isinstance(value, np.ndarray)
-        else value
-        for name, value in parameters.items()
-    }
-    return MemoryKey(step, of, tuple(sorted(found.items(), key=lambda item: item[0])))
+    return MemoryKey(
+        step, of, tuple((name, _hashable(parameters[name])) for name in sorted(parameters))
+    )
+
+
+def _hashable(value: Hashable | Array | Mapping[str, Hashable]) -> Hashable:
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, Mapping):
+        return tuple(sorted(value.items()))
+    return value
 
 
 class MemoryCache:

@@ -6,7 +6,7 @@ import torch
 
 from fer_core.config import ClipConfig, Config, HeadConfig, OptimizerConfig, StreamConfig
 from fer_core.storage import memory_cache
-from fer_core.storage.memory_cache import MemoryCache, size_bytes
+from fer_core.storage.memory_cache import MemoryCache, memory_key, size_bytes
 from fer_core.trial.evaluate import cross_validate
 
 FROZEN = StreamConfig(
@@ -118,3 +118,32 @@ def test_a_stage_that_somebody_removed_is_made_again(study_data, tmp_path):
     second = works(CONFIG, replace(fresh, keep="never"))[-1]
 
     assert second.stages_made > 0
+
+
+SAME = memory_key("crops", of="stage", pixels=64, rows=np.arange(3))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        memory_key("maps", of="stage", pixels=64, rows=np.arange(3)),
+        memory_key("crops", of="other", pixels=64, rows=np.arange(3)),
+        memory_key("crops", of="stage", pixels=65, rows=np.arange(3)),
+        memory_key("crops", of="stage", side=64, rows=np.arange(3)),
+        memory_key("crops", of="stage", pixels=64, rows=np.arange(4)),
+        memory_key("crops", of="stage", pixels=64, rows=np.array([0, 2, 1])),
+        memory_key("crops", of="stage", pixels=64, rows=np.arange(3, dtype=np.int16)),
+        memory_key("crops", of="stage", pixels=64, rows=np.arange(3)[None]),
+        memory_key("crops", of="stage", pixels=64),
+    ],
+)
+def test_a_value_made_otherwise_has_another_key(other):
+    assert other != SAME
+
+
+def test_keys_of_equal_content_are_equal_in_any_order_of_their_parameters():
+    assert memory_key("crops", rows=np.array([0, 1, 2]), pixels=64, of="stage") == SAME
+    window = {"frames": 3, "sampling": "window"}
+    turned = dict(reversed(window.items()))
+    assert hash(memory_key("views", window=window)) == hash(memory_key("views", window=turned))
+    assert memory_key("views", window=window) == memory_key("views", window=turned)
