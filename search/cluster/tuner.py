@@ -132,19 +132,25 @@ def run(
     with _signals_noted() as stop, tempfile.TemporaryDirectory(prefix="tune-") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(worker, resources.request),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=PruningScheduler(searcher, folder),
-                num_samples=-1,  # the searcher decides when the study has enough trials
-                max_concurrent_trials=(_MOST_PACKS if resources.growing else resources.concurrent),
-                reuse_actors=True,
-                trial_dirname_creator=_trial_name,
-            ),
+            tune_config=_tune_config(searcher, folder, resources),
             run_config=_run_config(scratch, stop, Watch(searcher, progress)),
         )
         tuner.fit()
     if searcher.error is not None:
         raise searcher.error
+
+
+def _tune_config(
+    searcher: StudySearcher, folder: Folder, resources: TrialResources
+) -> tune.TuneConfig:
+    return tune.TuneConfig(
+        search_alg=searcher,
+        scheduler=PruningScheduler(searcher, folder),
+        num_samples=-1,  # the searcher decides when the study has enough trials
+        max_concurrent_trials=_MOST_PACKS if resources.growing else resources.concurrent,
+        reuse_actors=True,
+        trial_dirname_creator=_trial_name,
+    )
 
 
 def _run_config(scratch: str, stop: "_Stop", watch: Watch) -> tune.RunConfig:
