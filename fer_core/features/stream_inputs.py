@@ -119,11 +119,11 @@ class ImageStream:
 
     def _open_activations(self, encoder: ImageEncoder) -> Activations:
         """Open the activations; folds that have one backbone share them."""
-        opened = self._activations
-        if opened is None or opened.encoder.backbone is not encoder.backbone:
-            opened = Activations(encoder, self._context, self._views, self._order, self._places)
-            self._activations = opened
-        return opened
+        known = self._activations
+        if known is None or known.encoder.backbone is not encoder.backbone:
+            known = Activations(encoder, self._context, self._views, self._order, self._places)
+            self._activations = known
+        return known
 
     def _partial_batch(self, encoder: ImageEncoder) -> Batch:
         """Read what leaves the frozen blocks, or compute it for each batch, to the same values."""
