@@ -139,7 +139,7 @@ def test_an_exported_row_comes_with_its_card(finished, capsys, tmp_path):
 def test_a_row_is_found_by_its_config_too(finished):
     found = replay.find(CONFIG.config_id, finished.path.parent)
 
-    assert (found.folder.name, found.part.number) == (finished.name, 0)
+    assert (found.folder.name, found.result.number) == (finished.name, 0)
 
 
 @pytest.mark.parametrize("row", ["nothing", "{}/7", "gone/0"])
