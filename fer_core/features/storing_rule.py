@@ -44,15 +44,15 @@ class Choice:
 
 
 def whether_to_store(
-    stream: StreamConfig, demand: Reads, machine: MachineSpeed, *, free_bytes: int
+    stream: StreamConfig, reads: Reads, machine: MachineSpeed, *, free_bytes: int
 ) -> Choice:
     """Choose whether to store a stream's activations, or to compute them for each batch."""
-    depth, backbone = stream.freeze_depth, profile(stream, demand.frames)
+    depth, backbone = stream.freeze_depth, profile(stream, reads.frames)
     flops, unit_bytes = backbone.flops(depth), backbone.blocks[depth - 1].stored_bytes
     after = STEP * (backbone.flops() - flops)
     gain = (flops + after) / after if after else math.inf
-    units = demand.clips if stream.is_volume else demand.clips * demand.frames
-    again = demand.epochs * demand.folds * demand.trials - 1  # the first pass computes them anyway
+    units = reads.clips if stream.is_volume else reads.clips * reads.frames
+    again = reads.epochs * reads.folds * reads.trials - 1  # the first pass computes them anyway
     computed, read = flops / machine.flops_of(stream), unit_bytes / machine.read_bytes
     saved = units * (again * (computed - read) - unit_bytes / machine.write_bytes)
     size = units * unit_bytes

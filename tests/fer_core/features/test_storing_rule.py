@@ -77,16 +77,16 @@ def test_half_precision_bytes_of_vgg16_are_as_published():
     [
         ({"machine": replace(MACHINE, read_bytes=2e6)}, "reading an image takes"),
         ({"machine": replace(MACHINE, write_bytes=1e3)}, "save less time than the writing takes"),
-        ({"demand": replace(DEMAND, epochs=1, folds=1)}, "0 further reads"),
+        ({"reads": replace(DEMAND, epochs=1, folds=1)}, "0 further reads"),
         ({"free_bytes": 10**9}, "it is too large"),
     ],
 )
 def test_a_point_is_refused_where_storing_does_not_pay(changed, reason):
-    known = {"demand": DEMAND, "machine": MACHINE, "free_bytes": MUCH} | changed
+    known = {"reads": DEMAND, "machine": MACHINE, "free_bytes": MUCH} | changed
     stream = replace(VGG, freeze_depth=3)
 
     choice = whether_to_store(
-        stream, known["demand"], known["machine"], free_bytes=known["free_bytes"]
+        stream, known["reads"], known["machine"], free_bytes=known["free_bytes"]
     )
 
     assert not choice.store
