@@ -380,7 +380,7 @@ def test_an_interrupt_says_that_running_again_goes_on(rendered, tmp_path):
     run.send_signal(signal.SIGINT)
 
     _, said = run.communicate(timeout=30)
-    assert said.splitlines()[-1].endswith("the same command goes on.")
+    assert said.splitlines()[-1].endswith("the same command continues there.")
     assert run.returncode == 130
 
 
