@@ -76,8 +76,8 @@ def sealed_and_folds(
     needed = folds + round(1 / SEALED_SHARE)
     if count < needed:
         raise ProtocolError(
-            f"{count} subjects are too few: {folds} folds and a sealed share of "
-            f"{SEALED_SHARE:.0%} need at least {needed}."
+            f"{count} subjects are too few: at least {needed} are needed, to keep "
+            f"{SEALED_SHARE:.0%} for the final test and divide the others into {folds} folds."
         )
     _check_classes(shown, folds)
     sealed = _grouped_folds(shown, round(1 / SEALED_SHARE), seed)[0]
@@ -126,15 +126,15 @@ def official(manifest: Manifest, *, parts: int = 5, folds: int = 5) -> Protocol:
 
     Raises: ProtocolError if the copy lacks the train part or the test part.
     """
-    sealed = tuple(clip.subject for clip in manifest.clips if clip.part == "test")
-    choosing = tuple(clip.subject for clip in manifest.clips if clip.part == "val")
+    sealed = tuple(dict.fromkeys(clip.subject for clip in manifest.clips if clip.part == "test"))
+    choosing = tuple(dict.fromkeys(clip.subject for clip in manifest.clips if clip.part == "val"))
     train = [clip for clip in manifest.clips if clip.part == "train"]
     if not sealed or not train:
         raise ProtocolError(
             f"{manifest.root} lacks the train part or the test part; this protocol needs both."
         )
     train.sort(key=lambda clip: (clip.emotion, clip.clip))
-    dealt = _dealt([clip.subject for clip in train], parts)
+    dealt = _dealt(list(dict.fromkeys(clip.subject for clip in train)), parts)
     made = (choosing,) if choosing else dealt[:folds]
     rest = dealt if choosing else dealt[folds:]
     always = tuple(sorted(subject for part in rest for subject in part))
@@ -189,7 +189,10 @@ def _enough(manifest: Manifest, folds: int) -> list[str]:
     """Return the subjects in ascending order; raises ProtocolError if there are too few."""
     people = ascending(manifest.subjects)
     if len(people) < folds:
-        raise ProtocolError(f"{len(people)} subjects are too few for the protocol's {folds} folds.")
+        raise ProtocolError(
+            f"{len(people)} subjects are too few: this protocol needs at least {folds}, one for "
+            "each fold; complete the dataset, or choose another --protocol."
+        )
     return people
 
 

@@ -114,3 +114,27 @@ def test_a_subject_on_no_side_is_refused():
 
     with pytest.raises(ProtocolError, match="'s12' is on no side"):
         protocol.check(made, manifest(13))
+
+
+def test_an_official_division_names_each_subject_once_however_many_clips_it_has():
+    people = [(f"S{number:02d}", "test" if number < 3 else "train") for number in range(10)]
+    clips = [
+        Clip(
+            clip=f"{subject}-{emotion}",
+            subject=subject,
+            emotion=emotion,
+            authenticity=None,
+            path=Path(f"{subject}-{emotion}.png"),
+            sha256=f"{subject}-{emotion}",
+            part=part,
+        )
+        for subject, part in people
+        for emotion in ("anger", "fear")
+    ]
+    manifest = build("named", Path(), clips)
+
+    split = protocol.official(manifest)
+
+    protocol.check(split, manifest)
+    assert split.sealed == ("S00", "S01", "S02")
+    assert sorted((*split.sealed, *split.development)) == list(manifest.subjects)

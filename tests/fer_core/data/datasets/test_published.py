@@ -54,6 +54,7 @@ def complete(name):
     emotions = ("anger", "fear")
     if name in PEOPLE:
         return made(name, [(who, emotion, None) for who in PEOPLE[name] for emotion in emotions])
+    assert name in PARTS, f"add '{name}' to PEOPLE (its subjects) or to PARTS (sizes of its parts)"
     parts = PARTS[name].items()
     return made(name, [(None, emotions[i % 5 > 0], part) for part, n in parts for i in range(n)])
 
@@ -119,7 +120,7 @@ def test_the_challenge_names_the_subjects_that_a_copy_lacks():
     manifest = complete("sase_fe")
     rest = tuple(clip for clip in manifest.clips if clip.subject != "47")
 
-    with pytest.raises(ProtocolError, match=r"missing or not among these: 47\."):
+    with pytest.raises(ProtocolError, match=r"missing, or are not among the 50: 47\."):
         DATASETS["sase_fe"].protocols["challenge"].split(replace(manifest, clips=rest))
 
 
