@@ -153,7 +153,7 @@ def _run(
     journal.reconcile()
     progress.print(f"study {record.study}")
     for number in journal.lost_numbers():
-        progress.print(f"the result of trial {number} is lost or damaged: another replaces it")
+        progress.print(f"the result of trial {number} is lost or damaged; a new trial replaces it")
     progress.begin(record.trials, journal.finished())
     board = Board(folder, record)
     with connection.connected(machines.address) as where:

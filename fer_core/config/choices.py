@@ -134,7 +134,11 @@ class StreamConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GeometryConfig:
-    """The 68 landmarks of each frame as numbers, standardised on the training frames."""
+    """Describe a stream that reads the 68 landmarks of each frame, in the place of pixels.
+
+    The landmarks become numbers. Their mean and scale are measured on the training frames, and the
+    numbers are standardised with them.
+    """
 
     # How the points become numbers:
     #   centred      relative to a fixed pixel, stretched to [0, 1], as in Garcia Zapata 2018

@@ -99,8 +99,8 @@ def cut(image: Image, points: Points) -> Cut:
     side = round(REACH * float((high - low).max()))
     if not 1 <= side <= LARGEST * max(height, width):
         raise DataError(
-            f"face landmarks from {low.tolist()} to {high.tolist()} span no face in a frame of "
-            f"{width}x{height} pixels."
+            f"face landmarks from {low.tolist()} to {high.tolist()} are too close together or too "
+            f"far apart for a face in a frame of {width}x{height} pixels."
         )
     left, top = (int(corner) for corner in np.floor((low + high - side) / 2))
     part = image[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]

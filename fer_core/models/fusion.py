@@ -25,9 +25,9 @@ def fused_dim(dims: Sequence[int], fusion: FusionConfig) -> int:
         return sum(dims)
     if len(set(dims)) > 1:
         raise ConfigError(
-            f"fusion.how is '{fusion.how}' and the streams have {', '.join(map(str, dims))} "
-            f"features at '{fusion.point}'; they must have equally many: fuse at 'fc1' or by "
-            "'concat'."
+            f"fusion.how '{fusion.how}' needs streams with equal numbers of features, but at "
+            f"fusion.point '{fusion.point}' they have {', '.join(map(str, dims))}; use point "
+            "'fc1', or how 'concat'."
         )
     return dims[0]
 

@@ -257,7 +257,7 @@ def _check_features(reduction: Reduction, features: int) -> None:
         sizes.add(reduction.basis.shape[1])
     if sizes != {features}:
         raise ValueError(
-            f"a reduction was fitted on {', '.join(map(str, sorted(sizes)))} features, and the "
+            f"its scaling or PCA is for {', '.join(map(str, sorted(sizes)))} features, but its "
             f"backbone gives {features}."
         )
 

@@ -32,11 +32,12 @@ class MemoryKey(NamedTuple):
 def memory_key(
     step: str, *, of: str = "", **parameters: Hashable | Array | Mapping[str, Hashable]
 ) -> MemoryKey:
-    """Build the key of a value: all that can change the value must be in it.
+    """Build the key under which a value is kept; everything that can change the value is in it.
 
-    `step` says how the value is made, and `of` is the key of the stage that it is made of. A
-    stage's key hashes everything that the stage depends on, so `parameters` are only the choices
-    of the step itself. Arrays among them, such as rows of integers, count with their content.
+    `step` names the computation that makes the value. `of` is the key of the stage in the store
+    that the computation reads. That key covers all that the stage depends on, so `parameters` are
+    only the choices of the computation itself. Arrays among them, such as rows of integers, are
+    compared by content.
     """
     return MemoryKey(
         step, of, tuple((name, _hashable(parameters[name])) for name in sorted(parameters))

@@ -61,7 +61,10 @@ def write_script(
 
 
 def _unit_intensities(rng: np.random.Generator, prototype: Prototype, course: Course) -> Array:
-    """Draw the intensity of each unit in each frame on both halves, (T, 2, units)."""
+    """Draw how strongly each action unit acts in each frame, (T, 2, units).
+
+    The second axis is the right and the left half of the face.
+    """
     strength = np.zeros((2, len(NUMBERS)))
     wanted = {**prototype.always, **prototype.sometimes}
     factors = rng.uniform(0.6, 1.15, size=len(wanted))

@@ -143,7 +143,11 @@ def _died_here(claim: _Claim) -> bool:
 
 
 def _processes() -> str:
-    """Identify the process table that is visible here: this boot of the machine, this container."""
+    """Name the process table that this process sees, or return "" where there is no /proc.
+
+    The name is that of the machine's boot and of the container. Process ids from two tables must
+    not be compared.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

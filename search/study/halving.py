@@ -25,7 +25,7 @@ _Comparable = tuple[object, ...]  # trials with equal keys are compared with eac
 
 
 def one_of(rung: Rung) -> int:
-    """Return n, where one trial of n goes on from a rung."""
+    """Return n: the best 1/n of the trials that reach this rung go on."""
     return OF_EPOCHS if rung.epochs < 1 else OF_FOLDS
 
 

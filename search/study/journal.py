@@ -92,7 +92,7 @@ class Journal:
 
     @property
     def drawn(self) -> int:
-        """Number of draws or points that were begun, without repeats."""
+        """How many trials were begun; a repeat of an interrupted trial does not count."""
         return self._drawn
 
     @property
@@ -159,7 +159,7 @@ class Journal:
         self._storage.set_trial_intermediate_value(self._id(number), step, value)
 
     def keeps(self, number: int) -> bool:
-        """Return whether a trial should go on from the rung that it passed last."""
+        """Return whether a trial did well enough at its latest rung to go on training."""
         return self._halving.keeps(number)
 
     def finished(self) -> list[TrialResult]:

@@ -187,12 +187,19 @@ class DurableStorage(JournalStorage):
 
 
 def file_storage(folder: Folder) -> DurableStorage:
-    """Open a study's journal as Optuna's storage; `Folder.locked` keeps other drivers away."""
+    """Open a study's journal as Optuna's storage.
+
+    Only one driver may write to a journal, so the caller opens it inside `folder.locked()`.
+    """
     return DurableStorage(open_log(folder.journal))
 
 
 class _Unread:
-    """Entries that Optuna has not read yet; it never reads one twice, so they are then dropped."""
+    """Keep the entries of a journal that Optuna has not read yet.
+
+    Optuna reads each entry once, in order. So when it asks for the entries since a number, all
+    earlier ones are dropped.
+    """
 
     def __init__(self, logs: list[Log]) -> None:
         self._logs, self._read = logs, 0

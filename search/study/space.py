@@ -59,7 +59,8 @@ class Space:
             raise ConfigError(f"{self.path}: {error}") from error
         except RuntimeWarning as warning:
             raise ConfigError(
-                f"{self.path}: a parameter has two ranges in one draw; it must have one: {warning}"
+                f"{self.path}: space() gives one parameter two ranges in the same trial; give it "
+                f"one range, or use two names: {warning}"
             ) from warning
         except (Exception, SystemExit) as error:  # the user's code may raise anything
             raise ConfigError(f"{self.path}: {describe(error)}") from error

@@ -55,7 +55,10 @@ def _people(root: Path, camera: str, light: str) -> Path:
     wanted = f"{camera}/{light}"
     if found:
         folders = ", ".join(str(path) for path in found)
-        raise DataError(f"{root} holds {wanted} more than once; give one of {folders}.")
+        raise DataError(
+            f"{root} holds more than one folder of the clips {wanted}; use one of them as the "
+            f"dataset: {folders}."
+        )
     raise DataError(
         f"{root} holds no folder {wanted} with subjects P001, P002, ..; give a folder of "
         "OULU-CASIA, such as B_OriginalImg, or the folder that contains it."

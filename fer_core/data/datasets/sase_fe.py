@@ -73,8 +73,8 @@ def _challenge(manifest: Manifest) -> Protocol:
     train, val, test = (tuple(str(n) for n in part) for part in (TRAIN, VAL, TEST))
     if others := set(manifest.subjects) ^ {*train, *val, *test}:
         raise ProtocolError(
-            "the challenge needs exactly the subjects 1 to 50; missing or not among these: "
-            f"{', '.join(sorted(others))}."
+            "protocol 'challenge' needs exactly the subjects 1 to 50; these are missing, or are "
+            f"not among the 50: {', '.join(sorted(others))}."
         )
     return Protocol(name="challenge", sealed=test, folds=(val,), train=train)
 

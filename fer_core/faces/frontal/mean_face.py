@@ -202,7 +202,11 @@ def _system() -> Array:
 
 
 def _terms(where: Array) -> Array:
-    """Give the terms that the spline sums at places (N, 2): one per control point, and a plane."""
+    """Evaluate the spline's basis functions at places (N, 2); the result is (N, controls + 3).
+
+    The first ones are radial functions, one around each control point. The last three, 1, x and
+    y, form a plane.
+    """
     bumps = _radial(where, points()[controls(), :2])
     return np.column_stack([bumps, np.ones(len(where)), where])
 

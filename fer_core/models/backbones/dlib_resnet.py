@@ -94,7 +94,10 @@ def read_tensors(path: Path) -> dict[str, list[NDArray[np.float32]]]:
     ends = {mark: [m.end() for m in re.finditer(mark.encode(), data)] for mark in MARKS}
     counts = {mark: len(found) for mark, found in ends.items()}
     if counts != MARKS:
-        raise WeightsError(f"weights file {path} holds {counts}; dlib's ResNet-29 has {MARKS}.")
+        raise WeightsError(
+            f"weights file {path} is not dlib's ResNet-29: its numbers of layers are {counts}, "
+            f"but they must be {MARKS}."
+        )
     return {mark: [_tensor(data, end, HEADERS[mark]) for end in ends[mark]] for mark in MARKS}
 
 

@@ -38,7 +38,11 @@ RENAMED = (  # old names in torchvision's files, and today's; torchvision's load
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryNetwork:
-    """Hold a library's whole network, the images that it reads, and a function to take it apart."""
+    """Hold a whole network of a library, and what is needed to make a backbone of it.
+
+    That is the size and the normalisation of its images, and a function that splits the network
+    into the parts that it runs one after another.
+    """
 
     network: Any
     side: int  # side of its square input, in pixels

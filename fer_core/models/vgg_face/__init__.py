@@ -58,8 +58,8 @@ def read(path: Path, shapes: Mapping[str, tuple[int, ...]], *, weights: str) -> 
     format_, tensors = _read(path)
     if (format_ == "torchvision") != (weights == "imagenet"):
         raise WeightsError(
-            f"weights file {path} has the layers of {format_}: torchvision's files are for "
-            "weights 'imagenet', all others for weights 'file'."
+            f"weights file {path} has the layers of {format_}, which stream.weights '{weights}' "
+            "cannot read; use 'imagenet' for the layers of torchvision, and 'file' for all others."
         )
     connected = {name for name in shapes if name.startswith("fc")}
     wanted = shapes.keys() if connected & tensors.keys() else shapes.keys() - connected

@@ -74,6 +74,7 @@ def _elements(data: memoryview) -> Iterator[tuple[int, memoryview]]:
             kind, size = kind & 0xFFFF, kind >> 16
             start, after = position + 4, position + 8
         if start + size > len(data):
-            raise ValueError(f"an element has {size} bytes, but only {len(data) - start} are left")
+            left = len(data) - start
+            raise ValueError(f"a MATLAB element says it has {size} bytes, but only {left} follow")
         yield kind, data[start : start + size]
         position = after if kind == COMPRESSED else after + -after % 8

@@ -21,10 +21,11 @@ _PLATEAU_LEAST = 1e-4  # a loss improves if it falls by this share of the best; 
 
 
 class LearningRates:
-    """Change the learning rate of each member over its training, as `optimizer.Schedule` does.
+    """Change the learning rate of each member of a stack while the stack is trained.
 
-    The rate of a member is its `base`, which a plateau lowers, times the common `factor`, which a
-    cosine schedule lowers with every step.
+    The schedules are those that `optimizer.Schedule` gives to a single network. The rate of a
+    member is its own `base` times `factor`, which all members share. A plateau schedule lowers a
+    member's base when its loss stops falling. A cosine schedule lowers the factor at every step.
     """
 
     def __init__(

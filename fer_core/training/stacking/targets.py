@@ -29,7 +29,11 @@ class Targets:
         self._tables = weights[:, None] * ((1 - smooth) * one_hot + smooth / classes)  # (M, K, K)
 
     def of(self, labels: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Return the targets (M, B, K) of labels (M, B); they are 0 where a row is padding."""
+        """Return the targets (M, B, K) of a batch of B clips for each of M members; K classes.
+
+        `labels` (M, B) are the numbers of the clips' classes. Member m has `sizes[m]` clips. The
+        rest of its batch is padding, whose targets are 0.
+        """
         weights = self._weights.gather(1, labels)
         targets = self._tables.gather(1, labels[..., None].expand(-1, -1, self._weights.shape[1]))
         if min(sizes) < labels.shape[1]:

@@ -285,7 +285,7 @@ def test_landmarks_beyond_any_frame_are_no_face(few, store, tmp_path, factor):
 
     _, entries, _ = faces_of(replace(few, clips=(wild, *few.clips[1:])), store)
 
-    assert "span no face" in read(entries)[1][wild.clip]
+    assert "too far apart" in read(entries)[1][wild.clip]
 
 
 def test_a_name_that_is_no_utf_8_is_a_name(few, store):

@@ -153,7 +153,7 @@ def test_a_small_face_is_not_enlarged():
 
 @pytest.mark.parametrize(
     ("points", "reason"),
-    [(np.full((68, 2), 5.0), "span no face"), (FACE / 4 + 9000, "lie outside the frame")],
+    [(np.full((68, 2), 5.0), "too close together"), (FACE / 4 + 9000, "lie outside the frame")],
 )
 def test_points_that_are_no_face_of_the_frame_are_refused(points, reason):
     with pytest.raises(DataError, match=reason):

@@ -134,7 +134,7 @@ def test_a_folder_whose_reduction_does_not_fit_its_backbone_is_damaged(votes, tm
         tensors[f"streams.0.{name}"] = tensors[f"streams.0.{name}"][:-1].clone()
     save_file(tensors, folder / "weights.safetensors")
 
-    with pytest.raises(DataError, match="is damaged: a reduction was fitted on"):
+    with pytest.raises(DataError, match="is damaged: its scaling or PCA is for"):
         model_folder.load(folder)
 
 

@@ -122,7 +122,7 @@ def test_streams_that_cannot_be_added(study_data):
     streams = (FROZEN, GeometryConfig(hidden=8))
     config = Config(streams=streams, fusion=FusionConfig(how="sum"))
 
-    assert "they must have equally many" in refusal(config, study_data)
+    assert "needs streams with equal numbers of features" in refusal(config, study_data)
 
 
 def test_pca_is_what_streams_are_added_by(study_data):
@@ -131,7 +131,7 @@ def test_pca_is_what_streams_are_added_by(study_data):
     other = (streams[0], replace(streams[1], pca_dim=10))
 
     feasibility.check(config, study_data)
-    assert "have 20, 10 features" in refusal(replace(config, streams=other), study_data)
+    assert "they have 20, 10;" in refusal(replace(config, streams=other), study_data)
 
 
 def test_a_crop_too_small_for_the_blocks(study_data):

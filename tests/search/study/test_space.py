@@ -74,7 +74,7 @@ def test_a_name_with_two_ranges_in_one_draw_is_refused_too(write_space):
 
     message = refusal(path)
 
-    assert "two ranges in one draw" in message
+    assert "two ranges in the same trial" in message
     assert '"x"' in message
 
 

@@ -45,5 +45,5 @@ def test_two_copies_of_the_set_are_not_mixed(tmp_path, write):
     for copy in ("first", "second"):
         write(tmp_path / copy / "VL" / "Strong" / "P001" / "Anger" / "000.jpeg")
 
-    with pytest.raises(DataError, match=r"more than once; give one of .*first.*second"):
+    with pytest.raises(DataError, match=r"more than one folder of .*: .*first.*second"):
         load("oulu_casia", tmp_path)

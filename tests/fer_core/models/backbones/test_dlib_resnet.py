@@ -65,7 +65,7 @@ def test_a_file_of_another_network_is_refused(tmp_path):
     path = tmp_path / "other.dat"
     path.write_bytes(b"\x01\x05con_4")
 
-    with pytest.raises(WeightsError, match=r"other\.dat holds .*; dlib's ResNet-29 has"):
+    with pytest.raises(WeightsError, match=r"other\.dat is not dlib's ResNet-29: .* must be"):
         dlib_resnet.read_tensors(path)
 
 

@@ -136,9 +136,9 @@ def test_each_kind_of_weights_refuses_the_files_of_the_other(face_state, imagene
     face = saved(face_state, tmp_path / "face.pth")
     imagenet = saved(imagenet_state, tmp_path / "imagenet.pth")
 
-    with pytest.raises(WeightsError, match=r"torchvision: .* weights 'imagenet'"):
+    with pytest.raises(WeightsError, match=r"layers of torchvision, .* use 'imagenet'"):
         build(stream("file"), weights_file=imagenet, seed=0)
-    with pytest.raises(WeightsError, match=r"dag: .* others for weights 'file'"):
+    with pytest.raises(WeightsError, match=r"layers of dag, .* 'file' for all others"):
         build(stream("imagenet"), weights_file=face, seed=0)
 
 
