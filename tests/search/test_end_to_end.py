@@ -67,7 +67,7 @@ def test_one_command_gives_a_leaderboard_and_resuming_extends_the_study(studied)
     assert extended["counts"] == {"complete": 3, "pruned": 0, "failed": 0}
     assert sorted(ranking.searched(board)["trial"]) == [0, 1, 2]
     assert ranking.searched(board)["test_uar"].notna().any()
-    assert "[1/2, best" in first.stderr
+    assert "[1/2; best" in first.stderr
     baselines = board[board["source"] == "baseline"].set_index("family")
     assert set(baselines.index) == set(BASELINES)
     assert baselines.loc["majority", "val_uar"] == pytest.approx(1 / 12)
