@@ -151,7 +151,7 @@ def measured(
 
 
 def run_study(*, workers: int, seconds: float, trials: int) -> EndedStudy:
-    """Run a study whose trials sleep for so many seconds."""
+    """Run a study whose trials sleep for a given time."""
     with tempfile.TemporaryDirectory() as root, _cluster(workers):
         file = Path(root) / "space.py"
         file.write_text(SPACE)
@@ -197,7 +197,7 @@ def run_study(*, workers: int, seconds: float, trials: int) -> EndedStudy:
 
 
 def _sleeping(seconds: float) -> Any:
-    """Make the function that begins a pack, whose trials only sleep for so many seconds."""
+    """Make the function that begins a pack, whose trials only sleep for a given time."""
 
     def begin(
         drawn: Sequence[Config], study_data: StudyData, threads: int, raced: bool

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _INTERRUPTED = "Interrupted. What was prepared is kept: the same command continues there."
-_GROUPED = ("ignored", "note")  # kinds of findings of which equal ones share a line
+_GROUPED = ("ignored", "note")  # findings of these kinds with the same reason share a line
 _MOST_LINES = 40  # of findings on the screen; --json prints all
 
 Workers = Annotated[

@@ -92,6 +92,7 @@ def find(row: str, studies: AnyPath) -> Row:
     study, _, number = row.replace(":", "/").rpartition("/")
     if study and number.removeprefix("-").isdigit():
         folder = folders.find(study, studies)
+        folder.record()  # refuses a study of a newer format before its results are read
         result = folder.result(int(number))
         if result is None:
             raise FerError(f"study {folder.name} has no finished trial {number}.")

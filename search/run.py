@@ -119,13 +119,13 @@ def _search(
     except session.InterruptedStudyError as stopped:
         print(
             "Interrupted. No finished trial is lost. To continue this study, run:\n"
-            f"  {_resume_command(context, stopped.study)}",
+            f"  {_resume_command(context, settings, stopped.study)}",
             file=sys.stderr,
         )
         raise typer.Exit(command.INTERRUPTED) from stopped
     _print_board(outcome, as_json, explained=not quiet)
     if not quiet:
-        _print_next(context, outcome)
+        _print_next(context, settings, outcome)
 
 
 def _print_board(outcome: "Outcome", as_json: bool, *, explained: bool) -> None:
@@ -150,7 +150,7 @@ def _print_board(outcome: "Outcome", as_json: bool, *, explained: bool) -> None:
     print(json.dumps(summary, indent=1))
 
 
-def _print_next(context: typer.Context, outcome: "Outcome") -> None:
+def _print_next(context: typer.Context, settings: Settings, outcome: "Outcome") -> None:
     """Print, after a search, the commands that a user may want next."""
     record = outcome.record
     board = str(paths.parse(record.leaderboards) / record.dataset)
@@ -163,15 +163,17 @@ def _print_next(context: typer.Context, outcome: "Outcome") -> None:
         more = 2 * record.trials
         print(
             f"To search further, up to {more} trials, run:\n"
-            f"  {_resume_command(context, record.study)} --trials {more}",
+            f"  {_resume_command(context, settings, record.study)} --trials {more}",
             file=sys.stderr,
         )
 
 
-def _resume_command(context: typer.Context, study: str) -> str:
+def _resume_command(context: typer.Context, settings: Settings, study: str) -> str:
     """Return the command that continues a study in the same place and on the same machines."""
     words = ["python", "-m", "search.run", "--resume", study]
-    kept = {"studies", "cache", *(option.name for option in fields(Machines))}
+    if settings.studies != paths.parse("studies").absolute():
+        words += ["--studies", str(settings.studies)]
+    kept = {"cache", *(option.name for option in fields(Machines))}
     for name, flag in _named(context).items():
         if name in kept:
             words += [flag, str(context.params[name])]

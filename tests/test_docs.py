@@ -108,6 +108,7 @@ def test_the_readme_fits_on_three_screens():
 
     assert len(lines) <= 150
     assert max(map(len, lines)) <= 130
+    assert "trial " in "".join(blocks(ROOT / "README.md", "")), "it shows a real leaderboard"
 
 
 @pytest.mark.parametrize(("page", "command"), commands())

@@ -2,8 +2,8 @@
 
 The floor is one pass of the data through the frozen network and the matrix products of all heads,
 at the machine's rate for matrix products, and the bytes that the optimiser moves, at the rate of
-its memory. As many processes as ours had workers measure these rates at the same time, with one
-thread each. Seconds are those of a worker.
+its memory. One process per worker of ours measures these rates at the same time, with one thread
+each. Seconds are those of a worker.
 """
 
 from collections.abc import Iterator, Mapping
@@ -82,7 +82,7 @@ def compared(
 
 
 def measured(processes: int) -> Rates:
-    """Measure in so many processes at once, and return their mean rates."""
+    """Measure in several processes at once, and return their mean rates."""
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         found = list(pool.map(_rates, range(processes)))
     mean = {

@@ -68,7 +68,7 @@ def _ratios(members: int, clips: int, repeats: int) -> Iterator[Ratio]:
 def compared(
     name: str, shape: Shape, target: float, *, members: int, clips: int, repeats: int
 ) -> Ratio:
-    """Train so many heads of one shape for an epoch, stacked and one after the other."""
+    """Train several heads of one shape for an epoch, stacked and one after the other."""
     torch.manual_seed(0)
     frames = torch.randn(clips, FRAMES if shape.cell else 1, shape.features)
     labels = np.random.default_rng(0).integers(0, len(CLASSES), clips)

@@ -27,7 +27,7 @@ from fer_core.synthetic.script import Script, subject_identity, write_script
 from search.request import find_faces
 
 SUBJECT_IMAGES = 8  # photographs of a subject, with six emotions among them
-CHOOSING = 5  # one subject in so many is for validation; the others train
+CHOOSING = 5  # every fifth subject is for validation; the others train
 CORES = 2
 VIEW = StreamConfig(backbone="vgg16", weights="random", blocks=5, freeze_depth=5).view
 _EMOTIONS = tuple(dict.fromkeys(emotion for emotion, _ in sase_fe.CLIPS.values()))

@@ -2,8 +2,8 @@
 
 A `TrialContext` joins a config with the study's data, a device and the store. It makes or finds
 the stages `faces` (the face in every frame) and `views` (the face as one view shows it), and keeps
-them in memory for the next trial. Its `cached` is the one place where a trial uses that memory;
-`stream_inputs`, `activations` and `pretraining` keep their own results through it.
+them in memory for the next trial. `stream_inputs`, `activations` and `pretraining` keep their own
+results through its `cached`; backbones are kept by `extraction`.
 """
 
 import itertools
@@ -30,7 +30,7 @@ from fer_core.storage.shared_store import AnyStore, SharedPlace, open_store
 from fer_core.storage.stages import Shard, Tally, read_or_make
 from fer_core.storage.store import Entry, key_of
 
-RATED_CLIPS = 20  # at least so many clips are read to learn how a dataset was filmed
+RATED_CLIPS = 20  # clips that are read, or a few more, to learn how a dataset was filmed
 T = TypeVar("T")
 _NUMBERS = itertools.count()
 
@@ -88,7 +88,7 @@ class TrialContext:
     def views(self, view: str) -> Stage:
         """Give the stage `views` for one view; the shards that the store lacks are made.
 
-        Raises: DataError where the view loses so many clips that its score would mislead.
+        Raises: DataError where the view loses more clips than `max_missing` allows.
         """
         study_data, faces = self.study_data, self.faces
         surface = _surface(study_data.surface) if study_data.surface else None

@@ -35,8 +35,8 @@ def fitted(
 ) -> Backbone:
     """Give the backbone with weights fitted on the views of the training clips `clips`.
 
-    `images` gives at most so many of the clips' preprocessed frames. The weights come from memory
-    or from the store where another trial has fitted them.
+    `images(most)` gives at most `most` of the clips' preprocessed frames. The weights come from
+    memory or from the store where another trial has fitted them.
     """
     choices = replace(stream, freeze_depth=0, pooling="none", pca_dim=None)
     seed = context.study_data.seed

@@ -265,7 +265,7 @@ class _DownloadSpeed:
         self._downloads = [*self._downloads[-49:], (size, seconds)]
 
     def seconds(self, size: int) -> float:
-        """Predict a download of so many bytes; 0 while too few are known."""
+        """Predict the seconds of a download of that size; 0 while too few downloads are known."""
         if len(self._downloads) < _KNOWN:
             return 0.0
         delay = min(seconds for _, seconds in self._downloads)

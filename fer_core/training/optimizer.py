@@ -14,7 +14,7 @@ from fer_core.config import OptimizerConfig
 from fer_core.models.network import Network
 
 MOMENTUM = 0.9
-PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.3  # after so many epochs without a lower loss, rate x 0.3
+PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.3  # after 3 epochs without a lower loss, rate x 0.3
 
 
 def build(network: Network, config: OptimizerConfig) -> optim.Optimizer:

@@ -45,10 +45,8 @@ class Member:
         """Read the config's data from the store."""
         trial_data = self.attempt(lambda: prepare_trial(self.config, study_data))
         if trial_data is not None:
-            self.trial_data, self.splits = (
-                trial_data,
-                self.attempt(lambda: list(trial_data.splits())) or [],
-            )
+            self.trial_data = trial_data
+            self.splits = self.attempt(lambda: list(trial_data.splits())) or []
 
     def start(self, fold: int) -> "FoldTraining | None":
         """Make the network of a fold; None if the fold was started before or the member failed."""

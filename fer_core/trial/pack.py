@@ -27,7 +27,7 @@ class AtRung:
     """What a member of a pack has come to at a rung."""
 
     member: int  # its position among the configs
-    results: tuple[FoldResult, ...]  # of each fold that it has started, in order
+    results: tuple[FoldResult, ...]  # results of the folds that it has started, in order
     error: Exception | None = None  # why it failed; then it has left the pack
 
 

@@ -24,7 +24,7 @@ class Rung:
 
 
 def rungs(folds: int, *, raced: bool) -> tuple[Rung, ...]:
-    """Give the rungs of a trial of so many folds; the last is that all folds are trained.
+    """Give the rungs of a trial of `folds` folds; at the last one, all folds are trained.
 
     If `raced`, there are rungs before it, each at about twice the training of the one before.
     """

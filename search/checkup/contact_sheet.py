@@ -144,7 +144,7 @@ def _cell(face: Face, view: str) -> Image.Image:
 
 
 def _fitted(text: str, pixels: int) -> str:
-    """Shorten a text until it is at most so many pixels wide."""
+    """Shorten a text until it fits into a width in pixels."""
     if _FONT.getlength(text) <= pixels:
         return text
     kept = next(n for n in range(len(text), -1, -1) if _FONT.getlength(text[:n] + "...") <= pixels)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Account:
-    """Follows a trial or a baseline from its start to the files that are left of it."""
+    """Follows a trial or a baseline from its start to the files that it leaves."""
 
     def __init__(self, folder: Folder, number: int, config_json: str | None) -> None:
         self.number = number

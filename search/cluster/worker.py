@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     # (configs, study's data, threads, whether raced) -> the members' state at each rung
     Begin = Callable[[Sequence[configs.Config], StudyData, int, bool], PackTraining]
 
-_RECENT = 4  # the stages of so many past packs count as still in the worker's memory
+_RECENT = 4  # past packs whose stages count as still in the worker's memory
 
 
 class ActivePack:

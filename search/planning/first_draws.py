@@ -17,8 +17,8 @@ from search.screen.progress import Progress
 def shared_streams(drawn: Sequence[Config]) -> tuple[StreamConfig, ...]:
     """Return the streams whose frozen part trials may share, each as often as it was drawn.
 
-    One pass of a backbone stores all depths that are wanted of it, and the number of streams with
-    the same depth tells whether storing it pays.
+    One pass of a backbone stores every depth that trials need. The number of streams with the same
+    depth tells whether storing that depth pays.
     """
     unaugmented = (config for config in drawn if config.augment is None)
     return tuple(s for config in unaugmented for s in config.images if s.freeze_depth)

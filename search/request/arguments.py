@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from typer import Option
 
+from fer_core.config import Task as TaskName
+
 # The groups of --help.
 STUDY, DATA, BUDGET, MACHINES = "Study", "Data", "Budget", "Machines"
 PLACES, OUTPUT = "Places", "Output"
@@ -74,7 +76,7 @@ OptionalDataRoot = Annotated[
     ),
 ]
 Task = Annotated[
-    Literal["emotion", "authenticity", "hidden"] | None,
+    TaskName | None,
     Option(
         metavar="TASK",
         rich_help_panel=DATA,

@@ -125,7 +125,7 @@ def resolve(options: Options, *, studies: str, cache: str | None = None) -> Sett
         )
     whole = replace(
         options,
-        data_root=os.path.abspath(options.data_root) if options.data_root else None,
+        data_root=str(Path(options.data_root).absolute()) if options.data_root else None,
         store=str(store_at(options.store, cache)),
         leaderboards=str(paths.parse(options.leaderboards).absolute()),
         surface=_existing(options.surface) if options.surface else None,
@@ -233,7 +233,7 @@ def shared(place: AnyPath, cache: str | None) -> "SharedPlace":
 def _existing(surface: str) -> str:
     if not os.path.isfile(surface):
         raise FerError(f"--surface: file {surface} does not exist.")
-    return os.path.abspath(surface)
+    return str(Path(surface).absolute())
 
 
 def _weights(pairs: Sequence[str]) -> dict[str, str]:

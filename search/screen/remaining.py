@@ -16,7 +16,7 @@ from search.screen.times import readable
 Floats = NDArray[np.floating]
 LEAST = 3  # finished trials that the progress line waits for before it shows a prediction
 _REPEATS = 200  # simulations of the rest of the study
-_RECENT = 500  # only so many of the latest known trials are used
+_RECENT = 500  # of the known trials, only the latest ones are used, up to this number
 _ONE_BY_ONE = (
     16  # the last trials per worker that are simulated one by one; earlier ones are summed
 )

@@ -2,8 +2,8 @@
 
 `search.run` fills an `Options` from its arguments, `search.request` checks it, and the `Record` in
 study.json is an `Options` with what was resolved when the study began; `--resume` reads it back.
-A new option is one field here and one parameter of `search.run.main`, under the same name:
-everything between them carries all fields, without a list of names.
+A new option is one field here, and one parameter of `search.run.main` under the same name, whose
+type and help stand in `search.request.arguments`. Everything between them carries all fields.
 """
 
 from collections.abc import Mapping

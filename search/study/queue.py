@@ -12,7 +12,7 @@ from functools import cached_property
 from fer_core.config import Config
 from fer_core.trial import packing
 
-_PATIENCE = 4  # at most so many packs may go before the pack whose turn it is
+_PATIENCE = 4  # packs that may go, at most, before the pack whose turn it is
 
 
 @dataclass(frozen=True)

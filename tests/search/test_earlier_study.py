@@ -32,16 +32,16 @@ def disk(tmp_path):
     return root
 
 
-def command(disk, module, *arguments):
+def command(folder, module, *arguments):
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments, "--studies", str(disk / "studies")],
+        [sys.executable, "-m", module, *arguments],
         capture_output=True,
         text=True,
-        cwd=disk,
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
 
 
 def contents(folder):
@@ -75,7 +75,7 @@ def test_the_board_of_an_earlier_study_is_read(disk):
 def test_a_row_of_an_earlier_study_replays_from_the_earlier_store(disk):
     kept = contents(disk / "store")
 
-    text = command(disk, "search.replay", f"{STUDY}/1")
+    text = command(disk, "search.replay", f"{STUDY}/1").stdout
 
     assert "val_uar 0.800000 then, 0.800000 now: the same" in text
     now = contents(disk / "store")
@@ -89,7 +89,10 @@ def test_a_row_of_an_earlier_study_replays_from_the_earlier_store(disk):
 def test_an_earlier_study_is_resumed_and_grows(disk):
     sealed = contents(disk / "studies" / STUDY / "opened")
 
-    command(disk, "search.run", "--resume", STUDY, "--trials", "6", "--address", "local")
+    study = str(disk / "studies" / STUDY)
+    done = command(
+        disk.parent, "search.run", "--resume", study, "--trials", "6", "--address", "local"
+    )
 
     board = pd.read_parquet(disk / "leaderboards" / "folder")
     assert {number: uar for number, uar in uars(board).items() if number < 5} == UARS
@@ -97,3 +100,4 @@ def test_an_earlier_study_is_resumed_and_grows(disk):
     assert contents(disk / "studies" / STUDY / "opened").items() >= sealed.items()
     record = json.loads((disk / "studies" / STUDY / "study.json").read_text())
     assert record["trials"] == 6
+    assert f"--resume {STUDY} --studies {disk / 'studies'} --address local" in done.stderr

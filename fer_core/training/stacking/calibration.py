@@ -21,7 +21,7 @@ from fer_core.storage.stages import Shard, Tally, read_or_make
 from fer_core.storage.store import key_of
 
 WIDTHS = (0, 1, 2, 4, 8, 16)  # widths to time, below the number of members; 0: without a stack
-GAIN = 1.1  # a stack must be so many times as fast as single fits, since timings are noisy
+GAIN = 1.1  # a stack must be 1.1 times as fast as single fits, since timings are noisy
 _ROUNDS, _LEAST_ROUNDS = 6, 2  # each width is timed once a round, and its shortest time counts
 _SECONDS = 0.5  # after so long no further round starts, except for the least number of them
 
