@@ -189,7 +189,8 @@ def _outcome(
     skipped = frozenset(clip for result in finished for clip in result.skipped)
     if skipped:
         clips = len(study_data.manifest.clips)
-        progress.print(f"{len(skipped)} of {clips} clips could not be used: parts/*.json say why (skipped)")
+        unusable = f"{len(skipped)} of {clips} clips could not be used"
+        progress.print(f"{unusable}; parts/*.json in the study's folder say why (skipped)")
     points = len(study.space.points)
     may_grow = not points or study.record.trials < points
     return Outcome(record=study.record, leaderboard=leaderboard, skipped=skipped, may_grow=may_grow)
