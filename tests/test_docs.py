@@ -29,7 +29,7 @@ APPS = {  # module of a command: what holds its options
     "fer_core.predict": ("fer_core.predict.__main__", "main"),
 }
 RUN = {  # commands that are run as they stand, and what they print
-    "python -m search.run --space spaces/temporal.py --dry-run": "24 trials",
+    "python -m search.run --space spaces/temporal.py --dry-run": "trials     24: ",
     "python -m search.run --help": "--space",
 }
 

@@ -23,6 +23,7 @@ def scale():
         yield module
 
 
+@pytest.mark.slow
 def test_trials_that_sleep_give_a_throughput_and_what_the_driver_took(scale):
     ratios = scale.measured(
         workers=(1, 2), seconds=0.3, trials_each=3, many=6, many_workers=2, many_seconds=0.2

@@ -90,6 +90,7 @@ def test_a_reduced_head_loses_nothing(search):
     assert "1e-05 kept" in ratio.notes[0]
 
 
+@pytest.mark.slow
 def test_fine_tuning_is_measured(search):
     ratios = search.finetune.row(pixels=32, images=16, repeats=1)
 
@@ -97,6 +98,7 @@ def test_fine_tuning_is_measured(search):
     assert all(ratio.value > 0 for ratio in ratios)
 
 
+@pytest.mark.slow
 def test_racing_is_measured(search):
     (ratio,) = search.racing.row(seeds=1, trials=6, images=80, epochs=4)
 

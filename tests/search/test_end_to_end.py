@@ -37,6 +37,7 @@ def studied(tmp_path_factory, rendered):
     return where, command, run(where, *command)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_the_same_command_again_decodes_nothing_and_draws_and_scores_the_same(studied):
     where, command, before = studied

@@ -296,6 +296,7 @@ def test_a_name_that_is_no_utf_8_is_a_name(few, store):
     assert odd.clip in read(entries)[0]
 
 
+@pytest.mark.slow
 def test_more_shards_are_read_than_files_may_be_open(rendered, tmp_path):
     code = (
         "import resource, sys\n"

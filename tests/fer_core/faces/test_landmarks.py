@@ -131,6 +131,7 @@ def test_without_the_weights_of_face_alignment_dlib_is_the_best_engine(tmp_path,
     assert (before, landmarks.best_engine()) == ("dlib", "face_alignment")
 
 
+@pytest.mark.slow
 def test_face_alignment_runs_on_its_weights_from_the_folder_alone(tmp_path, monkeypatch):
     """Stand-in weights: the plumbing works, the points mean nothing."""
     from face_alignment.detection.sfd.net_s3fd import s3fd

@@ -207,6 +207,7 @@ def test_an_emotion_is_told_on_subjects_that_were_never_seen(study_data):
     assert result.clips == len(result.labels) == 4 * result.subjects
 
 
+@pytest.mark.slow
 def test_on_shuffled_labels_the_winner_opens_within_the_interval_of_chance(rendered, study_data_of):
     manifest = load("synthetic", rendered)
     shuffled = np.random.default_rng(0).permutation([c.emotion for c in manifest.clips])

@@ -259,6 +259,7 @@ def test_a_pack_that_waits_for_another_node_than_its_own_returns_when_that_other
     assert max(retries) == 1  # for its own death; waiting in vain does not count
 
 
+@pytest.mark.slow
 def test_packs_of_both_shapes_end_where_one_gpu_holds_one_or_four_of_them(
     one_gpu, run_study, journal, write_space
 ):
@@ -296,6 +297,7 @@ def test_workers_that_die_between_two_packs_keep_no_share_from_the_other_shape(
     assert states(journal) == ["complete"] * 16
 
 
+@pytest.mark.slow
 def test_a_trial_that_runs_out_of_memory_is_tried_once_more_alone_on_a_whole_gpu(
     one_gpu, run_study, journal, write_space
 ):

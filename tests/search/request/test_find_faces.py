@@ -60,6 +60,7 @@ def is_running(pid):
         return False
 
 
+@pytest.mark.slow
 def test_killed_at_work_it_goes_on_where_it_was_and_leaves_no_process_behind(rendered, tmp_path):
     script, store = tmp_path / "prepare.py", tmp_path / "store"
     script.write_text(PREPARE)
@@ -123,6 +124,7 @@ print(past - first, int(peak[1]) / 1024)
 """
 
 
+@pytest.mark.slow
 def test_four_seconds_at_100_frames_of_1280x960_are_prepared_in_under_500_mb(rendered, tmp_path):
     """400 frames hold 1.5 GB of pixels; each rendered frame is shown for four."""
     import av

@@ -91,6 +91,7 @@ def with_new_option(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_new_option_travels_from_the_command_to_study_json_and_back(with_new_option, rendered):
     def run(*arguments):

@@ -66,6 +66,7 @@ def test_every_layer_lowers_its_reconstruction_error(fitted):
             assert curve[-1].reconstruction_error < 0.6 * curve[0].reconstruction_error
 
 
+@pytest.mark.slow
 def test_where_labels_are_few_its_start_beats_a_random_one(fitted, shown):
     starts = {
         "random": [random_start(seed).blocks for seed in SEEDS],
