@@ -21,7 +21,7 @@ install: .venv/installed
 
 # A first result: make prints the command, and the command prints the leaderboard.
 run: install
-	$(BIN)/python -m search.run --space spaces/first.py --task emotion
+	$(BIN)/python -m search.run --space spaces/first.py --task emotion --trials 16
 
 test: install
 	$(BIN)/ruff check $(CHECKED)
