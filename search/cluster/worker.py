@@ -1,7 +1,7 @@
 """A long-lived worker, which trains one pack of trials after another, a rung at a time.
 
 Ray Tune starts `PackWorker` on the cluster's machines and drives it; an `ActivePack` is the pack
-that it trains. When a member ends, the worker writes its predictions and its part before it
+that it trains. When a member ends, the worker writes its predictions and its result before it
 returns the rung at which it ended. Any error inside a trial fails that trial alone: the other
 members, the worker and the study go on. A full disk is no trial's fault, and is reported to the
 driver instead.
@@ -44,7 +44,7 @@ _RECENT = 4  # past packs whose stages count as still in the worker's memory
 
 
 class ActivePack:
-    """A pack in training: it goes from rung to rung, and writes the parts of members that end."""
+    """A pack in training: it goes from rung to rung, and writes the results of members that end."""
 
     def __init__(
         self,

@@ -13,12 +13,12 @@ A trial goes through these files, in this order:
    into a pack. Ray Tune asks the searcher for the next pack whenever a worker is free.
 3. Prune. A worker reports all members of its pack at each rung. `pruning.py` passes the report on
    to the searcher, and `halving.py` decides which members stop there.
-4. Write. The worker writes the result of each trial as a file of its own, a *part* (`parts.py`),
-   into the study's folder (`folder.py`).
-5. Tell. The searcher reads the part and tells Optuna, through the journal, how the trial ended.
+4. Write. The worker writes the result of each trial (`parts.py`) as a file of its own into the
+   folder `parts/` of the study (`folder.py`).
+5. Tell. The searcher reads the result and tells Optuna, through the journal, how the trial ended.
 
 One process at a time, the *driver*, works on a study: a lock in a folder, a claim in S3
-(`driver_claim.py`). The journal (`journal.py`, kept by `journal_backends.py`) and the parts outlive
-the driver, so a killed study resumes without losing a finished trial. A full disk (`disk.py`) stops
-the study and fails no trial.
+(`driver_claim.py`). The journal (`journal.py`, kept by `journal_backends.py`) and the results
+outlive the driver, so a killed study resumes without losing a finished trial. A full disk
+(`disk.py`) stops the study and fails no trial.
 """

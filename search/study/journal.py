@@ -1,13 +1,14 @@
 """The study's journal: the record of all trials, in Optuna's storage, that only the driver opens.
 
 The searcher asks it for trials and tells it how they ended; `search/session.py` opens it. A worker
-writes the part of a trial before it returns the trial's last result, and Optuna is told from that
-part. So whatever is killed, the journal and the parts together hold each finished trial once.
+writes the result of a trial to a file in `parts/` before it reports the trial's end, and the driver
+tells Optuna from that file. So whatever is killed, the journal and these files together hold each
+finished trial once.
 
-A trial that has no part, and whose driver or worker died, is *interrupted*: Optuna is told that it
-failed, and its parameters are queued again under a new number, as a *repeat*. Where a space lists
-its points, each point is queued when its turn comes. Journal and parts are read from disk once,
-when the driver starts.
+A trial without a result, whose driver or worker died, is *interrupted*: the driver tells Optuna
+that it failed, and queues its parameters again under a new number, as a *repeat*. Where a space
+lists its points, each point is queued when its turn comes. The driver reads the journal and the
+results from disk once, when it starts.
 """
 
 from collections import deque
@@ -167,22 +168,22 @@ class Journal:
         return [self._parts[number] for number in sorted(self._parts)]
 
     def finished_numbers(self) -> list[int]:
-        """Return the numbers of all finished trials; one whose part is gone is not finished."""
+        """Return the numbers of all finished trials; one whose result is gone is not finished."""
         return sorted(self._parts)
 
     def lost_numbers(self) -> list[int]:
-        """Return the numbers of trials that ended, and whose parts are gone or damaged."""
+        """Return the numbers of trials that ended, and whose results are gone or damaged."""
         return sorted(self._settled - self._parts.keys())
 
     def finish(self, result: TrialResult) -> None:
-        """Write a trial's part, then tell Optuna how the trial ended."""
-        if result.number not in self._started:  # a power cut must not leave a part without a trial
+        """Write a trial's result, then tell Optuna how the trial ended."""
+        if result.number not in self._started:  # after a power cut a result needs its trial
             self._storage.sync()
         self.folder.write_result(result)
         self.tell(result)
 
     def tell(self, result: TrialResult) -> None:
-        """Tell Optuna how a trial ended, from the part that its worker wrote."""
+        """Tell Optuna how a trial ended, from the result that its worker wrote."""
         if result.rung_uars and result.config_json:
             config = configs.from_json(result.config_json)
             for value in result.rung_uars[self._halving.passed(result.number) :]:
@@ -238,16 +239,16 @@ class Journal:
     def reconcile(self, *, counts: bool = True) -> None:
         """Settle the trials that still count as running, though no worker has them any more.
 
-        A trial with a part is told from it; a trial without one is interrupted. `counts`: whether
-        this is one of the interruptions after which a trial fails. It is not if the user stopped
-        the study.
+        Optuna is told of a trial that has a result; a trial without one is interrupted. `counts`:
+        whether this is one of the interruptions after which a trial fails. It is not if the user
+        stopped the study.
         """
         repeated = set(self._repeated)
         for trial in self._trials():
             if trial.state != TrialState.RUNNING:
                 continue
             result = self.folder.result(trial.number)
-            # A worker cut off from its driver may have written a part after the repeat was queued.
+            # A worker cut off from its driver may have written a result after its repeat.
             if result is None or trial.number in repeated:
                 self.interrupt(trial.number, counts=counts)
             else:

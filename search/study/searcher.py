@@ -157,7 +157,7 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Settle the members of a pack that ended, from their parts; without one, repeat them."""
+        """Settle the members of a pack that ended, from their results; repeat those without one."""
         live, node = self._live.pop(trial_id, {}), self._node_of.pop(trial_id, None)
         self._avoids.pop(trial_id, None)
         report = result or {}  # empty if the worker died
@@ -241,7 +241,7 @@ class StudySearcher(Searcher):
     def _lost(self, node: str | None, live: Mapping[int, QueuedTrial]) -> bool:
         """Return whether a pack's worker died with its node.
 
-        If only the worker died, the node may be at fault, and is told about the death.
+        If only the worker died, the node may be at fault, and its death is counted there.
         """
         if self.nodes is None:
             return False
@@ -259,7 +259,7 @@ class StudySearcher(Searcher):
             self.print(f"no more trials go to this node: {reason}")
 
     def _settle(self, number: int, report: Mapping[str, Any], *, lost: bool) -> None:
-        """Settle a member of a pack that ended: by its part, else by why it has none."""
+        """Settle a member of a pack that ended: by its result, else by why it has none."""
         result = self._journal.folder.result(number)
         if result is not None:
             self._tell_journal(result)
