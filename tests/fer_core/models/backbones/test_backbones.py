@@ -114,6 +114,16 @@ def test_building_leaves_the_global_generator_alone(name):
 
 
 @pytest.mark.parametrize("name", SCALED)
+def test_a_narrower_backbone_has_fewer_channels(name):
+    narrow, wide = (
+        sum(weight.numel() for weight in built(name, width=width).blocks.parameters())
+        for width in (SMALL, 2 * SMALL)
+    )
+
+    assert narrow < wide
+
+
+@pytest.mark.parametrize("name", SCALED)
 def test_random_weights_keep_the_scale_of_their_input(name):
     backbone = built(name, width=0.25)
 
