@@ -1,5 +1,6 @@
 """What several folders of tests share: a rendered dataset, real photographs, and an S3."""
 
+import fcntl
 import logging
 import os
 import secrets
@@ -20,8 +21,15 @@ torch.set_num_threads(1)  # as in a worker; more only get into each other's way 
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory):
-    """Ten subjects in SASE-FE's layout: what the smoke study renders, and the protocol's least."""
-    return dataset.ensure(tmp_path_factory.mktemp("synthetic") / "s10", subjects=10)
+    """Ten subjects in SASE-FE's layout: what the smoke study renders, and the protocol's least.
+
+    The workers of one run share them: whoever comes first renders, and the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (folder / "synthetic.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return dataset.ensure(folder / "synthetic" / "s10", subjects=10)
 
 
 @pytest.fixture(scope="session")
