@@ -64,7 +64,7 @@ def test_the_code_came_to_each_host_and_git_and_caches_stayed_behind(lab, cluste
     files = lab.enter(host, "cd fer-search && find .").split()
 
     assert {"./search/run.py", "./spaces/temporal.py", "./requirements.lock"} <= set(files)
-    assert not [f for f in files if re.search(r"/\.git(/|$)|__pycache__|/\.venv|_cache", f)]
+    assert not [f for f in files if re.search(r"/\.git(/|$)|__pycache__|/\.venv|/\.\w+_cache", f)]
 
 
 def test_a_command_that_fails_on_the_cluster_fails_on_the_laptop(lab, cluster):
