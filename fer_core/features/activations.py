@@ -46,7 +46,7 @@ class Activations:
 
     @cached_property
     def key(self) -> str:
-        """The key of the stage `features`, of which values in memory are made."""
+        """The key of the stage `features`; values in memory are kept under it."""
         encoder = self.encoder
         return extraction.stage_key(
             self.views.key,

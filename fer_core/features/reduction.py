@@ -68,7 +68,7 @@ def standard(train: Array, _fold: Fold | None = None) -> Reduction:
 
 
 def largest(frames: int, dim: int, pca_dim: int) -> int:
-    """Count the principal axes to store, of which `pca_dim` are used.
+    """Count the principal axes to store; a trial uses the first `pca_dim` of them.
 
     Raises: ConfigError where `pca_dim` exceeds what the training frames and features allow.
     """

@@ -57,7 +57,7 @@ def open_stream(stream: Stream, context: TrialContext) -> "ImageStream | PointSt
 
 
 class ImageStream:
-    """A view of the face, read by a backbone of which some first blocks may be frozen."""
+    """A view of the face, read by a backbone whose first blocks may be frozen."""
 
     def __init__(self, stream: StreamConfig, context: TrialContext) -> None:
         self._stream, self._context = stream, context

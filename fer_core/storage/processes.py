@@ -1,4 +1,4 @@
-"""Spread work over processes of this machine, each of which uses one core.
+"""Spread work over processes of this machine. Each process uses one core.
 
 Finding faces and rendering clips use it, since both are bound by the CPU. The processes end when
 their parent ends, however it ends.

@@ -98,7 +98,7 @@ def _wait(
 
 
 def winners(finished: Sequence[TrialResult], tested: Set[int]) -> list[TrialResult]:
-    """Choose the best complete trial of each family and task by val_uar; of equals, the first.
+    """Choose the trial with the best val_uar in each family and task; a tie goes to the first.
 
     A family of which a trial is in `tested` has had its winner, and gets no other.
     """
