@@ -20,16 +20,21 @@ torch.set_num_threads(1)  # as in a worker; more only get into each other's way 
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory):
+def run_folder(tmp_path_factory):
+    """The folder that the workers of one run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def rendered(run_folder):
     """Ten subjects in SASE-FE's layout: what the smoke study renders, and the protocol's least.
 
     The workers of one run share them: whoever comes first renders, and the others wait.
     """
-    base = tmp_path_factory.getbasetemp()
-    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with (folder / "synthetic.lock").open("w") as lock:
+    with (run_folder / "synthetic.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return dataset.ensure(folder / "synthetic" / "s10", subjects=10)
+        return dataset.ensure(run_folder / "synthetic" / "s10", subjects=10)
 
 
 @pytest.fixture(scope="session")

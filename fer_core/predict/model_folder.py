@@ -8,7 +8,8 @@ config.json           the config, as in a row of the leaderboard
 labels.json           the task, and its classes in the order of the scores
 preprocessing.json    what is done to a video before the network reads it
 README.md             the model card
-surface.npz or .obj   the user's surface of frontal views, if there is one
+surface.npz or .obj   the user's surface of frontal views, if there is one; beside an .obj lies
+                      surface.landmarks.txt
 """
 
 import json
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from fer_core import config as configs
 from fer_core.config import ClipConfig, Config, GeometryConfig
 from fer_core.errors import DataError
+from fer_core.faces.frontal.surface import files as surface_files
 from fer_core.faces.frontal.surface import load as load_surface
 from fer_core.faces.point_encodings import Procrustes
 from fer_core.features import extraction
@@ -63,7 +65,9 @@ def save(model: Model, folder: Path, *, card: str, surface: Path | None = None) 
     save_file({name: t.cpu().contiguous().clone() for name, t in tensors.items()}, aside / WEIGHTS)
     surface_name = f"surface{surface.suffix}" if surface else None
     if surface and surface_name:
-        shutil.copyfile(surface, aside / surface_name)
+        kept = surface_files(aside / surface_name)
+        for path, copy in zip(surface_files(surface), kept, strict=True):
+            shutil.copyfile(path, copy)
     texts = {
         CONFIG: json.dumps(json.loads(model.config.to_json()), indent=1),
         LABELS: json.dumps({"task": model.task, "classes": model.classes}, indent=1),

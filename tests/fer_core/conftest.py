@@ -1,19 +1,26 @@
 """What tests of trials and of models that left them share."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from fer_core.config import Config, GeometryConfig
 from fer_core.data import protocol
 from fer_core.data.datasets import load
 from fer_core.data.study_data import StudyData
+from fer_core.features.context import TrialContext
 from fer_core.synthetic import dataset
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
+def store(run_folder):
+    """A store that all tests of trials share. A test that counts what is made takes `fresh`."""
+    folder = run_folder / "store"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +47,33 @@ def study_data(rendered, study_data_of):
     manifest = load("synthetic", rendered)
     two = tuple(c for c in manifest.clips if c.emotion in ("happiness", "sadness"))
     return study_data_of(replace(manifest, clips=two))
+
+
+@pytest.fixture(scope="session")
+def found_faces(study_data):
+    """Find the faces of the study's clips, and measure the machine, into the shared store."""
+    context = TrialContext(Config(streams=(GeometryConfig(),)), study_data, torch.device("cpu"))
+    assert context.faces.entries
+    assert context.machine
+    return [study_data.store / stage for stage in ("faces", "machine")]
+
+
+@pytest.fixture
+def new_store(found_faces, tmp_path):
+    """Make a store of a name that holds only the faces and the machine's speed."""
+
+    def make(name):
+        for stage in found_faces:
+            shutil.copytree(stage, tmp_path / name / stage.name)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def fresh(study_data, new_store):
+    """The study's data with a new store."""
+    return replace(study_data, store=new_store("fresh"))
 
 
 @pytest.fixture(scope="session")

@@ -370,6 +370,7 @@ def start(arguments, **options):
     return subprocess.Popen(command, cwd=ROOT, **pipes, **options)
 
 
+@pytest.mark.slow
 def test_an_interrupt_says_that_running_again_goes_on(rendered, tmp_path):
     options = ["--dataset", "synthetic", "--landmarks", "dlib", "--workers", "1"]
     run = start([*options, "--data-root", str(rendered), "--store", str(tmp_path / "store")])

@@ -56,6 +56,7 @@ def test_the_same_command_again_decodes_nothing_and_draws_and_scores_the_same(st
         assert again.work["stages_made"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_one_command_gives_a_leaderboard_and_resuming_extends_the_study(studied):
     where, _, first = studied

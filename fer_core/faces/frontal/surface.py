@@ -35,6 +35,7 @@ MIRROR_SUM = round(2 * CROP_PIXELS * float(TEMPLATE[[0, 1, 3, 4], 0].mean()))
 # The rows and columns of the view that hold the face; the mirror line is in their middle.
 WINDOW = (slice(0, 220), slice(21, 201))
 # The names of the arrays in a user's .npz file: ours, then those of ICT-FaceKit.
+_BESIDE_OBJ = ".landmarks.txt"  # ends the name of the file that lists an .obj's landmarks
 VERTICES, LANDMARKS = ("vertices", "neutral"), ("landmarks", "lm68")
 
 
@@ -118,6 +119,11 @@ def load(path: Path) -> Surface:
     return _sampled(landmarks, frame, depth, sha256)
 
 
+def files(path: Path) -> tuple[Path, ...]:
+    """Return the files that a surface is read from: `path`, and what lies beside an `.obj`."""
+    return (path,) if path.suffix == ".npz" else (path, path.with_suffix(_BESIDE_OBJ))
+
+
 def _read(path: Path) -> tuple[Array, Array]:
     """Read the vertices (N, 3) and landmarks (68, 3), in the axes and unit of the file."""
     try:
@@ -132,7 +138,7 @@ def _read(path: Path) -> tuple[Array, Array]:
                 line.split()[1:4] for line in path.read_text().splitlines() if line[:2] == "v "
             ]
             vertices = np.array(lines, float)
-            landmarks = np.loadtxt(path.with_suffix(".landmarks.txt"), dtype=int)
+            landmarks = np.loadtxt(path.with_suffix(_BESIDE_OBJ), dtype=int)
         vertices = vertices.astype(float).reshape(-1, 3)
         landmarks = vertices[landmarks] if landmarks.ndim == 1 else landmarks.astype(float)
         finite = np.isfinite(vertices).all() and np.isfinite(landmarks).all()

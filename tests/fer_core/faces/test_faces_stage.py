@@ -183,6 +183,7 @@ def test_photographs_are_read_once_each_and_a_crowd_is_noted(shared_data, store,
     assert sum(len(entry.meta["clips"]) for entry in stored) == 2
 
 
+@pytest.mark.slow
 def test_every_decoded_frame_of_the_real_clips_is_accounted_for(shared_data, store, tmp_path):
     paths = [p for p in sorted((shared_data / "video").iterdir()) if p.suffix in (".flv", ".mp4")]
     frames = {path.name: sum(1 for _ in video.frames(path)) for path in paths}

@@ -160,8 +160,8 @@ def test_another_manifest_is_not_taken_for_the_first(config, few):
     assert len(after.batch) == len(before.batch) - 1
 
 
-def test_another_store_gets_its_own_stages(few, tmp_path):
-    first, second = (replace(few, store=tmp_path / name) for name in "ab")
+def test_another_store_gets_its_own_stages(few, new_store):
+    first, second = (replace(few, store=new_store(name)) for name in "ab")
     before = run(REDUCED, first)
 
     after = run(REDUCED, second)
@@ -199,14 +199,14 @@ def test_other_random_weights_are_not_shared(few):
     assert not torch.equal(run(IMAGES, few).batch, run(IMAGES, replace(few, seed=1)).batch)
 
 
-def test_a_stage_computed_without_the_store_does_not_stand_in_for_a_stored_one(few, tmp_path):
-    fresh = replace(few, store=tmp_path)
+def test_a_stage_computed_without_the_store_does_not_stand_in_for_a_stored_one(few, new_store):
+    fresh = replace(few, store=new_store("fresh"))
     before = run(IMAGES, replace(fresh, keep="never"))
-    assert not (tmp_path / "features").exists()
+    assert not (fresh.store / "features").exists()
 
     after = run(IMAGES, fresh)
 
-    assert (tmp_path / "features").exists()
+    assert (fresh.store / "features").exists()
     assert torch.equal(after.batch, before.batch)
 
 

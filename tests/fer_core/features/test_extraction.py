@@ -92,49 +92,50 @@ def test_only_the_clips_that_overflow_are_spared_the_rounding():
     assert np.abs(found[0]).max() >= 6e4
 
 
-def test_one_pass_stores_every_depth_that_the_study_reads(study_data, tmp_path):
+def test_one_pass_stores_every_depth_that_the_study_reads(study_data, new_store):
+    taps, separately = new_store("taps"), new_store("separately")
     known = {"streams": (MIDDLE, DEEP), "keep": "always"}
-    first, stored = made(MIDDLE, study_data, store=tmp_path / "taps", **known)
+    first, stored = made(MIDDLE, study_data, store=taps, **known)
 
-    second, _ = made(DEEP, study_data, store=tmp_path / "taps", **known)
+    second, _ = made(DEEP, study_data, store=taps, **known)
 
     images = 3 * len(study_data.manifest.clips)
     assert (first.backbone_images, second.backbone_images) == (images, 0)
     alone = {}
     for stream in (MIDDLE, DEEP):
-        alone |= made(stream, study_data, store=tmp_path / "alone", keep="always")[1]
+        alone |= made(stream, study_data, store=separately, keep="always")[1]
     assert stored == alone
 
 
-def test_a_pass_goes_no_deeper_than_the_study_reads(study_data, tmp_path):
-    _, stored = made(MIDDLE, study_data, store=tmp_path, streams=(MIDDLE,), keep="always")
+def test_a_pass_goes_no_deeper_than_the_study_reads(fresh):
+    _, stored = made(MIDDLE, fresh, streams=(MIDDLE,), keep="always")
 
-    _, two = made(MIDDLE, study_data, store=tmp_path, streams=(MIDDLE, DEEP), keep="always")
+    _, two = made(MIDDLE, fresh, streams=(MIDDLE, DEEP), keep="always")
 
     assert stored == two  # there already
 
 
-def test_other_views_and_depths_that_do_not_pay_are_not_tapped(study_data, tmp_path):
+def test_other_views_and_depths_that_do_not_pay_are_not_tapped(study_data, new_store):
     others = (replace(DEEP, view="crop"), replace(DEEP, freeze_depth=1), replace(DEEP, width=0.5))
 
-    _, known = made(DEEP, study_data, store=tmp_path / "a", streams=(DEEP, *others))
+    _, known = made(DEEP, study_data, store=new_store("a"), streams=(DEEP, *others))
 
-    _, alone = made(DEEP, study_data, store=tmp_path / "b")
+    _, alone = made(DEEP, study_data, store=new_store("b"))
     assert known == alone
 
 
-def test_a_pass_reaches_blocks_that_the_asking_stream_does_not_use(study_data, tmp_path):
+def test_a_pass_reaches_blocks_that_the_asking_stream_does_not_use(fresh):
     short, long = replace(DEEP, blocks=3, freeze_depth=3), replace(DEEP, blocks=5, freeze_depth=5)
 
-    first, _ = made(short, study_data, store=tmp_path, streams=(short, long))
-    second, _ = made(long, study_data, store=tmp_path, streams=(short, long))
+    first, _ = made(short, fresh, streams=(short, long))
+    second, _ = made(long, fresh, streams=(short, long))
 
     assert first.backbone_images > 0
     assert second.backbone_images == 0
 
 
-def shards_of(study_data, store):
-    context = TrialContext(config_of(MIDDLE), replace(study_data, store=store), CPU)
+def shards_of(study_data):
+    context = TrialContext(config_of(MIDDLE), study_data, CPU)
     return extraction.shards(
         context.views("aligned").pairs,
         MIDDLE,
@@ -146,26 +147,26 @@ def shards_of(study_data, store):
     )
 
 
-def test_of_a_pass_killed_between_two_taps_the_missing_one_is_made_again(study_data, tmp_path):
-    shards = shards_of(study_data, tmp_path)
-    read_or_make(Store(tmp_path), shards, Tally())
-    folder = tmp_path / "features"
+def test_of_a_pass_killed_between_two_taps_the_missing_one_is_made_again(fresh):
+    shards = shards_of(fresh)
+    read_or_make(Store(fresh.store), shards, Tally())
+    folder = fresh.store / "features"
     whole = {path.name: path.read_bytes() for path in folder.glob("*.npy")}
     for shard in shards:
         (folder / f"{shard.key}.npy").unlink()
         (folder / f".{shard.key}.npy.0123.tmp").write_bytes(b"half")
     tally = Tally()
 
-    read_or_make(Store(tmp_path), shards, tally)
+    read_or_make(Store(fresh.store), shards, tally)
 
     assert tally.work.stages_made == len(shards) == len(whole) / 2
     assert {path.name: path.read_bytes() for path in folder.glob("*.npy")} == whole
     assert not list(folder.glob(".*.tmp"))
 
 
-def test_one_pass_has_one_maker_whatever_tap_is_asked_for(study_data, tmp_path):
-    shard = shards_of(study_data, tmp_path)[0]
-    store = Store(tmp_path)
+def test_one_pass_has_one_maker_whatever_tap_is_asked_for(fresh):
+    shard = shards_of(fresh)[0]
+    store = Store(fresh.store)
 
     with store.lease("features", shard.make.key) as leased:
         assert leased
@@ -173,8 +174,8 @@ def test_one_pass_has_one_maker_whatever_tap_is_asked_for(study_data, tmp_path):
             assert not other
 
 
-def test_every_features_entry_says_how_long_making_it_takes(study_data, tmp_path):
-    entries = read_or_make(Store(tmp_path), shards_of(study_data, tmp_path), Tally())
+def test_every_features_entry_says_how_long_making_it_takes(fresh):
+    entries = read_or_make(Store(fresh.store), shards_of(fresh), Tally())
 
     assert all(entry.seconds > 0 for entry in entries)
 

@@ -129,40 +129,40 @@ def assert_same(config, study_data):
 
 
 @pytest.mark.parametrize("stream", KINDS.values(), ids=KINDS)
-def test_scores_are_the_same_with_the_store_on_and_off(stream, study_data, tmp_path):
-    assert_same(config_of(stream), replace(study_data, store=tmp_path))
+def test_scores_are_the_same_with_the_store_on_and_off(stream, fresh):
+    assert_same(config_of(stream), fresh)
 
 
-def test_a_convlstm_reads_the_same_with_the_store_on_and_off(study_data, tmp_path):
+def test_a_convlstm_reads_the_same_with_the_store_on_and_off(fresh):
     cell = RecurrentConfig(cell="convlstm", hidden=4)
 
-    assert_same(config_of(RESNET, recurrent=cell), replace(study_data, store=tmp_path))
+    assert_same(config_of(RESNET, recurrent=cell), fresh)
 
 
 @pytest.mark.parametrize("depth", [2, 4])
-def test_a_trial_that_may_not_store_leaves_no_features_behind(depth, study_data, tmp_path):
-    off = replace(study_data, store=tmp_path, keep="never")
+def test_a_trial_that_may_not_store_leaves_no_features_behind(depth, fresh):
+    off = replace(fresh, keep="never")
 
     next(cross_validate(config_of(replace(SMALL, freeze_depth=depth)), off))
 
-    assert not (tmp_path / "features").exists()
+    assert not (fresh.store / "features").exists()
 
 
-def test_a_trial_computes_again_what_the_rule_refuses(study_data, tmp_path):
+def test_a_trial_computes_again_what_the_rule_refuses(fresh):
     shallow = config_of(replace(SMALL, freeze_depth=1))
 
-    next(cross_validate(shallow, replace(study_data, store=tmp_path)))
+    next(cross_validate(shallow, fresh))
 
-    assert not (tmp_path / "features").exists()
+    assert not (fresh.store / "features").exists()
 
 
-def test_what_the_store_has_is_read_whatever_the_rule_says(study_data, tmp_path):
-    fresh, shallow = replace(study_data, store=tmp_path), config_of(replace(SMALL, freeze_depth=1))
+def test_what_the_store_has_is_read_whatever_the_rule_says(fresh):
+    shallow = config_of(replace(SMALL, freeze_depth=1))
     made = next(cross_validate(shallow, replace(fresh, keep="always"))).work
 
     cached = next(cross_validate(shallow, fresh)).work
 
-    assert cached.stages_held == made.stages_made
+    assert cached.stages_held == made.stages_made + made.stages_read
 
 
 def test_room_is_that_of_the_disk_where_a_store_will_lie(tmp_path):

@@ -71,8 +71,7 @@ def works(config, study_data):
 
 
 @pytest.mark.parametrize("config", [CONFIG, REDUCED], ids=["pooled", "pca"])
-def test_a_second_trial_in_a_process_reads_nothing_from_the_store(config, study_data, tmp_path):
-    fresh = replace(study_data, store=tmp_path)
+def test_a_second_trial_in_a_process_reads_nothing_from_the_store(config, fresh):
     first = works(config, fresh)[-1]
 
     second = works(replace(config, head=HeadConfig(fc_layers=1)), fresh)[-1]
@@ -83,8 +82,7 @@ def test_a_second_trial_in_a_process_reads_nothing_from_the_store(config, study_
     assert second.seconds_saved > 0
 
 
-def test_a_smaller_pca_is_cut_from_what_is_held(study_data, tmp_path):
-    fresh = replace(study_data, store=tmp_path)
+def test_a_smaller_pca_is_cut_from_what_is_held(fresh):
     works(REDUCED, fresh)
     smaller = replace(REDUCED, streams=(replace(REDUCED.streams[0], pca_dim=4),))
 
@@ -94,8 +92,7 @@ def test_a_smaller_pca_is_cut_from_what_is_held(study_data, tmp_path):
 
 
 @pytest.mark.parametrize("config", [CONFIG, REDUCED], ids=["pooled", "pca"])
-def test_scores_are_the_same_from_memory_and_from_the_store(config, study_data, tmp_path):
-    fresh = replace(study_data, store=tmp_path)
+def test_scores_are_the_same_from_memory_and_from_the_store(config, fresh):
     results = []
     for forget in (True, False, True):
         if forget:
@@ -109,10 +106,9 @@ def test_scores_are_the_same_from_memory_and_from_the_store(config, study_data, 
     assert results[2][-1].work.stages_read > 0
 
 
-def test_a_stage_that_somebody_removed_is_made_again(study_data, tmp_path):
-    fresh = replace(study_data, store=tmp_path)
+def test_a_stage_that_somebody_removed_is_made_again(fresh):
     works(CONFIG, fresh)
-    for path in (tmp_path / "views").glob("*.npy"):
+    for path in (fresh.store / "views").glob("*.npy"):
         path.unlink()
 
     second = works(CONFIG, replace(fresh, keep="never"))[-1]

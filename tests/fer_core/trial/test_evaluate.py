@@ -267,6 +267,7 @@ def test_more_pca_dimensions_than_the_training_frames_allow_are_refused(study_da
         next(cross_validate(of(replace(UNPOOLED, pca_dim=500)), study_data))
 
 
+@pytest.mark.slow
 def test_real_photographs_are_told_apart_subject_independently(london, study_data_of):
     smiles = replace(study_data_of(load("folder", london)), landmarks="dlib")
 

@@ -430,7 +430,7 @@ list(pack.train([config], study_data, raced=False))
 
 
 def test_a_trial_whose_process_was_killed_goes_on_in_another(preempted, two_folds, tmp_path):
-    longer = replace(FINE_TUNE.optimizer, epochs=60, patience=None)
+    longer = replace(FINE_TUNE.optimizer, epochs=24, patience=None)
     config = replace(FINE_TUNE, optimizer=longer)
     whole = next(train([config], two_folds, raced=False))[0]
     task = tmp_path / "task"

@@ -47,6 +47,7 @@ def test_outside_ray_nobody_else_is_asked():
         assert mine
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_workers_of_a_cluster_share_leases_and_one_that_died_gives_its_up(monkeypatch):
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)

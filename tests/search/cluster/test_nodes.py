@@ -345,6 +345,7 @@ def write_cluster(tmp_path, monkeypatch):
     return write
 
 
+@pytest.mark.slow
 def test_a_long_wait_for_a_machine_is_printed_once_if_one_may_still_join(
     one_gpu, write_cluster, journal, space, monkeypatch
 ):
@@ -370,6 +371,7 @@ def test_a_long_wait_for_a_machine_is_printed_once_if_one_may_still_join(
         assert console.file.getvalue().count("raise max_workers of gpu_ondemand") == lines
 
 
+@pytest.mark.slow
 def test_nodes_that_may_join_count_and_one_must_hold_a_trial(one_gpu, write_cluster):
     write_cluster(9, spot=8, demand=2)
 
@@ -379,6 +381,7 @@ def test_nodes_that_may_join_count_and_one_must_hold_a_trial(one_gpu, write_clus
     assert most_bundles({"CPU": 1, "GPU": 0.25}, growing=False) == 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_again_of_the_same_trial_tells_nothing_of_its_node(two_nodes):
     seen, second = Nodes(), id_of("second")
 
@@ -392,6 +395,7 @@ def test_a_worker_that_dies_again_of_the_same_trial_tells_nothing_of_its_node(tw
     assert seen.to_avoid(["b"]) == [second]
 
 
+@pytest.mark.slow
 def test_never_are_all_nodes_avoided(two_nodes):
     seen = Nodes()
 
@@ -402,6 +406,7 @@ def test_never_are_all_nodes_avoided(two_nodes):
     assert seen.to_avoid(["z"]) == []
 
 
+@pytest.mark.slow
 def test_a_node_that_goes_while_no_pack_runs_there_has_left_and_is_not_lost(two_nodes):
     seen, second = Nodes(), id_of("second")
 

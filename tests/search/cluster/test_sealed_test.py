@@ -52,6 +52,7 @@ def one_gpu():
     ray.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_winner_that_runs_out_of_memory_is_tested_once_more_on_a_whole_gpu(
     one_gpu, folder, make_result

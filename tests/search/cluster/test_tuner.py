@@ -51,6 +51,7 @@ def test_a_trial_that_the_cluster_cannot_hold_is_refused_with_what_it_has():
         divide_cluster(1, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gpus", "visible"), [(0, ""), (1, "0")])
 def test_a_worker_sees_the_gpus_it_was_given_and_no_others(gpus, visible):
     @ray.remote(num_gpus=gpus, num_cpus=1)

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,14 @@ def resolved(tmp_path, path, **changes):
     return settings.resolve(Options(space=str(path), **named), studies=str(tmp_path / "studies"))
 
 
-@pytest.fixture
-def planned(write_space, tmp_path):
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
     from search.study import space
 
-    path = write_space(TWO_DEPTHS)
-    return plan.make(space.load(path), resolved(tmp_path, path))
+    folder = tmp_path_factory.mktemp("planned")
+    path = folder / "toy.py"
+    path.write_text(textwrap.dedent(TWO_DEPTHS))
+    return plan.make(space.load(path), resolved(folder, path))
 
 
 def test_trials_that_differ_right_of_the_freeze_point_share_a_prefix(planned):

@@ -363,6 +363,7 @@ print(board.set_index("trial").T.to_json())
 """
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_added_in_one_line_is_on_the_board(folder, record, make_result, tmp_path):
     folder.write_result(make_result(0))  # by a version without the metric
     for package in ("fer_core", "search"):

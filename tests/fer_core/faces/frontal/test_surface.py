@@ -7,6 +7,7 @@ from fer_core.errors import ConfigError
 from fer_core.faces.align import CROP_PIXELS, TEMPLATE, five_points
 from fer_core.faces.frontal import mean_face
 from fer_core.faces.frontal.surface import MIRROR_SUM, MIRRORED, WINDOW, load, reference
+from tests.fer_core.faces.frontal.meshes import written_obj
 
 FLIP = [-1, 1, 1]
 
@@ -24,18 +25,6 @@ def surface(request, tmp_path_factory):
     if request.param == "obj":
         return load(written_obj(tmp_path_factory.mktemp("surface")))
     return load(request.getfixturevalue("shared_data") / "surface" / "ict_face.npz")
-
-
-def written_obj(folder):
-    """Write our own surface as a mesh whose last 68 vertices are the landmarks."""
-    points = reference().points[reference().mask][::7]
-    marks = mean_face.landmarks()[:, :2]
-    marks = np.column_stack([marks, mean_face.height(marks)])  # lids and lips are above it
-    lines = [f"v {x} {-y} {z}" for x, y, z in [*points, *marks]]
-    path = folder / "face.obj"
-    path.write_text("\n".join(["g face", *lines, "vn 0 0 1", "f 1 2 3"]))
-    np.savetxt(path.with_suffix(".landmarks.txt"), np.arange(68) + len(points), fmt="%d")
-    return path
 
 
 def test_a_surface_is_its_own_mirror_image(surface):
