@@ -26,7 +26,7 @@ run: install
 test: install
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 test-slow: install

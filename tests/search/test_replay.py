@@ -99,6 +99,7 @@ def test_a_row_comes_out_the_same_to_the_last_bit(finished, capsys):
     assert "the same, all 5 folds to the last bit" in said
 
 
+@pytest.mark.slow
 def test_a_row_of_a_race_is_raced_again(finished, capsys):
     said = run_again(finished, capsys, trial=1, export=None)
 

@@ -178,6 +178,7 @@ def test_a_training_recording_planted_among_the_sealed_stops_the_run_before_a_tr
         assert exit_code == 4
 
 
+@pytest.mark.slow
 def test_more_missing_clips_than_the_study_can_do_without_stop_it_before_a_trial(
     refused, photographs, rendered
 ):

@@ -337,6 +337,7 @@ def test_a_store_that_is_copied_to_another_place_gives_the_same_views(few, store
         np.testing.assert_array_equal(a, views_stage.crops(b))
 
 
+@pytest.mark.slow
 def test_eyes_of_the_london_photographs_are_where_their_authors_put_them(london, store):
     manifest = load("folder", london)
     _, entries, _ = faces_of(manifest, store, "dlib")

@@ -49,6 +49,8 @@ KINDS = {
     "volume in part": replace(C3D, freeze_depth=3),
     "fitted": SCAE,
 }
+# Kinds that every run tries; the slow tests try the others.
+QUICK = ("wholly frozen", "frozen in part", "fitted")
 
 
 def at_each_depth():
@@ -128,7 +130,13 @@ def assert_same(config, study_data):
         np.testing.assert_allclose(a.probabilities, b.probabilities, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("stream", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(KINDS[name], marks=[] if name in QUICK else pytest.mark.slow, id=name)
+        for name in KINDS
+    ],
+)
 def test_scores_are_the_same_with_the_store_on_and_off(stream, fresh):
     assert_same(config_of(stream), fresh)
 

@@ -114,6 +114,7 @@ def test_a_profile_leaves_the_random_numbers_of_a_trial_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.slow
 def test_a_profile_of_a_large_network_takes_no_memory():
     code = (
         "import resource, torch\n"

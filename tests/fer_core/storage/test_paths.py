@@ -183,6 +183,7 @@ def test_an_interrupt_ends_many_requests_that_wait():
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_an_s3_that_is_gone_is_waited_for_and_said(bucket, s3_server, monkeypatch):
     heard = []
     monkeypatch.setattr(s3_requests.OUTAGES, "print", heard.append)
@@ -201,6 +202,7 @@ def test_an_s3_that_is_gone_is_waited_for_and_said(bucket, s3_server, monkeypatc
     assert "answers again, after" in heard[1]
 
 
+@pytest.mark.slow
 def test_an_s3_that_does_not_answer_is_refused_when_it_is_checked(bucket, s3_server):
     s3_server.stop()
     try:

@@ -97,6 +97,7 @@ def test_videos_run_at_the_rate_of_sase_fe(rendered):
         assert container.streams.video[0].codec_context.name == "h264"
 
 
+@pytest.mark.slow
 def test_a_detector_that_never_saw_them_finds_the_faces(detections):
     found = [points is not None for points in detections]
 
@@ -120,6 +121,7 @@ def test_a_subject_is_the_same_bytes_whoever_else_is_rendered(rendered, tmp_path
     assert content(alone / subject) == content(rendered / subject)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_people(rendered_oulu, tmp_path):
     root = tmp_path / "other"
 

@@ -98,11 +98,23 @@ KINDS = {
 }
 
 
+# Kinds that every run tries; the slow tests try the others.
+QUICK = ("frames that vote", "pca", "augmented", "points and frames over time", "two heads")
+
+
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
 def config(request):
     return request.param
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(KINDS[name], marks=[] if name in QUICK else pytest.mark.slow, id=name)
+        for name in KINDS
+    ],
+    indirect=True,
+)
 def test_every_kind_of_model_gives_the_same_scores_again_to_the_last_bit(config, study_data):
     first = list(cross_validate(config, study_data))
 
@@ -170,10 +182,10 @@ def test_a_second_trial_decodes_no_frame_and_runs_no_frozen_backbone(study_data,
     assert second.seconds_saved > 0
 
 
-def test_scores_are_the_same_whether_stages_are_read_or_made(study_data, tmp_path):
+def test_scores_are_the_same_whether_stages_are_read_or_made(study_data, fresh):
     read = next(cross_validate(CNN, study_data))
 
-    made = next(cross_validate(CNN, replace(study_data, store=tmp_path)))
+    made = next(cross_validate(CNN, fresh))
 
     np.testing.assert_array_equal(read.probabilities, made.probabilities)
 

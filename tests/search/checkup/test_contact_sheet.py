@@ -104,6 +104,7 @@ def test_points_are_drawn_on_upright_views_alone(tmp_path, clips):
     assert max(greens(view) for view in VIEWS if view.startswith("frontal")) == 0
 
 
+@pytest.mark.slow
 def test_so_many_subjects_as_asked_are_shown_spread_over_all(tmp_path, rendered):
     manifest, faces = prepared(rendered, "synthetic", tmp_path / "store", "data")
     path = tmp_path / "sheet.png"

@@ -196,6 +196,7 @@ def test_a_node_whose_disk_is_full_gets_no_more_packs_and_is_named(
     assert console.file.getvalue().count(line) == 1
 
 
+@pytest.mark.slow
 def test_trials_of_a_node_that_is_lost_go_on_elsewhere_and_are_not_counted(
     two_nodes, run_study, journal, space
 ):

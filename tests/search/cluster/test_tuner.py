@@ -10,7 +10,7 @@ from fer_core.errors import ClusterError
 from search.cluster.tuner import TrialResources, divide_cluster
 from search.cluster.worker import keep_to_share
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +51,6 @@ def test_a_trial_that_the_cluster_cannot_hold_is_refused_with_what_it_has():
         divide_cluster(1, 3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("gpus", "visible"), [(0, ""), (1, "0")])
 def test_a_worker_sees_the_gpus_it_was_given_and_no_others(gpus, visible):
     @ray.remote(num_gpus=gpus, num_cpus=1)

@@ -154,6 +154,7 @@ def test_four_seconds_at_100_frames_of_1280x960_are_prepared_in_under_500_mb(ren
     assert float(mebibytes) < 500
 
 
+@pytest.mark.slow
 def test_a_view_is_made_by_several_processes_and_a_trial_finds_it(few, tmp_path):
     message = []
     prepared(few, tmp_path)

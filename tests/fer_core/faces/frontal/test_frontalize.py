@@ -81,6 +81,7 @@ def painted(person, yaw, pitch):
     return next(iter(painter.paint_clip(clip))), clip.landmarks[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("symmetry", "least"), [("none", 1), ("soft", 2), ("conditional", 2)])
 def test_so_does_a_face_of_the_projects_renderer(symmetry, least):
     """Without symmetry its hidden side shows hair and background, which costs it a decibel."""

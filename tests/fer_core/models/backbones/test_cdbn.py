@@ -140,6 +140,7 @@ def learned(crops):
     return fitted(crops[0])
 
 
+@pytest.mark.slow
 def test_every_layer_learns_to_reconstruct_and_to_tell_images_from_shuffled_ones(learned):
     _, curves = learned
 
@@ -152,6 +153,7 @@ def test_every_layer_learns_to_reconstruct_and_to_tell_images_from_shuffled_ones
         assert gaps[-1] < 0  # images have the lower energy
 
 
+@pytest.mark.slow
 def test_hidden_units_come_to_be_on_as_rarely_as_they_are_pushed_to(learned):
     _, curves = learned
 
@@ -166,6 +168,7 @@ def per_unit(rbm, maps):
     return rbm.free_energy(maps).mean().item() / rbm.seen(maps)[0].numel()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_strangers_are_as_likely_as_those_it_was_fitted_to_and_shuffled_images_are_not(
     learned, crops

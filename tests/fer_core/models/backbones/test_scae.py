@@ -59,6 +59,7 @@ def accuracy(blocks, shown, draw):
     return classifier.fit(inputs[0], train.emotions).score(inputs[1], test.emotions)
 
 
+@pytest.mark.slow
 def test_every_layer_lowers_its_reconstruction_error(fitted):
     _, curves = fitted
 
@@ -84,6 +85,7 @@ def test_where_labels_are_few_its_start_beats_a_random_one(shown):
     assert scores["fitted"] > scores["standardised"] + 0.03
 
 
+@pytest.mark.slow
 def test_a_fitted_block_gives_standardised_maps(fitted, shown):
     blocks, _ = fitted
     maps = random_start().preprocess(shown.of(*PEOPLE).pixels)

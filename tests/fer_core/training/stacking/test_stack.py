@@ -83,7 +83,14 @@ def test_stacked_networks_give_the_logits_of_each(name):
         torch.testing.assert_close(own, member.logits(), atol=2e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("optimizer", "dropout"), [("adam", 0.0), ("adamw", 0.3), ("sgd", 0.0)])
+@pytest.mark.parametrize(
+    ("optimizer", "dropout"),
+    [
+        pytest.param("adam", 0.0, marks=pytest.mark.slow),
+        ("adamw", 0.3),
+        pytest.param("sgd", 0.0, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", STACKABLE)
 def test_stacked_members_train_as_torchs_own_layers_and_optimizer_do(name, optimizer, dropout):
     config = replace(STACKABLE[name], head=replace(STACKABLE[name].head, dropout=dropout))
