@@ -4,6 +4,8 @@ BIN := .venv/bin
 HOST_PACKAGES := openssh-server rsync iproute2 nftables sudo
 CHECKED := search fer_core spaces tests benchmarks
 WORKERS ?= auto
+# In the files' order; otherwise files of few tests, which take the longest, would come last.
+IN_PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: install run test test-slow test-all test-cluster docs clean
 
@@ -27,10 +29,10 @@ test: install
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy --num-workers auto
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest $(IN_PARALLEL)
 
 test-slow: install
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m slow
+	$(BIN)/pytest $(IN_PARALLEL) -m slow
 
 test-all: test test-slow
 

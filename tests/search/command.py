@@ -1,0 +1,16 @@
+"""The real command on one machine."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(where, *arguments):
+    command = [sys.executable, "-m", "search.run", *arguments, "--json", "--address", "local"]
+    path = {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=where, env=os.environ | path, capture_output=True, text=True, check=True
+    )
