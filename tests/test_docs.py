@@ -164,6 +164,7 @@ def test_the_first_result_beats_the_baselines_and_has_a_sealed_test(tmp_path):
 
     (line,) = re.findall(r"^run: install\n\t(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     words = shlex.split(line.replace("$(BIN)/python", sys.executable))
+    (tmp_path / "spaces").symlink_to(ROOT / "spaces")
 
     done = subprocess.run(
         [*words, "--address", "local"],

@@ -124,9 +124,7 @@ def test_rows_that_start_ray_give_numbers(search):
 
     ratios = [
         *search.images.against_images(size),
-        *search.images.against_extraction(size),
         *search.images.against_floor(size),
-        *search.cached.driver(few=6, many=10, images=80),
     ]
 
     assert all(math.isfinite(ratio.value) and ratio.value > 0 for ratio in ratios)
