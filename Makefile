@@ -7,7 +7,7 @@ WORKERS ?= auto
 # In the files' order; otherwise files of few tests, which take the longest, would come last.
 IN_PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: install run test test-slow test-all test-cluster docs clean
+.PHONY: install run test test-slow test-long test-all test-cluster docs clean
 
 install: .venv/installed
 
@@ -32,9 +32,13 @@ test: install
 	$(BIN)/pytest $(IN_PARALLEL)
 
 test-slow: install
-	$(BIN)/pytest $(IN_PARALLEL) -m slow
+	$(BIN)/pytest $(IN_PARALLEL) -m "slow and not long"
 
-test-all: test test-slow
+# Slow tests at their full size, such as ten kills of a study. CI does not run them: run them before a release.
+test-long: install
+	$(BIN)/pytest $(IN_PARALLEL) -m long
+
+test-all: test test-slow test-long
 
 # The pages are written to build/docs; open build/docs/index.html.
 docs: .venv/installed-docs

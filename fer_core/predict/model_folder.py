@@ -8,8 +8,8 @@ config.json           the config, as in a row of the leaderboard
 labels.json           the task, and its classes in the order of the scores
 preprocessing.json    what is done to a video before the network reads it
 README.md             the model card
-surface.npz or .obj   the user's surface of frontal views, if there is one; beside an .obj lies
-                      surface.landmarks.txt
+surface.npz or .obj   the user's surface of frontal views, if there is one
+surface.landmarks.txt the vertices that are the landmarks, if the surface is an .obj
 """
 
 import json

@@ -98,9 +98,10 @@ def _wait(
 
 
 def winners(finished: Sequence[TrialResult], tested: Set[int]) -> list[TrialResult]:
-    """Choose the trial with the best val_uar in each family and task; a tie goes to the first.
+    """Choose a winner for each family and task: the complete trial with the highest val_uar.
 
-    A family of which a trial is in `tested` has had its winner, and gets no other.
+    Of trials with the same val_uar the first wins. A family that has a trial in `tested` has had
+    its sealed test, and gets no other winner.
     """
     best: dict[tuple[str, str | None], TrialResult] = {}
     for result in sorted(finished, key=lambda result: (-(result.val_uar or 0.0), result.number)):

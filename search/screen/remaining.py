@@ -36,7 +36,7 @@ class Remaining:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruning:
-    """How early pruning may end trials; only their full length is known beforehand."""
+    """How much of a trial pruning may leave out; beforehand only its full length is known."""
 
     shares: Floats  # (R,) share of its full length that a trial has trained when it ends at a rung
     chances: Floats  # (R,) how likely a trial ends there; they add up to 1

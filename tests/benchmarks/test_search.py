@@ -116,15 +116,30 @@ def test_the_floor_counts_a_pass_and_a_head_as_they_are(search):
     assert cost["bytes"] == 2 * 20 * 28 * (512 * 6 + 6)
 
 
+def number_of(search, row):
+    """Measure a row that starts Ray at a size that takes a minute or two."""
+    size = search.images.Size(pixels=32, configs=2, images=16, epochs=1)
+    rows = {
+        1: lambda: search.images.against_plain(size),
+        2: lambda: search.images.against_images(size),
+        3: lambda: search.images.against_extraction(size),
+        4: lambda: search.cached.against_hand_cached(trials=6, processes=2, images=80, epochs=1),
+        5: lambda: search.images.against_floor(size),
+        6: lambda: search.again.row(size),
+        11: lambda: search.cached.hourly(trials=6, images=80, epochs=1),
+        12: lambda: search.cached.driver(few=12, many=20, images=80),
+    }
+    return rows[row]()
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.filterwarnings("default")  # of Ray, used as it comes
-def test_rows_that_start_ray_give_numbers(search):
-    size = search.images.Size(pixels=32, configs=2, images=16, epochs=1)
+@pytest.mark.parametrize(
+    "row", [2, 5, *(pytest.param(row, marks=pytest.mark.long) for row in (1, 3, 4, 6, 11, 12))]
+)
+def test_rows_that_start_ray_give_numbers(row, search):
+    ratios = number_of(search, row)
 
-    ratios = [
-        *search.images.against_images(size),
-        *search.images.against_floor(size),
-    ]
-
+    assert ratios
     assert all(math.isfinite(ratio.value) and ratio.value > 0 for ratio in ratios)

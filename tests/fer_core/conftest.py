@@ -51,7 +51,7 @@ def study_data(rendered, study_data_of):
 
 @pytest.fixture(scope="session")
 def found_faces(study_data):
-    """Find the faces of the study's clips, and measure the machine, into the shared store."""
+    """Fill the shared store with the faces and the machine's speed, and give their folders."""
     context = TrialContext(Config(streams=(GeometryConfig(),)), study_data, torch.device("cpu"))
     assert context.faces.entries
     assert context.machine
@@ -60,7 +60,7 @@ def found_faces(study_data):
 
 @pytest.fixture
 def new_store(found_faces, tmp_path):
-    """Make a store of a name that holds only the faces and the machine's speed."""
+    """Make an own store for the test, which holds only the faces and the machine's speed."""
 
     def make(name):
         for stage in found_faces:
@@ -72,7 +72,7 @@ def new_store(found_faces, tmp_path):
 
 @pytest.fixture
 def fresh(study_data, new_store):
-    """The study's data with a new store."""
+    """The study's data with a store of its own, which holds only faces and the machine's speed."""
     return replace(study_data, store=new_store("fresh"))
 
 

@@ -83,7 +83,8 @@ def test_an_unknown_vote_is_refused():
         vote(np.ones((1, 1, 1)), "majorty")
 
 
-@settings(deadline=None, max_examples=20)  # 4,000 resamples an example
+@pytest.mark.slow
+@settings(deadline=None)  # 4,000 resamples an example
 @given(npst.arrays(np.int64, st.integers(6, 40), elements=st.integers(0, 2)), st.integers(0, 9))
 def test_an_interval_lies_in_the_unit_range_and_is_repeated_by_its_seed(labels, seed):
     subjects = [str(i % 3) for i in range(len(labels))]

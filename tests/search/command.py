@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(where, *arguments):
+    """Run `python -m search.run` in a folder; the test fails where the command does."""
     command = [sys.executable, "-m", "search.run", *arguments, "--json", "--address", "local"]
     path = {"PYTHONPATH": str(ROOT)}
     return subprocess.run(

@@ -16,7 +16,7 @@ from search.study.journal_backends import file_storage
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
-TRIALS, KILLS = 40, 3
+TRIALS = 40
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def start(tmp_path):
             each.wait()
 
 
-def begin(start, where):
-    new = ["--space", "spaces/smoke.py", "--smoke", "--trials", str(TRIALS)]
+def begin(start, where, trials=TRIALS):
+    new = ["--space", "spaces/smoke.py", "--smoke", "--trials", str(trials)]
     folders = ["--store", str(where / "store"), "--leaderboards", str(where / "boards")]
     return start(*new, *folders)
 
@@ -55,7 +55,7 @@ def count_parts(where):
     return len(list((where / "studies").glob("*/parts/[0-9]*.json")))
 
 
-def trials(where):
+def board_trials(where):
     board = pd.read_parquet(where / "boards" / "synthetic")
     return board[board["source"] == "search"]["trial"]
 
@@ -67,10 +67,15 @@ def wait_for_parts(where, count, seconds=600):
         time.sleep(0.1)
 
 
-def test_a_study_killed_many_times_loses_nothing_and_counts_nothing_twice(start, tmp_path):
+@pytest.mark.parametrize(
+    ("kills", "trials"), [(3, TRIALS), pytest.param(10, 400, marks=pytest.mark.long)]
+)
+def test_a_study_killed_many_times_loses_nothing_and_counts_nothing_twice(
+    kills, trials, start, tmp_path
+):
     moments = random.Random(0)
-    driver = begin(start, tmp_path)
-    for _ in range(KILLS):
+    driver = begin(start, tmp_path, trials)
+    for _ in range(kills):
         wait_for_parts(tmp_path, count_parts(tmp_path) + 1)
         time.sleep(moments.uniform(0, 2))
         assert driver.poll() is None, "the study ended before it could be killed"
@@ -83,10 +88,10 @@ def test_a_study_killed_many_times_loses_nothing_and_counts_nothing_twice(start,
     folder = Folder(tmp_path / "studies" / study(tmp_path))
     finished = Journal(folder, file_storage(folder), seed=0).finished_numbers()
     board = pd.read_parquet(tmp_path / "boards" / "synthetic")
-    assert len(trials(tmp_path)) == TRIALS
-    assert sorted(trials(tmp_path)) == finished
+    assert len(board_trials(tmp_path)) == trials
+    assert sorted(board_trials(tmp_path)) == finished
     assert sorted(board["trial"])[:3] == [-9, -8, -7]  # the baselines of task hidden, each once
-    assert len(board) == TRIALS + 3
+    assert len(board) == trials + 3
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -100,7 +105,6 @@ def test_an_interrupted_study_ends_with_130_and_goes_on(start, tmp_path, name):
         os.kill(driver.pid, signal.SIGTERM)  # Ray's would end, and the driver with them, with 1
 
     assert driver.wait(timeout=60) == 130
-    assert 3 <= len(trials(tmp_path)) < TRIALS
-    if name == "SIGINT":
-        assert go_on(start, tmp_path).wait() == 0
-        assert len(trials(tmp_path)) == TRIALS
+    assert 3 <= len(board_trials(tmp_path)) < TRIALS
+    assert go_on(start, tmp_path).wait() == 0
+    assert len(board_trials(tmp_path)) == TRIALS

@@ -146,7 +146,7 @@ def test_draws_of_everything_that_cannot_work_are_refused_with_a_reason_and_most
 
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(i, marks=[pytest.mark.slow] if i >= QUICK else []) for i in range(50)],
+    [pytest.param(i, marks=[pytest.mark.slow] if i >= QUICK else []) for i in range(100)],
 )
 def test_a_draw_of_everything_that_is_not_refused_trains(study_data, number):
     config, study_data = draw_of_everything(study_data, number)

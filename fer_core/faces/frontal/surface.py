@@ -35,7 +35,7 @@ MIRROR_SUM = round(2 * CROP_PIXELS * float(TEMPLATE[[0, 1, 3, 4], 0].mean()))
 # The rows and columns of the view that hold the face; the mirror line is in their middle.
 WINDOW = (slice(0, 220), slice(21, 201))
 # The names of the arrays in a user's .npz file: ours, then those of ICT-FaceKit.
-_BESIDE_OBJ = ".landmarks.txt"  # ends the name of the file that lists an .obj's landmarks
+_BESIDE_OBJ = ".landmarks.txt"  # instead of .obj, in the name of the list of its landmarks
 VERTICES, LANDMARKS = ("vertices", "neutral"), ("landmarks", "lm68")
 
 
@@ -120,7 +120,7 @@ def load(path: Path) -> Surface:
 
 
 def files(path: Path) -> tuple[Path, ...]:
-    """Return the files that a surface is read from: `path`, and what lies beside an `.obj`."""
+    """Return the files of a surface: `path`, and for an `.obj` the list of its landmarks too."""
     return (path,) if path.suffix == ".npz" else (path, path.with_suffix(_BESIDE_OBJ))
 
 

@@ -16,6 +16,7 @@ from fer_core.features.speed import MachineSpeed
 from fer_core.features.storing_rule import Reads, whether_to_store
 from fer_core.storage.shared_store import free_bytes
 from fer_core.trial.evaluate import cross_validate
+from tests.cases import mostly_slow
 
 VGG = StreamConfig(backbone="vgg16", weights="random", blocks=5, freeze_depth=5)
 MACHINE = MachineSpeed(
@@ -49,7 +50,6 @@ KINDS = {
     "volume in part": replace(C3D, freeze_depth=3),
     "fitted": SCAE,
 }
-# Kinds that every run tries; the slow tests try the others.
 QUICK = ("wholly frozen", "frozen in part", "fitted")
 
 
@@ -130,13 +130,7 @@ def assert_same(config, study_data):
         np.testing.assert_allclose(a.probabilities, b.probabilities, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "stream",
-    [
-        pytest.param(KINDS[name], marks=[] if name in QUICK else pytest.mark.slow, id=name)
-        for name in KINDS
-    ],
-)
+@pytest.mark.parametrize("stream", mostly_slow(KINDS, QUICK))
 def test_scores_are_the_same_with_the_store_on_and_off(stream, fresh):
     assert_same(config_of(stream), fresh)
 

@@ -1,5 +1,7 @@
 """Exported models, and a clip that they read."""
 
+import functools
+
 import pytest
 
 from fer_core.data.datasets import load
@@ -8,18 +10,27 @@ from fer_core.trial.evaluate import refit
 from tests.fer_core.predict.models import C3D, GRU, VOTES
 
 
+@pytest.fixture(scope="session")
+def export(study_data, tmp_path_factory):
+    """Train and export a config once, and give the folder."""
+
+    @functools.cache
+    def made(config):
+        folder = tmp_path_factory.mktemp("exported") / "model"
+        model_folder.save(refit(config, study_data), folder, card="# A card\n")
+        return folder
+
+    return made
+
+
 @pytest.fixture(scope="session", params=[VOTES, GRU, C3D], ids=lambda c: c.family)
-def exported(request, study_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported") / "model"
-    model_folder.save(refit(request.param, study_data), folder, card="# A card\n")
-    return folder
+def exported(request, export):
+    return export(request.param)
 
 
 @pytest.fixture(scope="session")
-def votes(study_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported") / "votes"
-    model_folder.save(refit(VOTES, study_data), folder, card="# A card\n")
-    return folder
+def votes(export):
+    return export(VOTES)
 
 
 @pytest.fixture(scope="session")

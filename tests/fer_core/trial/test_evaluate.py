@@ -28,6 +28,7 @@ from fer_core.scoring import score
 from fer_core.trial import pack
 from fer_core.trial import trial_data as trial_data_module
 from fer_core.trial.evaluate import cross_validate, prepare_trial, refit, score_sealed
+from tests.cases import mostly_slow
 
 FROZEN = StreamConfig(
     backbone="dlib_resnet", weights="package", blocks=4, freeze_depth=4, pooling="avg"
@@ -98,7 +99,6 @@ KINDS = {
 }
 
 
-# Kinds that every run tries; the slow tests try the others.
 QUICK = ("frames that vote", "pca", "augmented", "points and frames over time", "two heads")
 
 
@@ -107,14 +107,7 @@ def config(request):
     return request.param
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        pytest.param(KINDS[name], marks=[] if name in QUICK else pytest.mark.slow, id=name)
-        for name in KINDS
-    ],
-    indirect=True,
-)
+@pytest.mark.parametrize("config", mostly_slow(KINDS, QUICK), indirect=True)
 def test_every_kind_of_model_gives_the_same_scores_again_to_the_last_bit(config, study_data):
     first = list(cross_validate(config, study_data))
 

@@ -205,8 +205,9 @@ def test_a_driver_that_is_killed_while_it_opens_a_journal_loses_no_line(bucket, 
 DRIVERS = 3
 
 
+@pytest.mark.slow
 @settings(
-    max_examples=6,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

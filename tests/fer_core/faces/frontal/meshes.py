@@ -1,4 +1,4 @@
-"""Surfaces as a user's files."""
+"""Surface files as a user may have them."""
 
 import numpy as np
 

@@ -32,6 +32,7 @@ def read(path, weights="file"):
 
 
 def refusal(path, weights="file"):
+    """Read a file that must be refused, in one line that names it, and give that line."""
     with pytest.raises(WeightsError) as caught:
         read(path, weights)
     message = str(caught.value)
@@ -127,7 +128,7 @@ def test_a_file_cut_short_anywhere_is_refused(kind, tmp_path):
 
     for size in {*np.linspace(0, len(content) - 1, 24, dtype=int), *range(12)}:
         path.write_bytes(content[:size])
-        refusal(path)
+        assert refusal(path)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -153,7 +154,7 @@ def test_garbage_is_refused_whatever_it_begins_with(start, tmp_path):
     for seed in range(10):
         path = tmp_path / "garbage"
         path.write_bytes(start + np.random.default_rng(seed).bytes(1000))
-        refusal(path)
+        assert refusal(path)
 
 
 class Evil:
@@ -225,7 +226,7 @@ def test_a_file_that_says_it_is_huge_or_endless_is_refused_at_once(content, tmp_
     path = tmp_path / "weights"
     path.write_bytes(content)
 
-    refusal(path)
+    assert refusal(path)
 
 
 @pytest.mark.usefixtures("little_memory")
