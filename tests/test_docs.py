@@ -156,7 +156,7 @@ def test_links_between_the_pages_lead_somewhere(page):
         assert not anchor or anchor in anchors, f"{page.name} links to {target}#{anchor}"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.ray
 def test_the_first_result_beats_the_baselines_and_has_a_sealed_test(tmp_path):
     import pandas as pd
