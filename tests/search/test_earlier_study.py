@@ -11,10 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import search
+from fer_core.features.speed import machine
+from fer_core.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 EARLIER = ROOT / "tests" / "fixtures" / "earlier"
@@ -24,11 +28,20 @@ UARS = {0: 0.70, 1: 0.80, 2: 0.65, 3: 0.45, 4: 0.0}  # what the earlier version 
 
 @pytest.fixture
 def disk(tmp_path):
-    """A user's folder, as the earlier version left it."""
+    """A user's folder, as the earlier version left it, on a machine as fast as that version's.
+
+    The key of a feature names the precision in which it is computed, and that depends on the
+    processor. So the measured speed of the earlier machine becomes that of this one.
+    """
     root = tmp_path / "disk"
     shutil.copytree(EARLIER, root)
     record = root / "studies" / STUDY / "study.json"
     record.write_text(record.read_text().replace("ROOT", str(root)))
+    store = Store(root / "store")
+    (earlier,) = (root / "store" / "machine").glob("*.json")
+    machine(store, torch.device("cpu"))
+    for measured in set((root / "store" / "machine").glob("*.json")) - {earlier}:
+        store.put("machine", measured.stem, np.zeros(0), json.loads(earlier.read_text())["meta"])
     return root
 
 

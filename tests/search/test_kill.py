@@ -60,15 +60,16 @@ def board_trials(where):
     return board[board["source"] == "search"]["trial"]
 
 
-def wait_for_parts(where, count, seconds=600):
+def wait_for_parts(driver, where, count, seconds=600):
     until = time.monotonic() + seconds
     while count_parts(where) < count:
+        assert driver.poll() is None, "the study ended before enough trials had finished"
         assert time.monotonic() < until, "no trial finished in time"
         time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
-    ("kills", "trials"), [(3, TRIALS), pytest.param(10, 400, marks=pytest.mark.long)]
+    ("kills", "trials"), [(3, 200), pytest.param(10, 400, marks=pytest.mark.long)]
 )
 def test_a_study_killed_many_times_loses_nothing_and_counts_nothing_twice(
     kills, trials, start, tmp_path
@@ -76,8 +77,8 @@ def test_a_study_killed_many_times_loses_nothing_and_counts_nothing_twice(
     moments = random.Random(0)
     driver = begin(start, tmp_path, trials)
     for _ in range(kills):
-        wait_for_parts(tmp_path, count_parts(tmp_path) + 1)
-        time.sleep(moments.uniform(0, 2))
+        wait_for_parts(driver, tmp_path, count_parts(tmp_path) + 1)
+        time.sleep(moments.uniform(0, 1))
         assert driver.poll() is None, "the study ended before it could be killed"
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
@@ -97,7 +98,7 @@ def test_a_study_killed_many_times_loses_nothing_and_counts_nothing_twice(
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_an_interrupted_study_ends_with_130_and_goes_on(start, tmp_path, name):
     driver = begin(start, tmp_path)
-    wait_for_parts(tmp_path, 3)
+    wait_for_parts(driver, tmp_path, 3)
 
     if name == "SIGINT":
         os.killpg(driver.pid, signal.SIGINT)  # as Ctrl-C does: to Ray's processes too
