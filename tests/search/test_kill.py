@@ -1,71 +1,34 @@
-"""The real command, killed and interrupted. Slow, since each start of it starts Ray too."""
+"""The real command, killed. Slow, since each start of it starts Ray too."""
 
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pandas as pd
+
 import pytest
 
 from search.study.folder import Folder
 from search.study.journal import Journal
 from search.study.journal_backends import file_storage
+from tests.search.running_study import (
+    begin,
+    board_trials,
+    count_parts,
+    drivers,
+    go_on,
+    study,
+    wait_for_parts,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
-
-TRIALS = 40
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start the command, and kill at the end whatever a failed test left running."""
-    started = []
-
-    def driver(*arguments):
-        command = [sys.executable, "-m", "search.run", "--address", "local", "-q"]
-        command += ["--studies", str(tmp_path / "studies"), *arguments]
-        started.append(subprocess.Popen(command, start_new_session=True))
-        return started[-1]
-
-    yield driver
-    for each in started:
-        if each.poll() is None:
-            os.killpg(each.pid, signal.SIGKILL)
-            each.wait()
-
-
-def begin(start, where, trials=TRIALS):
-    new = ["--space", "spaces/smoke.py", "--smoke", "--trials", str(trials)]
-    folders = ["--store", str(where / "store"), "--leaderboards", str(where / "boards")]
-    return start(*new, *folders)
-
-
-def go_on(start, where):
-    return start("--resume", study(where))
-
-
-def study(where):
-    return next((where / "studies").glob("*/study.json")).parent.name
-
-
-def count_parts(where):
-    return len(list((where / "studies").glob("*/parts/[0-9]*.json")))
-
-
-def board_trials(where):
-    board = pd.read_parquet(where / "boards" / "synthetic")
-    return board[board["source"] == "search"]["trial"]
-
-
-def wait_for_parts(driver, where, count, seconds=600):
-    until = time.monotonic() + seconds
-    while count_parts(where) < count:
-        assert driver.poll() is None, "the study ended before enough trials had finished"
-        assert time.monotonic() < until, "no trial finished in time"
-        time.sleep(0.1)
+    with drivers(tmp_path / "studies") as start:
+        yield start
 
 
 @pytest.mark.parametrize(
@@ -93,19 +56,3 @@ def test_a_study_killed_many_times_loses_nothing_and_counts_nothing_twice(
     assert sorted(board_trials(tmp_path)) == finished
     assert sorted(board["trial"])[:3] == [-9, -8, -7]  # the baselines of task hidden, each once
     assert len(board) == trials + 3
-
-
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_an_interrupted_study_ends_with_130_and_goes_on(start, tmp_path, name):
-    driver = begin(start, tmp_path)
-    wait_for_parts(driver, tmp_path, 3)
-
-    if name == "SIGINT":
-        os.killpg(driver.pid, signal.SIGINT)  # as Ctrl-C does: to Ray's processes too
-    else:
-        os.kill(driver.pid, signal.SIGTERM)  # Ray's would end, and the driver with them, with 1
-
-    assert driver.wait(timeout=60) == 130
-    assert 3 <= len(board_trials(tmp_path)) < TRIALS
-    assert go_on(start, tmp_path).wait() == 0
-    assert len(board_trials(tmp_path)) == TRIALS

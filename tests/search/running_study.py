@@ -1,0 +1,61 @@
+"""The real command as a process of its own, for tests that kill or interrupt it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pandas as pd
+
+TRIALS = 40
+
+
+@contextmanager
+def drivers(studies):
+    """Give a function that starts the command; what a failed test left running is killed."""
+    started = []
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "search.run", "--address", "local", "-q"]
+        command += ["--studies", str(studies), *arguments]
+        started.append(subprocess.Popen(command, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.poll() is None:
+            os.killpg(each.pid, signal.SIGKILL)
+            each.wait()
+
+
+def begin(start, where, trials=TRIALS):
+    new = ["--space", "spaces/smoke.py", "--smoke", "--trials", str(trials)]
+    folders = ["--store", str(where / "store"), "--leaderboards", str(where / "boards")]
+    return start(*new, *folders)
+
+
+def go_on(start, where):
+    return start("--resume", study(where))
+
+
+def study(where):
+    return next((where / "studies").glob("*/study.json")).parent.name
+
+
+def count_parts(where):
+    return len(list((where / "studies").glob("*/parts/[0-9]*.json")))
+
+
+def board_trials(where):
+    board = pd.read_parquet(where / "boards" / "synthetic")
+    return board[board["source"] == "search"]["trial"]
+
+
+def wait_for_parts(driver, where, count, seconds=600):
+    until = time.monotonic() + seconds
+    while count_parts(where) < count:
+        assert driver.poll() is None, "the study ended before enough trials had finished"
+        assert time.monotonic() < until, "no trial finished in time"
+        time.sleep(0.1)
