@@ -6,7 +6,6 @@ import signal
 import time
 
 import pandas as pd
-
 import pytest
 
 from search.study.folder import Folder
