@@ -94,6 +94,8 @@ def find(row: str, studies: AnyPath) -> Row:
         folder = folders.find(study, studies)
         folder.record()  # refuses a study of a newer format before its results are read
         result = folder.result(int(number))
+        if result is None and folder.has_result(int(number)):
+            raise FerError(f"the result of trial {number} of study {folder.name} is damaged.")
         if result is None:
             raise FerError(f"study {folder.name} has no finished trial {number}.")
         return _row(folder, result)

@@ -65,6 +65,9 @@ def main(
     except FerError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        typer.echo(f"error: {out} cannot be written: {error}", err=True)
+        raise typer.Exit(FerError.exit_code) from None
     seconds = time.monotonic() - started
     people, clips = len(rendered.subjects), len(rendered.clips)
     typer.echo(f"{out}: {clips} clips of {people} subjects, layout {layout}, {seconds:.0f} s")

@@ -123,6 +123,12 @@ def resolve(options: Options, *, studies: str, cache: str | None = None) -> Sett
         raise FerError(
             f"dataset '{options.dataset}' needs its folder; say where it is with --data-root DIR."
         )
+    for flag, text in {
+        "--store": options.store,
+        "--studies": studies,
+        "--leaderboards": options.leaderboards,
+    }.items():
+        check_folder(flag, text)
     whole = replace(
         options,
         data_root=str(Path(options.data_root).absolute()) if options.data_root else None,
@@ -206,6 +212,21 @@ def check_names(dataset: str, protocol: str = SEALED) -> None:
     known = (SEALED, *DATASETS[dataset].protocols)
     if protocol not in known:
         raise FerError(unknown(f"protocol of {dataset}", protocol, known))
+
+
+def check_folder(flag: str, text: str) -> None:
+    """Refuse a place on this machine where no folder can be made.
+
+    Raises: FerError that names the option.
+    """
+    place = paths.parse(text).absolute()
+    if isinstance(place, S3Path):
+        return
+    existing = next(each for each in (place, *place.parents) if each.exists())
+    if not existing.is_dir():
+        raise FerError(f"{flag} is '{text}'; it must be a folder, and {existing} is a file.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise FerError(f"{flag} is '{text}'; {existing} cannot be written to.")
 
 
 def store_at(text: str, cache: str | None = None) -> "Path | SharedPlace":

@@ -28,6 +28,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import BaseTrial
 
+from fer_core import config as configs
 from fer_core.config import Config
 from fer_core.errors import ConfigError, unknown
 from fer_core.storage.paths import AnyPath, S3Path
@@ -78,6 +79,8 @@ def load(place: AnyPath) -> Space:
     Raises: ConfigError where it is missing, does not load, or has no function `space`.
     """
     path = _fetched(place) if isinstance(place, S3Path) else place
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; a space must be a Python file in it.")
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path("spaces")
         available = [str(p) for p in folder.glob("*.py") if not p.name.startswith("_")]
@@ -95,6 +98,8 @@ def load(place: AnyPath) -> Space:
     if not callable(function):
         raise ConfigError(f"{path} has no function space(trial); see spaces/smoke.py.")
     points = getattr(module, "POINTS", ())
+    if points is configs.POINTS:  # from fer_core.config import *
+        points = ()
     if not isinstance(points, tuple) or not all(isinstance(point, dict) for point in points):
         raise ConfigError(f"{path}: POINTS must be a tuple of dicts of parameters.")
     return Space(path, function, points)

@@ -149,3 +149,12 @@ def test_a_row_that_is_not_there_is_one_line(row, finished):
         replay.find(row.format(finished.name), finished.path.parent)
 
     assert "\n" not in str(refused.value)
+
+
+def test_a_result_that_is_damaged_is_called_so(folder, record):
+    folder.write_record(record)
+    (folder.path / "parts").mkdir()
+    (folder.path / "parts" / "2.json").write_text("{")
+
+    with pytest.raises(FerError, match=r"the result of trial 2 of study .* is damaged"):
+        replay.find(f"{folder.name}/2", folder.path.parent)

@@ -67,10 +67,15 @@ def refused(monkeypatch, tmp_path):
         (["--resume", "smoke-synthetic-123456"], 2, "holds no study yet"),
         ([*SMOKE, "--dataset", "folder", "--data-root", "empty"], 4, "empty"),
         ([*SMOKE, "--address", "127.0.0.1:9"], 6, "no Ray cluster answers at 127.0.0.1:9"),
+        (["--space", "spaces"], 3, "spaces is a folder; a space must be a Python file in it"),
+        ([*SMOKE, "--store", "file/store"], 2, "--store is 'file/store'; it must be a folder"),
+        ([*SMOKE, "--studies", "file"], 2, "--studies is 'file'; it must be a folder"),
+        ([*SMOKE, "--leaderboards", "file"], 2, "--leaderboards is 'file'; it must be a folder"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_line_and_an_exit_code(refused, arguments, code, message):
     Path("empty").mkdir()
+    Path("file").touch()
 
     exit_code, line = refused(*arguments)
 
@@ -213,7 +218,7 @@ def test_a_folder_that_cannot_be_made_is_named(refused, tmp_path):
 
     exit_code, line = refused(*SMOKE, "--store", "file", "--address", "local")
 
-    assert "Not a directory" in line
+    assert "it must be a folder" in line
     assert "file" in line
     assert exit_code == 2
 

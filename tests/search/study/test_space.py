@@ -138,6 +138,21 @@ def test_a_point_that_the_space_does_not_make_is_refused(write_space, suggested,
     assert expected in message
 
 
+def test_the_names_of_the_config_are_no_points(write_space):
+    path = write_space(
+        """
+        from fer_core.config import *
+
+
+        def space(trial):
+            stream = StreamConfig(backbone="c3d", weights="random", blocks=5, freeze_depth=0)
+            return Config(streams=(stream,))
+        """
+    )
+
+    assert spaces.load(path).points == ()
+
+
 def test_points_that_are_no_tuple_of_dicts_are_refused(write_space):
     message = refusal(write_space("POINTS = [1]\ndef space(trial): pass"))
 
