@@ -36,7 +36,7 @@ from fer_core.config import Config  # noqa: E402
 from fer_core.data.manifest import Manifest  # noqa: E402
 from fer_core.data.protocol import Protocol  # noqa: E402
 from fer_core.data.study_data import StudyData  # noqa: E402
-from fer_core.scoring import Metrics  # noqa: E402
+from fer_core.scoring import score  # noqa: E402
 from search.cluster import tuner  # noqa: E402
 from search.results.board import Board  # noqa: E402
 from search.screen.progress import QUIET, Progress  # noqa: E402
@@ -54,6 +54,7 @@ os.environ |= {"RAY_enable_worker_prestart": "0", "RAY_worker_niceness": "0"}
 os.environ |= {"RAY_prestart_worker_first_driver": "0"}
 LINEAR, CORES, GIB = 0.9, 1.0, 2.0  # targets: at least, at most, at most
 WORKERS, SECONDS = (1, 2, 4, 8, 16), 2.0  # numbers of workers; how long a trial sleeps
+CLIPS = 100  # that a trial scores
 TRIALS_EACH = 12  # trials for each worker
 MANY, MANY_WORKERS, MANY_SECONDS = 5000, 64, 8.0
 SPACE = """
@@ -212,15 +213,19 @@ def _sleeping(seconds: float) -> Any:
 
 
 def _result(config: Config) -> Any:
-    """Make a stand-in for `FoldResult`, which imports torch, with a score that TPE can learn."""
+    """Make a stand-in for `FoldResult`, with a score that TPE can learn."""
     uar = float(np.exp(-(np.log10(config.optimizer.lr / 1e-3) ** 2)))
+    labels = np.repeat([0, 1], CLIPS // 2)
+    right = np.tile(np.arange(CLIPS // 2) < round(CLIPS // 2 * uar), 2)
+    probabilities = np.eye(2, dtype=np.float32)[np.where(right, labels, 1 - labels)]
     return SimpleNamespace(
         fold=0,
-        metrics=Metrics(uar=uar, war=0.5, macro_f1=0.5),
-        clips=("a", "b"),
-        labels=np.array([0, 1]),
-        probabilities=np.full((2, 2), 0.5, np.float32),
-        frame_probabilities=np.full((2, 8, 2), 0.5, np.float32),
+        metrics=score(labels, probabilities),
+        clips=tuple(map(str, range(CLIPS))),
+        subjects=np.arange(CLIPS) // 10,
+        labels=labels,
+        probabilities=probabilities,
+        frame_probabilities=np.repeat(probabilities[:, None], 8, axis=1),
         losses=(1.0,),
         train_seconds=1.0,
         params=1,

@@ -1,12 +1,13 @@
 """Turn the scores of single frames into scores of clips, and score those against the labels.
 
-`vote` joins the frames of a clip, `score` computes the metrics of a fold, and `uar_interval` tells
-how uncertain the UAR is. Trials, baselines and sealed tests are all scored here; the leaderboard
-takes its metric columns from the fields of `Metrics`.
+`vote` joins the frames of a clip, and `score` computes the metrics of a set of clips. Trials,
+baselines and sealed tests are all scored here, and `intervals` tells how uncertain a metric is. The
+leaderboard takes its metric columns from the fields of `Metrics`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from typing import Protocol
 
 import numpy as np
 
@@ -31,12 +32,15 @@ class Metrics:
 
     Each line is a metric and the function of `Counts` that computes it. A new line is a new metric:
     every fold and every sealed test computes it, and the leaderboard shows it in the columns
-    `val_<metric>` and `test_<metric>`. All are means over the classes that occur, but for `war`.
+    `val_<metric>` and `test_<metric>`. All are means over the classes that occur, but for those
+    that weigh all clips alike (`weighs_clips`).
     """
 
     # unweighted average recall; weighted average recall, which is accuracy; the mean F1 of classes
     uar: float = field(metadata={"of": lambda n: (n.hits / n.actual).mean()})
-    war: float = field(metadata={"of": lambda n: n.hits.sum() / len(n.labels)})
+    war: float = field(
+        metadata={"of": lambda n: n.hits.sum() / len(n.labels), "weighs_clips": True}
+    )
     macro_f1: float = field(
         metadata={"of": lambda n: (2 * n.hits / (n.actual + n.predicted)).mean()}
     )
@@ -46,11 +50,23 @@ _FUNCTIONS = {metric.name: metric.metadata["of"] for metric in fields(Metrics)}
 METRICS = tuple(_FUNCTIONS)  # their names, in the order of the leaderboard's columns
 
 
+def weighs_clips(metric: str) -> bool:
+    """Return whether a metric weighs all clips alike; the others weigh all classes alike."""
+    return any(each.name == metric and "weighs_clips" in each.metadata for each in fields(Metrics))
+
+
+SCORING_VERSION = 2  # raise it when the same predictions get another score
+
+
 def score(labels: Array, probabilities: Array) -> Metrics:
-    """Score clip probabilities (N, K) against labels (N,)."""
+    """Score clip probabilities (N, K) against labels (N,).
+
+    A clip whose probabilities are NaN was not predicted, and counts as wrong.
+    """
     guesses, classes = probabilities.argmax(axis=1), probabilities.shape[1]
-    hits = np.bincount(labels[guesses == labels], minlength=classes)
-    actual, predicted = (np.bincount(each, minlength=classes) for each in (labels, guesses))
+    made = ~np.isnan(probabilities).any(axis=1)
+    hits = np.bincount(labels[made & (guesses == labels)], minlength=classes)
+    actual, predicted = (np.bincount(each, minlength=classes) for each in (labels, guesses[made]))
     occur = actual > 0
     counts = Counts(
         labels=labels,
@@ -62,37 +78,30 @@ def score(labels: Array, probabilities: Array) -> Metrics:
     return Metrics(**{name: float(function(counts)) for name, function in _FUNCTIONS.items()})
 
 
-RESAMPLES = 2000  # bootstrap samples of an interval
-LEVEL = 0.95  # of the interval: the share of such intervals that hold the true value
+class Scored(Protocol):
+    """A fold, or another set of N clips, with its predictions."""
+
+    @property
+    def labels(self) -> Array: ...  # (N,)
+
+    @property
+    def probabilities(self) -> Array: ...  # (N, K)
+
+    @property
+    def subjects(self) -> Array: ...  # (N,)
 
 
-def uar_interval(
-    labels: Array, probabilities: Array, subjects: Sequence[str], *, seed: int = 0
-) -> tuple[float, float]:
-    """Give the bootstrap interval of the UAR at 95 %, between two percentiles.
+def pooled(folds: Sequence[Scored]) -> tuple[Array, Array, Array]:
+    """Join folds, to be scored together: labels, probabilities and subjects of all their clips.
 
-    Each resample draws subjects with replacement, not clips, because the clips of one subject
-    resemble each other (Efron and Tibshirani 1993, chapter 8,
-    https://doi.org/10.1201/9780429246593).
+    A fold may lack a class. The mean of the folds' UARs would then be a mean over other classes in
+    each fold.
     """
-    groups = np.asarray(subjects)
-    rows = [np.flatnonzero(groups == subject) for subject in sorted(set(subjects))]
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(RESAMPLES):
-        drawn = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
-        values.append(_uar(labels[drawn], probabilities[drawn]))
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _uar(labels: Array, probabilities: Array) -> float:
-    """Compute the same UAR as `score`, and nothing else, for the loop over resamples."""
-    hits = probabilities.argmax(axis=1) == labels
-    counts = np.bincount(labels)
-    recalls = np.bincount(labels, weights=hits)[counts > 0] / counts[counts > 0]
-    return float(recalls.mean())
+    return (
+        np.concatenate([fold.labels for fold in folds]),
+        np.concatenate([fold.probabilities for fold in folds]),
+        np.concatenate([fold.subjects for fold in folds]),
+    )
 
 
 RULES = ("majority", "mean_probability", "mean_logit")  # how the frames of a clip vote
@@ -100,7 +109,7 @@ _LEAST = 1e-30  # replaces a probability of 0, which has no logarithm
 
 
 def vote(frame_probabilities: Array, rule: str = "mean_probability") -> Array:
-    """Turn frame probabilities (N, T, K) into clip probabilities (N, K).
+    """Turn frame probabilities (N, T, K) into clip probabilities (N, K); NaN stays NaN.
 
     mean_probability: the mean over the frames.
     majority: for each class the share of frames in which it is the most probable; where two

@@ -22,6 +22,6 @@ def read_leaderboard(
     Raises: FerError if there is no leaderboard of that dataset.
     """
     from fer_core.storage import paths
-    from search.results import leaderboard, ranking  # import pandas, 0.5 s: too long for --help
+    from search.results import ranking, reading  # import pandas, 0.5 s: too long for --help
 
-    return ranking.rank(leaderboard.read(dataset, paths.parse(fspath(leaderboards))))
+    return ranking.rank(reading.read(dataset, paths.parse(fspath(leaderboards))))

@@ -204,6 +204,7 @@ def _facts(report: "Report") -> Iterator[tuple[str, str]]:
     for split in report.protocols:
         about = f"cannot be followed: {split.unfit}" if split.unfit else split.about
         yield "protocol", f"{split.name}: {about}"
+        yield from (("", side) for side in split.sides)
     yield "findings", ", ".join(f"{kind} {count}" for kind, count in kinds.items()) or "none"
     if report.faces:
         counts = asdict(report.faces).items()

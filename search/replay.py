@@ -8,8 +8,9 @@ are not sealed, and writes it to a folder that `fer_core.predict` reads.
 import hashlib
 import io
 import json
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,8 +25,10 @@ from search import command
 from search.request import arguments as args
 
 if TYPE_CHECKING:
+    from fer_core.arrays import Array
     from fer_core.config import Config
     from fer_core.data.study_data import StudyData
+    from fer_core.trial.results import FoldResult
     from search.study.folder import Folder, Record
     from search.study.parts import TrialResult
 
@@ -156,14 +159,13 @@ def _verified(row: Row, study_data: "StudyData") -> str:
         return _verified_so_far(row, study_data)
     raced = len(row.result.rung_uars) > 1  # a study with rungs trains folds in other groups
     results = list(cross_validate(row.config, study_data, raced=raced))
-    now = sum(result.metrics.uar for result in results) / len(results)
+    now = _uar(results, row.result)
     kept = row.folder.predictions(row.result.number)
     if row.result.val_uar is None or not kept.is_file():
         return f"val_uar {now:.6f} now; the row has no scores to compare: {row.result.state}"
     with np.load(io.BytesIO(kept.read_bytes())) as arrays:
         worst = max(
-            float(np.abs(arrays[f"fold{r.fold}.probabilities"] - r.probabilities).max())
-            for r in results
+            _farthest(arrays[f"fold{r.fold}.probabilities"], r.probabilities) for r in results
         )
     then = f"val_uar {row.result.val_uar:.6f} then, {now:.6f} now"
     if worst == 0:
@@ -183,13 +185,32 @@ def _verified_so_far(row: Row, study_data: "StudyData") -> str:
     for _, (at_rung,) in zip(row.result.rung_uars, at_rungs, strict=False):
         if at_rung.error is not None:
             raise at_rung.error
-        now.append(sum(result.metrics.uar for result in at_rung.results) / len(at_rung.results))
+        now.append(_uar(at_rung.results, row.result))
     at_rungs.close()
     verdict = "the same" if tuple(now) == row.result.rung_uars else "NOT the same"
     then, again = (" ".join(f"{uar:.6f}" for uar in uars) for uars in (row.result.rung_uars, now))
     return (
         f"pruned at {row.result.reached}; val_uar at its rungs {then} then, {again} now: {verdict}"
     )
+
+
+def _uar(results: "Sequence[FoldResult]", then: "TrialResult") -> float:
+    """Score folds as the row was scored: an older version took the mean of their UARs."""
+    from fer_core.scoring import pooled, score
+
+    if then.scoring_version == 1:
+        return sum(result.metrics.uar for result in results) / len(results)
+    return score(*pooled(results)[:2]).uar
+
+
+def _farthest(then: "Array", now: "Array") -> float:
+    """Return the largest difference of two probabilities (N, K); infinite for other clips."""
+    import numpy as np
+
+    if then.shape != now.shape:
+        return math.inf
+    apart = np.abs(then - now)
+    return float(np.where(np.isnan(then) & np.isnan(now), 0.0, apart).max())
 
 
 def _export(row: Row, record: "Record", study_data: "StudyData", target: Path) -> None:

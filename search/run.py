@@ -35,11 +35,13 @@ def main(
     context: typer.Context,
     space: args.Space = None,
     resume: args.Resume = None,
+    rebuild: args.Rebuild = False,
     seed: args.Seed = Options.seed,
     dataset: args.Dataset = Options.dataset,
     data_root: args.OptionalDataRoot = None,
     task: args.Task = None,
     protocol_name: args.Protocol = Options.protocol_name,
+    split_seed: args.SplitSeed = Options.split_seed,
     landmarks: args.Landmarks = "auto",
     max_missing: args.MaxMissing = Options.max_missing,
     weights: args.Weights = None,
@@ -63,9 +65,8 @@ def main(
 ) -> None:
     """Search for the best facial-expression model of a dataset, and print the leaderboard."""
     with command.errors_in_one_line(_NOTHING_LOST):
-        machines = settings_.machines_of(context.params)
         folder = command.study_folder(resume, studies) if resume is not None else None
-        settings = _settings(context, folder)
+        machines, settings = settings_.machines_of(context.params), _settings(context, folder)
         if dry_run:
             _plan(settings, as_json, cpus_per_trial)
         else:
@@ -76,6 +77,8 @@ def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
     """Check the options of a new study, or take those of the study that is resumed."""
     given = context.params
     if folder is None:
+        if given["rebuild"]:
+            raise FerError("--rebuild makes the journal of a study anew; name it with --resume.")
         options = settings_.options_of(given)
         return settings_.resolve(options, studies=given["studies"], cache=given["cache"])
     fixed = {option.name for option in fields(Options)} - {settings_.MAY_GROW}
@@ -85,7 +88,8 @@ def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
                 f"{flag} cannot be given with --resume: the study keeps the options that it began "
                 "with (study.json)."
             )
-    return settings_.resumed(folder.record(), folder, trials=given["trials"], cache=given["cache"])
+    names = ("trials", "cache", "rebuild")
+    return settings_.resumed(folder.record(), folder, **{name: given[name] for name in names})
 
 
 def _named(context: typer.Context) -> dict[str, str]:

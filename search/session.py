@@ -22,7 +22,7 @@ from fer_core.trial import packing, rungs
 from search.cluster import baseline_tasks, connection, nodes, reachability, tuner
 from search.cluster.sealed_test import score_winners
 from search.planning import first_draws
-from search.request import data, find_faces, presets
+from search.request import data, find_faces, presets, rebuild, rescore
 from search.request.record import begin
 from search.request.settings import Machines, Settings, check_weights_named, trials_of
 from search.results.board import Board
@@ -64,6 +64,7 @@ class _Study:
     record: Record
     space: Space
     tasks: set[str]  # those that its trials learn: a space may choose other than the study's
+    rebuilds: bool = False  # whether its journal is made from its results first
 
     @property
     def raced(self) -> bool:
@@ -71,12 +72,20 @@ class _Study:
         return self.record.pruning and not self.space.points
 
     def journal(self, study_data: StudyData) -> Journal:
-        """Open the journal of the study's trials."""
+        """Open the journal of the study's trials.
+
+        Raises: FerError if results are there that it does not list.
+        """
+        storage = file_storage(self.folder)
+        if self.rebuilds:
+            rebuild.rebuild(self.folder, storage, self.space)
+        rebuild.check(self.folder, storage)
         return Journal(
             self.folder,
-            file_storage(self.folder),
+            storage,
             seed=self.record.seed,
             points=self.space.points,
+            first=self.space.first,
             rungs=rungs.rungs(len(study_data.protocol.folds), raced=True) if self.raced else (),
         )
 
@@ -106,7 +115,8 @@ def run(
         study_data = replace(study_data, checkpoints=folder.checkpoints)
         if narrowing := presets.narrowing(drawn):
             progress.print(f"presets are {narrowing}")
-        study = _Study(folder, record, space, {config.task or study_data.task for config in drawn})
+        tasks = {config.task or study_data.task for config in drawn}
+        study = _Study(folder, record, space, tasks, settings.rebuild)
         with folder.locked():
             folder.write_record(record)
             try:
@@ -149,12 +159,7 @@ def _run(
 
     `deadline`, in the seconds of `time.monotonic`, is when no trial starts any more.
     """
-    folder, record, journal = study.folder, study.record, study.journal(study_data)
-    journal.reconcile()
-    progress.print(f"study {record.study}")
-    for number in journal.lost_numbers():
-        progress.print(f"the result of trial {number} is lost or damaged; a new trial replaces it")
-    progress.begin(record.trials, journal.finished())
+    folder, record, journal = study.folder, study.record, _open_journal(study, study_data, progress)
     board = Board(folder, record)
     with connection.connected(machines.address) as where:
         each = tuner.divide_cluster(
@@ -177,6 +182,19 @@ def _run(
     folder.clear_checkpoints()
     _require_success(finished, folder)
     return _outcome(study, study_data, finished, board.path, progress)
+
+
+def _open_journal(study: _Study, study_data: StudyData, progress: Progress) -> Journal:
+    """Open the journal, settle what an earlier run left, and show what the study has."""
+    if rescored := rescore.rescore(study.folder, study_data.manifest):
+        progress.print(f"{rescored} results of an older version are scored again, as new ones are")
+    journal = study.journal(study_data)
+    journal.reconcile()
+    progress.print(f"study {study.record.study}")
+    for number in journal.lost_numbers():
+        progress.print(f"the result of trial {number} is lost or damaged; a new trial replaces it")
+    progress.begin(study.record.trials, journal.finished())
+    return journal
 
 
 def _outcome(

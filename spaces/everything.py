@@ -41,6 +41,20 @@ BACKBONES = {  # name: weights, blocks, crop pixels, width
     "r2plus1d_18": ("random", 2, 32, 1.0),
 }
 
+# What the field would try first: a linear head on a frozen face network, and one on the points.
+_HEAD = {"fc_layers": 0, "fc_width": 64, "dropout": 0.0, "two_heads": False}
+_CLIP = {"clip.sampling": "window", "clip.start": 0.5, "clip.end": 1.0, "clip.frames": 4}
+_FIT = {"optimizer": "adamw", "adamw.lr": 1e-3, "weight_decay": 1e-2, "batch_clips": 16}
+_FIT |= {"schedule": "cosine", "label_smoothing": 0.0, "class_weights": False, "patience": False}
+_VOTE = {"recurrent": False, "voting": "mean_probability"}
+_FACE = {"image1.backbone": "dlib_resnet", "image1.dlib_resnet.freeze_depth": 4}
+_FACE |= {"image1.pooling": "none", "image1.pca": False, "image1.view": "aligned"}
+_POINTS = {"points.encoding": "procrustes", "points.hidden": 64}
+FIRST = (
+    {"images": 1, "points": False, "augment": False, **_FACE, **_VOTE, **_HEAD, **_CLIP, **_FIT},
+    {"images": 0, **_POINTS, **_VOTE, **_HEAD, **_CLIP, **_FIT},
+)
+
 
 def space(trial: Trial) -> Config:
     images = trial.suggest_int("images", 0, 3)
@@ -187,6 +201,7 @@ def _optimizer(trial: Trial, streams: tuple[Stream, ...]) -> OptimizerConfig:
         lr=trial.suggest_float(f"{name}.lr", low, high, log=True),
         weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
         epochs=30 if frozen else 8,
+        updates=600 if frozen else 200,
         batch_clips=trial.suggest_categorical("batch_clips", [8, 16, 32]),
         schedule=trial.suggest_categorical("schedule", ["constant", "cosine", "plateau"]),
         backbone_lr=1.0 if frozen else trial.suggest_float("backbone_lr", 0.01, 1.0, log=True),

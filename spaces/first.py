@@ -21,6 +21,13 @@ from fer_core.config import (
     StreamConfig,
 )
 
+# What the field would try first: a linear head on a frozen face network, and a GRU on the points.
+_HEAD = {"head.dropout": 0.0, "adamw.lr": 1e-3}
+FIRST = (
+    {"model": "frames", "blocks": 4, "pooling": "none", **_HEAD},
+    {"model": "landmarks+gru", "gru.hidden": 32, **_HEAD},
+)
+
 
 def space(trial: Trial) -> Config:
     model = trial.suggest_categorical("model", ["frames", "frames+gru", "landmarks+gru"])

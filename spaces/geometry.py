@@ -21,6 +21,17 @@ from fer_core.config import (
     StreamConfig,
 )
 
+# What the field would try first: the points' change since the first frame, by frames that vote and
+# by a GRU (Jung et al. 2015, https://doi.org/10.1109/ICCV.2015.341, for networks on landmarks).
+_POINTS = {"points.encoding": "difference", "points.hidden": 64, "points.dropout": 0.0}
+_HEAD = {"view": False, "head.fc_layers_more": 0, "head.dropout": 0.0}
+_ADAMW = {"optimizer": "adamw", "adamw.lr": 3e-3, "weight_decay": 1e-2}
+_GRU = {"recurrent.cell": "gru", "recurrent.hidden": 32, "recurrent.bidirectional": False}
+FIRST = (
+    {**_POINTS, **_HEAD, **_ADAMW, "recurrent.cell": "none"},
+    {**_POINTS, **_HEAD, **_ADAMW, **_GRU},
+)
+
 
 def space(trial: Trial) -> Config:
     streams: tuple[Stream, ...] = (_points(trial),)
@@ -59,6 +70,7 @@ def space(trial: Trial) -> Config:
             lr=trial.suggest_float(f"{optimizer}.lr", low, high, log=True),
             weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True),
             epochs=30,
+            updates=600,
         ),
     )
 

@@ -10,6 +10,8 @@ from optuna import Trial
 
 from fer_core.config import ClipConfig, Config, OptimizerConfig, RecurrentConfig, StreamConfig
 
+FIRST = ({"temporal": "vote", "pca": False, "adamw.lr": 3e-3},)  # a linear head on frozen features
+
 
 def space(trial: Trial) -> Config:
     recurrent, pca_dim = None, None

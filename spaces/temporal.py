@@ -26,6 +26,19 @@ from fer_core.config import (
 
 EPOCHS = {"images": 5, "convlstm": 8, "c3d": 10}  # 30 for the other models
 
+# What the field would try first: frames that vote, and a GRU on stored features or on the points.
+_HEAD = {"head.fc_layers": 0, "head.dropout": 0.0, "adamw.lr": 1e-3}
+_CLIP = {"clip.sampling": "50-100", "stored.frames": 5}
+_VIEW = {"pooling": "none", "freeze_depth": 4, "pca": False}
+_GRU = {"recurrent.cell": "gru", "recurrent.layers": 1, "recurrent.hidden": 32}
+_ONE_WAY = {"recurrent.bidirectional": False}
+_POINTS = {"points.encoding": "difference", "points.hidden": 32}
+FIRST = (
+    {"model": "frames", "voting": "mean_probability", **_VIEW, **_CLIP, **_HEAD},
+    {"model": "features", **_VIEW, **_CLIP, **_GRU, **_ONE_WAY, **_HEAD},
+    {"model": "points", **_POINTS, **_CLIP, **_GRU, **_ONE_WAY, **_HEAD},
+)
+
 
 def space(trial: Trial) -> Config:
     model = trial.suggest_categorical(
@@ -59,6 +72,7 @@ def space(trial: Trial) -> Config:
             lr=trial.suggest_float("adamw.lr", 3e-4, 1e-2, log=True),
             weight_decay=1e-2,
             epochs=EPOCHS.get(model, 30),
+            updates=150 if live else 400,
             batch_clips=8 if live else 16,
         ),
     )

@@ -18,6 +18,16 @@ from fer_core.config import (
     StreamConfig,
 )
 
+# What the field would try first: a linear head on both frozen views, joined before it, and the same
+# with the scores of two heads averaged.
+_VIEWS = {"blocks": 4, "view": "crop", "aligned.trained_blocks": 0, "other.trained_blocks": 0}
+_HEAD = {"head.fc_layers_more": 0, "head.dropout": 0.0, "adamw.lr": 1e-3}
+FIRST = (
+    {**_VIEWS, "pooling": "none", "pca": False}
+    | {"fusion.point": "conv", "fusion.how": "concat", **_HEAD},
+    {**_VIEWS, "pooling": "avg", "fusion.point": "logits", "fusion.how": "sum", **_HEAD},
+)
+
 
 def space(trial: Trial) -> Config:
     blocks = trial.suggest_int("blocks", 3, 5)  # same for both: a sum needs features of one size
@@ -54,6 +64,7 @@ def space(trial: Trial) -> Config:
         optimizer=OptimizerConfig(
             lr=trial.suggest_float("adamw.lr", 1e-4, 1e-2, log=True),
             epochs=5 if live else 20,
+            updates=200 if live else 600,
             backbone_lr=trial.suggest_float("backbone_lr", 0.03, 1.0, log=True) if live else 1.0,
         ),
     )

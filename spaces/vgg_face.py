@@ -12,6 +12,15 @@ from optuna import Trial
 
 from fer_core.config import ClipConfig, Config, HeadConfig, OptimizerConfig, StreamConfig
 
+# What the field would try first: a linear head on the frozen network, and one on a network whose
+# last block is fine-tuned.
+_COMMON = {"pooling": "avg", "mean_order": "rgb", "head.fc_layers": 0, "head.dropout": 0.5}
+_COMMON |= {"adamw.lr": 1e-3, "schedule": "cosine"}
+FIRST = (
+    {"freeze_depth": 5, **_COMMON},
+    {"freeze_depth": 4, "backbone_lr": 0.1, **_COMMON},
+)
+
 
 def space(trial: Trial) -> Config:
     freeze_depth = trial.suggest_int("freeze_depth", 0, 5)

@@ -19,7 +19,7 @@ FLOORS = {  # from the ground up
     "fer_core": [
         {"errors", "arrays", "machine"},
         {"storage", "config", "scoring", "weight_files"},
-        {"data"},
+        {"data", "intervals"},
         {"models", "faces"},
         {"training", "features", "synthetic"},
         {"trial"},

@@ -21,7 +21,6 @@ from benchmarks.rows.stills import CORES
 from benchmarks.rows.timing import wall_seconds
 from fer_core.config import StreamConfig, from_json
 from fer_core.models.profile import profile
-from fer_core.training.loop import batch_count
 
 PRODUCT, COPIED, REPEATS = 1536, 2**25, 8  # side of the matrices; how many numbers are copied
 FEATURES, CLASSES, NUMBER_BYTES = 512, 6, 4
@@ -105,7 +104,7 @@ def head_cost(config_json: str, rows: int) -> Mapping[str, float]:
     products = [2 * before * after for before, after in pairwise(dims)]
     # Forward, the gradients of the weights, and those of the inputs except the first layer's.
     row = 3 * sum(products) - products[0]
-    steps = optimizer.epochs * batch_count(rows, optimizer.batch_clips)
+    steps = optimizer.epochs_for(rows) * optimizer.batches(rows)
     parameters = sum((before + 1) * after for before, after in pairwise(dims))
     return {
         "flops": row * rows * optimizer.epochs,

@@ -132,6 +132,9 @@ def check_optimizer(optimizer: OptimizerConfig) -> None:
         value = getattr(optimizer, name)
         require(value > 0, f"optimizer.{name}", value, "above 0")
     decay, patience = optimizer.weight_decay, optimizer.patience
+    updates = optimizer.updates
+    some = updates is None or updates >= 1
+    require(some, "optimizer.updates", updates, "at least 1, or None")
     require(decay >= 0, "optimizer.weight_decay", decay, "at least 0")
     _share("optimizer.label_smoothing", optimizer.label_smoothing)
     enough = patience is None or patience >= 1

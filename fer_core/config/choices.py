@@ -5,6 +5,7 @@ only, so that a space loads without torch. The tuples in capitals list every leg
 holds a part to them.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -205,6 +206,9 @@ class OptimizerConfig:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     epochs: int = 20
+    # The least number of updates of the weights: a fit with few clips has more epochs, so that it
+    # has as many. None: `epochs` alone decides.
+    updates: int | None = None
     batch_clips: int = 32
     schedule: str = "cosine"
     backbone_lr: float = 1.0  # factor on lr for the blocks of a backbone that are trained
@@ -214,6 +218,17 @@ class OptimizerConfig:
     # held out for this; None: trains for all epochs.
     patience: int | None = None
     mixed_precision: bool = False  # computes in bfloat16 if the device can
+
+    def batches(self, clips: int) -> int:
+        """Count the batches of an epoch; their sizes differ by one at most, and none is one clip.
+
+        Features of a single clip cannot be standardised by their batch.
+        """
+        return max(1, min(math.ceil(clips / self.batch_clips), clips // 2))
+
+    def epochs_for(self, clips: int) -> int:
+        """Count the epochs of a fit with so many training clips."""
+        return max(self.epochs, math.ceil((self.updates or 0) / self.batches(clips)))
 
 
 Stream = StreamConfig | GeometryConfig

@@ -196,7 +196,7 @@ def _pays(stream: StreamConfig, context: TrialContext) -> bool:
     reads = storing_rule.Reads(
         clips=len(study_data.manifest.clips),
         frames=context.window.frames,
-        epochs=context.config.optimizer.epochs,
+        epochs=context.config.optimizer.epochs_for(len(study_data.manifest.clips)),
         folds=1 if stream.backbone in FITTED else len(study_data.protocol.folds),
         trials=max(1, len(sharing)),
     )

@@ -69,7 +69,7 @@ class PointEncoder:
     reduction: Reduction
 
     def __call__(self, points: Array, device: torch.device) -> Tensor:
-        """Encode points (N, 1 + T, 68, 2): each clip's first usable frame, then the T read."""
+        """Encode points (N, 2 + T, 68, 2), as `stream_inputs.points_of` gives them of a clip."""
         encoded = encode(points, self.geometry.encoding, self.mean_shape)
         return torch.from_numpy(self.reduction(encoded)).to(device)
 
@@ -78,11 +78,12 @@ Encoder = ImageEncoder | PointEncoder
 
 
 def encode(points: Array, encoding: str, mean_shape: Procrustes | None) -> Features:
-    """Encode points (N, 1 + T, 68, 2) as (N, T, D).
+    """Encode points (N, 2 + T, 68, 2) as (N, T, D).
 
-    Only the encodings of changes (`config.CHANGES`) use the first frame.
+    Each clip has two frames before the T: its first one, with which `difference` compares, and the
+    one before the T, with which `motion` compares the first of them.
     """
-    read = points[:, 1:]
+    read = points[:, 2:]
     match encoding:
         case "centred":
             return centred(_aligned(read))
@@ -90,10 +91,10 @@ def encode(points: Array, encoding: str, mean_shape: Procrustes | None) -> Featu
             return distances(read)
         case "difference":
             assert mean_shape is not None
-            return mean_shape.difference(points)[:, 1:]
+            return mean_shape.difference(points)[:, 2:]
         case "motion":
             assert mean_shape is not None
-            return mean_shape.motion(points)[:, 1:]
+            return mean_shape.motion(points[:, 1:])[:, 1:]
         case _:
             assert mean_shape is not None
             return mean_shape.apply(read)

@@ -17,6 +17,7 @@ from torch import Tensor
 from fer_core.arrays import Array
 from fer_core.config import Config, StreamConfig
 from fer_core.errors import ConfigError
+from fer_core.models.stream_readers import NEGLIGIBLE
 from fer_core.storage.shared_store import AnyStore
 from fer_core.storage.stages import Shard, Tally, read_or_make
 
@@ -30,7 +31,7 @@ class Reduction:
     """An affine map of features (..., D) to (..., k), or to (..., D) without a projection."""
 
     mean: Array  # (D,), subtracted first
-    scale: Array  # (D,), divided by before the projection
+    scale: Array  # (D,), divided by before the projection; infinite: the feature is left out
     basis: Array | None  # (k, D), orthonormal rows to project onto; None: no projection
     spread: float  # standard deviation of all projected training values; 1 without PCA
 
@@ -61,9 +62,13 @@ class Fold:
 
 
 def standard(train: Array, _fold: Fold | None = None) -> Reduction:
-    """Fit a reduction that gives the training frames (N, D) mean 0 and deviation 1."""
-    mean = train.mean(axis=0)
-    scale = np.maximum(train.std(axis=0), 1e-3 * (train.std() + 1e-12)).astype(np.float32)
+    """Fit a reduction that gives the training frames (N, D) mean 0 and deviation 1.
+
+    A feature that hardly varies there gets an infinite scale, so that it is always 0. Otherwise
+    the first frame in which it differs would be hundreds of deviations away.
+    """
+    mean, scale = train.mean(axis=0), train.std(axis=0).astype(np.float32)
+    scale[scale <= NEGLIGIBLE * train.std()] = np.inf
     return Reduction(mean, scale, None, 1.0)
 
 
@@ -87,7 +92,8 @@ def principal(train: Array, fold: Fold, *, count: int) -> Reduction:
     `cut` then cuts it to the axes that a config wants, and scales them.
     """
     plain = standard(train)
-    basis = fold.axes("pca", {"largest": count}, lambda: _axes(plain(train), count))
+    parts = {"largest": count} | _left_out(plain)
+    basis = fold.axes("pca", parts, lambda: _axes(plain(train), count))
     return replace(plain, basis=basis)
 
 
@@ -110,7 +116,7 @@ def exact(train: Array, fold: Fold) -> Reduction:
     the whole layer times the basis. See performance.md, 2.5.
     """
     plain = standard(train)
-    return replace(plain, basis=fold.axes("span", {}, lambda: _span(plain(train))))
+    return replace(plain, basis=fold.axes("span", _left_out(plain), lambda: _span(plain(train))))
 
 
 def is_exact(config: Config, stream: StreamConfig) -> bool:
@@ -121,6 +127,12 @@ def is_exact(config: Config, stream: StreamConfig) -> bool:
     maps = config.recurrent is not None and config.recurrent.cell == "convlstm"
     changed = config.augment is not None or config.head.dropout > 0
     return whole and plain and joined and not maps and not changed and config.voting != "attention"
+
+
+def _left_out(plain: Reduction) -> dict[str, int]:
+    """Name how many features are left out, as a part of a key; earlier versions kept them all."""
+    count = int(np.isinf(plain.scale).sum())
+    return {"left_out": count} if count else {}
 
 
 def _axes(standard: Array, count: int) -> Array:

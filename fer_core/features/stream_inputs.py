@@ -192,7 +192,7 @@ class PointStream:
         def read() -> Array:
             tracks = (faces.track(clip) for faces in shards for clip in faces.clips)
             points = [points_read(track, context.window) for track in tracks]
-            return np.stack(points) if points else np.zeros((0, 2, 68, 2))
+            return np.stack(points) if points else np.zeros((0, 3, 68, 2))
 
         key = memory_key("points", of=self._faces.key, window=context.window.active())
         self._points = context.cached(key, read)
@@ -233,9 +233,21 @@ class PointStream:
 
 
 def points_read(track: Track, window: ClipConfig) -> Array:
-    """Give a clip's points (1 + T, 68, 2): the first usable frame's, then those of the T read."""
-    indices = pick(track.points, track.usable, window)
-    return track.points[[int(np.flatnonzero(track.usable)[0]), *indices]]
+    """Give the points (2 + T, 68, 2) of the T frames that a window reads of a clip."""
+    return points_of(track, pick(track.points, track.usable, window))
+
+
+def points_of(track: Track, frames: Array, *, step: int = 1) -> Array:
+    """Give the points (2 + T, 68, 2) of T frames, after those of two that they are compared with.
+
+    These two are the first usable frame of the clip, and the frame before the first of the T: it is
+    as far from that one as the second is, or `step` where T is 1.
+    """
+    usable = np.flatnonzero(track.usable)
+    apart = max(1, int(frames[1] - frames[0])) if len(frames) > 1 else step
+    earlier = usable[usable <= frames[0] - apart]
+    before = earlier[-1] if len(earlier) else usable[0]
+    return track.points[[usable[0], before, *frames]]
 
 
 def _places(clips: Sequence[str], known: Sequence[str]) -> Array:

@@ -13,6 +13,9 @@ from fer_core.models.dropout import Dropout
 from fer_core.models.pooling import pool
 from fer_core.models.recurrent import ConvLSTM, within
 
+# A feature is left out if its deviation in training is below this share of that of all features.
+NEGLIGIBLE = 1e-3
+
 
 class ImageReader(nn.Module):
     """Run the remaining blocks of a backbone, and pool their maps, to features (B, T, D).

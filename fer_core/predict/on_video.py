@@ -20,6 +20,7 @@ from fer_core.faces.landmarks import best_engine
 from fer_core.faces.sampling import pick
 from fer_core.faces.tracks import Faces, Track
 from fer_core.features.encoders import ImageEncoder, PointEncoder
+from fer_core.features.stream_inputs import points_of
 from fer_core.predict.prediction import Prediction
 from fer_core.storage.files import file_sha256
 from fer_core.storage.stages import Tally, read_or_make
@@ -81,8 +82,6 @@ class Reader:
         are compared with the frame `step` before.
         """
         self._model, self._track, self._step = model, track, max(1, round(step))
-        self._usable = np.flatnonzero(track.usable)
-        self._first = int(self._usable[0])
         self._frames: list[dict[int, Tensor]] = [{} for _ in model.encoders]
 
     def scores(self, windows: Sequence[Array]) -> Array:
@@ -118,9 +117,7 @@ class Reader:
         return torch.stack([torch.stack([known[int(f)] for f in frames]) for frames in windows])
 
     def _points(self, encoder: PointEncoder, frames: Array) -> Tensor:
-        before = [] if len(frames) > 1 else self._usable[self._usable <= frames[0] - self._step]
-        read = [self._first, *before[-1:], *frames]
-        return encoder(self._track.points[read][None], _CPU)[0, -len(frames) :]
+        return encoder(points_of(self._track, frames, step=self._step)[None], _CPU)[0]
 
     def _crops(self, encoder: ImageEncoder, frames: Array) -> Array:
         view = encoder.stream.view

@@ -46,8 +46,8 @@ class Group(Protocol):
     def drop(self, positions: Collection[int]) -> None:
         """Remove the fits at these positions; the fits behind them move up."""
 
-    def write_back(self) -> None:
-        """Copy the trained values into the networks of the fits, where they are kept elsewhere."""
+    def make_ready(self) -> None:
+        """Make the networks of the fits ready to be scored with the values that were trained."""
 
 
 class InTurn:
@@ -64,8 +64,10 @@ class InTurn:
         """Remove fits."""
         self._fits = [fit for position, fit in enumerate(self._fits) if position not in positions]
 
-    def write_back(self) -> None:
-        """Do nothing: the networks themselves are trained."""
+    def make_ready(self) -> None:
+        """Settle the statistics of each network; the networks themselves are trained."""
+        for fit in self._fits:
+            fit.make_ready()
 
 
 class OneFit:
@@ -126,8 +128,10 @@ class OneFit:
         """Stop training, if there is any position."""
         self._dropped = self._dropped or bool(positions)
 
-    def write_back(self) -> None:
-        """Do nothing: the network itself is trained."""
+    def make_ready(self) -> None:
+        """Settle the statistics of the network, unless the checkpoint has its scores already."""
+        if self._epochs not in self._scores:
+            self._training.settle()
 
     def _save(self, *, last: bool) -> None:
         """Write the checkpoint, if it is due and an epoch was trained since it was read."""

@@ -22,10 +22,12 @@ from fer_core.errors import FerError
 from fer_core.models.dropout import Dropout
 from fer_core.models.network import Network
 from fer_core.training import optimizer as optimizers
+from fer_core.training import statistics
 
 # A function that reads a batch: from the rows (B,) of clips to the network's inputs, a tensor for
 # each stream. The inputs are augmented at random where a generator is passed, as in training.
 Batches = Callable[[Array, np.random.Generator | None], Sequence[Tensor]]
+_MIXED = 0  # seed of the order in which clips are read for the statistics of layers
 
 
 class DivergedError(FerError):
@@ -56,7 +58,7 @@ class Training:
         self._network, self._batches, self._config = network, batches, config
         self._rows, self._held_out = rows, held_out
         self._generator = np.random.default_rng(order)
-        self._count = batch_count(len(rows), config.batch_clips)
+        self._count = config.batches(len(rows))
         self._optimizer = optimizers.build(network, config)
         steps = config.epochs * self._count
         self._schedule = optimizers.Schedule(self._optimizer, config, steps)
@@ -79,12 +81,18 @@ class Training:
                 f"the loss is {loss} after epoch {len(self.losses) + 1}; lower optimizer.lr."
             )
         if self._held_out is not None:
+            self.settle()
             best.update(self._held_out_loss(self._held_out))
         self._schedule.epoch(loss if self._held_out is None else best.last_loss)
         self.losses.append(loss)
         if len(self.losses) == config.epochs:
             best.restore()
         return loss
+
+    def settle(self) -> None:
+        """Make the network ready to be scored: see `statistics.settle`."""
+        if statistics.changing(self._network):
+            statistics.settle(self._network, self._in_order)
 
     def state(self) -> dict[str, Any]:
         """Return all that later epochs depend on, as `torch.load(weights_only=True)` can read it.
@@ -131,6 +139,15 @@ class Training:
             self._schedule.step()
         return total
 
+    def _in_order(self) -> Iterator[Sequence[Tensor]]:
+        """Read the training clips as they are scored, in an order that mixes them.
+
+        Rows come subject by subject, and a batch of one subject is none that training has seen.
+        """
+        mixed = np.random.default_rng(_MIXED).permutation(self._rows)
+        for batch in np.array_split(mixed, self._count):
+            yield self._batches(batch, None)
+
     def _held_out_loss(self, held_out: Array) -> float:
         self._network.eval()
         total = 0.0
@@ -150,14 +167,6 @@ class Training:
         yield self._generator.bit_generator
         dropout = (part.generator for part in self._network.modules() if isinstance(part, Dropout))
         yield from {id(each): each for each in dropout}.values()
-
-
-def batch_count(clips: int, batch_clips: int) -> int:
-    """Count the batches of an epoch, such that sizes differ by one at most, and none is one clip.
-
-    Features of a single clip cannot be standardised by their batch.
-    """
-    return max(1, min(math.ceil(clips / batch_clips), clips // 2))
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:

@@ -14,7 +14,8 @@ from fer_core.data.study_data import StudyData
 from fer_core.faces.frontal.surface import load
 from fer_core.trial import pack
 from fer_core.trial.fitted_model import Model
-from fer_core.trial.trial_data import FoldFit, FoldResult, SealedResult, TrialData, prepare_trial
+from fer_core.trial.results import FoldResult, SealedResult
+from fer_core.trial.trial_data import FoldFit, TrialData, prepare_trial
 
 __all__ = [
     "FoldResult",

@@ -20,11 +20,12 @@ from fer_core.config import Config
 from fer_core.data.study_data import StudyData
 from fer_core.storage.store import Store
 from fer_core.training.fits import Group, OneFit
-from fer_core.training.loop import DivergedError, batch_count
+from fer_core.training.loop import DivergedError
 from fer_core.training.stacking.calibration import Widths
 from fer_core.training.stacking.stack import grouped, is_large
 from fer_core.trial.packing import pack_key, stackable
-from fer_core.trial.trial_data import FoldFit, FoldResult, TrialData, prepare_trial
+from fer_core.trial.results import FoldResult
+from fer_core.trial.trial_data import FoldFit, TrialData, prepare_trial
 
 T = TypeVar("T")
 
@@ -90,7 +91,7 @@ class FoldTraining:
         """What must be equal for folds to train as one stack."""
         fit = self.fold_fit.fit
         shapes = tuple(value.shape for value in fit.network.parameters())
-        batches = batch_count(len(fit.rows), fit.config.batch_clips)
+        batches = fit.config.batches(len(fit.rows))
         return pack_key(self.member.config), batches, shapes
 
     @property
@@ -134,7 +135,7 @@ class FoldGroup:
     def __init__(self, folds: Sequence[FoldTraining]) -> None:
         self._folds = list(folds)
         self._group: Group | None = None
-        self._epochs, self._done = folds[0].member.config.optimizer.epochs, 0
+        self._epochs, self._done = folds[0].fold_fit.fit.config.epochs, 0
 
     @property
     def unfinished(self) -> bool:
@@ -151,7 +152,7 @@ class FoldGroup:
             group = self._group = self._group or self._grouped()
             while self.unfinished and self._done < math.ceil(self._epochs * share):
                 self._epoch(group)
-            group.write_back()
+            group.make_ready()
         except Exception as error:
             if len(self._folds) > 1:
                 return [each for fold in self._folds for each in fold.start_again(share)]

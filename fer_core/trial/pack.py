@@ -16,8 +16,9 @@ from fer_core.data.study_data import StudyData
 from fer_core.errors import keep_traceback_as_note
 from fer_core.models.network import count
 from fer_core.trial.fold_training import FoldGroup, FoldTraining, Member
+from fer_core.trial.results import FoldResult
 from fer_core.trial.rungs import Rung, rungs
-from fer_core.trial.trial_data import FoldFit, FoldResult, TrialData
+from fer_core.trial.trial_data import FoldFit, TrialData
 
 STACKED = 16_000_000  # most parameters of a stack: with gradients and moments, a third of a GB
 

@@ -74,7 +74,7 @@ def _seconds(config: Config, study_data: StudyData) -> float:
     optimizer, window = config.optimizer, study_data.clip or config.clip
     development = set(study_data.protocol.development)
     clips = sum(clip.subject in development for clip in study_data.manifest.clips)
-    steps = optimizer.epochs * (clips / optimizer.batch_clips + 1)
+    steps = optimizer.epochs_for(clips) * (clips / optimizer.batch_clips + 1)
     dim = sum(_dim(stream) for stream in config.streams)
     width = config.head.fc_width if config.head.fc_layers else 10
     parameters = dim * width + max(0, config.head.fc_layers - 1) * width**2

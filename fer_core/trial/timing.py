@@ -17,7 +17,6 @@ from fer_core.features import storing_rule
 from fer_core.features.speed import MachineSpeed
 from fer_core.models.network import Network, count
 from fer_core.models.profile import profile
-from fer_core.training import loop
 from fer_core.training.fits import Fit, OneFit
 from fer_core.trial import feasibility, pack, packing
 
@@ -53,9 +52,10 @@ def fold(
     step = head.step_seconds + batch * _block_seconds(config, frames, machine)
     stacked = min(packing.MOST_MEMBERS * folds, pack.STACKED // head.parameters)
     members = max(1, stacked) if packing.stackable(config) else 1
-    batches = loop.batch_count(clips, config.optimizer.batch_clips)
+    optimizer = config.optimizer
+    updates = optimizer.batches(clips) * optimizer.epochs_for(clips)
     return Probed(
-        fold_seconds=step * config.optimizer.epochs * batches,
+        fold_seconds=step * updates,
         head_gib=members * head.bytes / 2**30 if packing.is_head(config) else None,
     )
 

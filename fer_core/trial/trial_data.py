@@ -8,7 +8,7 @@ clips of each fold, a network that is ready to be trained (`FoldFit`), and the r
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,58 +19,21 @@ from torch import Tensor
 from fer_core import machine
 from fer_core.arrays import Array
 from fer_core.config import Config
+from fer_core.data.manifest import Clip
 from fer_core.data.study_data import StudyData
 from fer_core.errors import ConfigError, DataError
 from fer_core.features.context import TrialContext
 from fer_core.features.encoders import Encoder
 from fer_core.features.stream_inputs import open_stream
 from fer_core.models.network import Network, count
-from fer_core.scoring import Metrics, score, uar_interval, vote
-from fer_core.storage.stages import Work
+from fer_core.scoring import score, vote
 from fer_core.training import loop
 from fer_core.training.checkpoint import Checkpoint
 from fer_core.training.fits import Fit
 from fer_core.trial import feasibility
+from fer_core.trial.results import FoldResult, SealedResult
 
 HELD_OUT = 0.2  # share of the training subjects that early stopping watches
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldResult:
-    """How one fold of a trial came out.
-
-    It has N validation clips of T frames each; T is 1 where the network reads a clip as a whole.
-    """
-
-    fold: int
-    metrics: Metrics
-    clips: tuple[str, ...]  # names of the N clips
-    labels: Array  # (N,) int64
-    probabilities: Array  # (N, K) float32, after voting
-    frame_probabilities: Array  # (N, T, K) float32
-    losses: tuple[float, ...]  # mean training loss of each epoch
-    train_seconds: float
-    params: int  # parameters of the whole model, frozen ones included
-    peak_memory_gib: float  # highest memory use of the trial so far
-    device: str
-    weights_source: str
-    work: Work  # what the trial has computed and read so far
-    skipped: Mapping[str, str]  # clip: why it was left out
-    epochs_restored: int = 0  # epochs of this fold that came from a checkpoint
-
-
-@dataclass(frozen=True, kw_only=True)
-class SealedResult:
-    """How a model does on the sealed subjects, by which nothing was fitted or chosen."""
-
-    metrics: Metrics
-    uar_low: float  # 95 % interval of the UAR, bootstrap over subjects
-    uar_high: float
-    subjects: int  # how many
-    clips: int  # how many, N
-    clip_names: tuple[str, ...]
-    labels: Array  # (N,) int64
-    probabilities: Array  # (N, K) float32, after voting
 
 
 def prepare_trial(config: Config, study_data: StudyData) -> "TrialData":
@@ -124,8 +87,11 @@ class TrialData:
         by_name = {clip.clip: clip for clip in study_data.manifest.clips}
         kept = [by_name[clip] for clip in self.clips]
         self.subjects = np.array([clip.subject for clip in kept])
-        index = {name: i for i, name in enumerate(study_data.classes)}
-        self.labels = np.array([index[study_data.label(clip)] for clip in kept], np.int64)
+        self.labels = self._labels(kept)
+        own = set(self.clips)
+        with_faces = [clip for each in self.context.faces.entries for clip in each.meta["clips"]]
+        # Clips that others can show and this trial cannot: all trials are scored on the same clips.
+        self.lost = [by_name[clip] for clip in with_faces if clip not in own]
         self.checkpoints: list[Checkpoint] = []  # one for each fit that is trained alone
 
     def rows(self, subjects: Sequence[str]) -> Array:
@@ -156,13 +122,17 @@ class TrialData:
         params: int,
         epochs_restored: int = 0,
     ) -> FoldResult:
-        """Make the result of a fold from the frame scores (N, T, K) of its rows `val`."""
-        labels, probabilities = self.labels[val], self.voted(scores)
+        """Make the result of a fold from the frame scores (V, T, K) of its V rows `val`."""
+        clips, subjects, labels, scores = self._with_lost(
+            self.study_data.protocol.folds[fold], val, scores
+        )
+        probabilities = self.voted(scores)
         sources = dict.fromkeys(s.weights_source for s in self.streams if s.weights_source)
         return FoldResult(
             fold=fold,
             metrics=score(labels, probabilities),
-            clips=tuple(self.clips[row] for row in val),
+            clips=clips,
+            subjects=subjects,
             labels=labels,
             probabilities=probabilities,
             frame_probabilities=scores,
@@ -178,20 +148,39 @@ class TrialData:
         )
 
     def sealed(self, test: Array, scores: Array) -> SealedResult:
-        """Make the result of the sealed test from the frame scores (N, T, K) of its rows `test`."""
-        labels, probabilities = self.labels[test], self.voted(scores)
-        subjects = [self.subjects[row] for row in test]
-        low, high = uar_interval(labels, probabilities, subjects, seed=self.study_data.seed)
+        """Make the result of the sealed test from the frame scores (V, T, K) of its rows `test`."""
+        clips, subjects, labels, scores = self._with_lost(
+            self.study_data.protocol.sealed, test, scores
+        )
+        probabilities = self.voted(scores)
         return SealedResult(
             metrics=score(labels, probabilities),
-            uar_low=low,
-            uar_high=high,
-            subjects=len(set(subjects)),
-            clips=len(test),
-            clip_names=tuple(self.clips[row] for row in test),
+            clips=clips,
+            subjects=subjects,
             labels=labels,
             probabilities=probabilities,
         )
+
+    def _with_lost(
+        self, side: Sequence[str], rows: Array, scores: Array
+    ) -> tuple[tuple[str, ...], Array, Array, Array]:
+        """Append the clips of these subjects that this trial cannot show, with NaN as scores.
+
+        Gives the clips, their subjects, their labels, and the frame scores (N, T, K).
+        """
+        lost = [clip for clip in self.lost if clip.subject in side]
+        nothing = np.full((len(lost), *scores.shape[1:]), np.nan, scores.dtype)
+        return (
+            (*(self.clips[row] for row in rows), *(clip.clip for clip in lost)),
+            np.array([*self.subjects[rows], *(clip.subject for clip in lost)]),
+            np.concatenate([self.labels[rows], self._labels(lost)]),
+            np.concatenate([scores, nothing]),
+        )
+
+    def _labels(self, clips: Sequence[Clip]) -> Array:
+        """Give the numbers of the clips' classes."""
+        index = {name: i for i, name in enumerate(self.study_data.classes)}
+        return np.array([index[self.study_data.label(clip)] for clip in clips], np.int64)
 
     def voted(self, scores: Array) -> Array:
         """Turn frame scores (N, T, K) into clip scores (N, K)."""
@@ -222,7 +211,7 @@ class TrialData:
             batches=batches,
             labels=self.labels,
             rows=fitted,
-            config=config.optimizer,
+            config=replace(config.optimizer, epochs=config.optimizer.epochs_for(len(fitted))),
             seed=own,
             order=_seed(seed, name),
             data=self._data(),

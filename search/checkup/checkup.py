@@ -22,7 +22,7 @@ from fer_core.faces.file_checks import Header, header
 from fer_core.storage.shared_store import SharedPlace
 from search.planning import face_seconds
 from search.planning.face_seconds import Forecast
-from search.request import data, find_faces
+from search.request import data, find_faces, sides
 from search.request.find_faces import Prepared
 from search.screen.progress import Progress
 from search.study.options import SEALED
@@ -50,6 +50,7 @@ class Split:
     name: str
     about: str
     unfit: str | None  # why it cannot be followed; None: it can
+    sides: tuple[str, ...] = ()  # who is on which side, a line each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,24 +230,24 @@ def _faults(headers: Mapping[str, Header]) -> dict[str, str]:
 
 def _splits(manifest: Manifest, task: str | None) -> tuple[Split, ...]:
     """Try the project's own split, which is the default, and those published with the dataset."""
+    learned = task or data.default_task(manifest)
 
     def sealed_split(manifest: Manifest) -> Protocol:
-        return data.split_subjects(manifest, task or data.default_task(manifest), seed=0)
+        return data.split_subjects(manifest, learned, seed=0)
+
+    def tried(name: str, about: str, split: Callable[[Manifest], Protocol]) -> Split:
+        try:
+            protocol.check(made := split(manifest), manifest)
+        except DataError as error:
+            return Split(name=name, about=about, unfit=str(error))
+        sides_ = tuple(sides.lines(made, manifest, learned))
+        return Split(name=name, about=about, unfit=None, sides=sides_)
 
     published = datasets.DATASETS[manifest.dataset].protocols.items()
     return (
-        Split(name=SEALED, about=_SEALED, unfit=_problem(sealed_split, manifest)),
-        *(Split(name=n, about=p.about, unfit=_problem(p.split, manifest)) for n, p in published),
+        tried(SEALED, _SEALED, sealed_split),
+        *(tried(name, each.about, each.split) for name, each in published),
     )
-
-
-def _problem(split: Callable[[Manifest], Protocol], manifest: Manifest) -> str | None:
-    """Say why a split cannot be made of these clips; None if it can."""
-    try:
-        protocol.check(split(manifest), manifest)
-    except DataError as error:
-        return str(error)
-    return None
 
 
 def _count_faces(prepared: Prepared) -> FaceCounts:

@@ -10,13 +10,14 @@ from typing import Any
 
 import fer_core
 import search
+from search.study import provenance
 
 # Variables that are sent along. No secrets: all users of a cluster could read them.
 _SENT = ("AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION")
 
 
 def environment() -> dict[str, Any] | None:
-    """Return Ray's runtime environment: this code, and where S3 is.
+    """Return Ray's runtime environment: this code, its commit, and where S3 is.
 
     None inside a submitted job, because `ray job submit` has defined the environment already.
     """
@@ -24,4 +25,5 @@ def environment() -> dict[str, Any] | None:
         return None
     packages = [Path(module.__file__ or "").parent for module in (search, fer_core)]
     variables = {name: os.environ[name] for name in _SENT if name in os.environ}
+    variables[provenance.COMMIT] = provenance.commit()
     return {"py_modules": list(map(str, packages)), "env_vars": variables}

@@ -8,13 +8,13 @@ choice by the sealed subjects.
 
 import json
 from collections.abc import Callable, Sequence, Set
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import ray
 
 from fer_core import config as configs
 from fer_core.data.study_data import StudyData
+from fer_core.intervals import with_intervals
 from fer_core.storage.files import write_atomically
 from fer_core.trial import packing
 from search.cluster import memory_errors
@@ -27,7 +27,7 @@ from search.study.parts import TrialResult
 from search.study.space import describe
 
 if TYPE_CHECKING:
-    from fer_core.trial.evaluate import SealedResult
+    from fer_core.trial.results import SealedResult
 
     # (study's data, folder, trial, its config as JSON, threads) -> test_uar
     Scoring = Callable[[StudyData, Folder, int, str, int], float]
@@ -137,17 +137,16 @@ def _score(
 def write_sealed_scores(folder: Folder, number: int, result: "SealedResult") -> float:
     """Write the scores and predictions on the sealed subjects, and give the UAR."""
     arrays = {
-        "clips": list(result.clip_names),
+        "clips": list(result.clips),
+        "subjects": result.subjects,
         "labels": result.labels,
         "probabilities": result.probabilities,
     }
     write_arrays(folder.predictions(number, sealed=True), arrays)
-    metrics = {f"test_{name}": value for name, value in asdict(result.metrics).items()}
-    scores = metrics | {
-        "test_uar_low": result.uar_low,
-        "test_uar_high": result.uar_high,
-        "test_subjects": result.subjects,
-        "test_clips": result.clips,
+    measured = with_intervals(result.labels, result.probabilities, result.subjects)
+    scores = {f"test_{name}": value for name, value in measured.items()} | {
+        "test_subjects": len(set(result.subjects)),
+        "test_clips": len(result.clips),
     }
     write_atomically(folder.sealed_test(number), json.dumps(scores).encode())
     return result.metrics.uar

@@ -9,29 +9,37 @@ import io
 import math
 import socket
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fer_core.errors import FerError
-from fer_core.scoring import Metrics
+from fer_core.intervals import with_intervals
+from fer_core.scoring import SCORING_VERSION, pooled, score
 from fer_core.storage.files import write_atomically
-from search.study import disk, parts
+from search.study import disk, parts, provenance
 from search.study.folder import Folder
 from search.study.parts import State, TrialResult
 from search.study.space import describe
 
 if TYPE_CHECKING:
-    from fer_core.trial.evaluate import FoldResult
+    from fer_core.trial.results import FoldResult
 
 
 class Account:
     """Follows a trial or a baseline from its start to the files that it leaves."""
 
-    def __init__(self, folder: Folder, number: int, config_json: str | None) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        number: int,
+        config_json: str | None,
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Follow a trial; `params` are those of which the space made its config."""
+        self._params = params
         self.number = number
         self.seconds = 0.0  # time that the worker spent on it
         self._folder = folder
@@ -65,7 +73,7 @@ class Account:
             return self.failed(broken)
         self._reached = reached
         if reached is not None:
-            self._rung_uars += (fmean(result.metrics.uar for result in results),)
+            self._rung_uars += (score(*pooled(results)[:2]).uar,)
         if not last:
             return self._result("pruned")
         result = self._result("complete")
@@ -93,17 +101,29 @@ class Account:
     def _result(self, state: State, error: str | None = None) -> TrialResult:
         """Make the trial's result from its folds so far."""
         done, last = self._results, self._results[-1] if self._results else None
+        scored: dict[str, Any] = {}
+        if done:
+            labels, probabilities, subjects = pooled(done)
+            scored = {
+                "val_metrics": with_intervals(labels, probabilities, subjects),
+                "subjects": len(np.unique(subjects)),
+                "clips": len(labels),
+            }
         return TrialResult(
             number=self.number,
             state=state,
             config_json=self._config_json,
+            params_drawn=self._params,
             started_at=self._started_at,
             finished_at=parts.now(),
             error=error,
             fold_uars=tuple(result.metrics.uar for result in done),
             rung_uars=self._rung_uars,
             reached=self._reached,
-            val_metrics=_means(result.metrics for result in done),
+            scoring_version=SCORING_VERSION,
+            commit=provenance.commit(),
+            versions=provenance.versions(),
+            **scored,
             train_seconds=sum(result.train_seconds for result in done),
             seconds=self.seconds,
             epochs_restored=sum(result.epochs_restored for result in done),
@@ -122,6 +142,7 @@ class Account:
         for result in self._results:
             name = f"fold{result.fold}"
             arrays[f"{name}.clips"] = np.array(result.clips)
+            arrays[f"{name}.subjects"] = result.subjects
             arrays[f"{name}.labels"] = result.labels
             arrays[f"{name}.probabilities"] = result.probabilities
             arrays[f"{name}.frame_probabilities"] = result.frame_probabilities
@@ -144,8 +165,3 @@ def _check_finite(results: "Sequence[FoldResult]") -> None:
 
 def _is_finite(result: "FoldResult") -> bool:
     return all(map(math.isfinite, (*asdict(result.metrics).values(), *result.losses)))
-
-
-def _means(metrics: Iterable[Metrics]) -> dict[str, float | None]:
-    folds = list(map(asdict, metrics))
-    return {name: fmean(fold[name] for fold in folds) if folds else None for name in parts.MEANS}

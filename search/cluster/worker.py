@@ -33,8 +33,8 @@ from search.study.parts import TrialResult
 from search.study.space import describe
 
 if TYPE_CHECKING:
-    from fer_core.trial.evaluate import FoldResult
     from fer_core.trial.pack import AtRung
+    from fer_core.trial.results import FoldResult
 
     PackTraining = Generator[list[AtRung], Collection[int], None]
     # (configs, study's data, threads, whether raced) -> the members' state at each rung
@@ -53,9 +53,12 @@ class ActivePack:
         training: "PackTraining",
         rungs: Sequence[Rung],
         *,
+        params: Mapping[int, Mapping[str, Any]] | None = None,
         largest: str | None = None,
     ) -> None:
         """Train `members`, which are configs by trial number; `training` knows them by position.
+
+        `params` are the parameters of each trial, of which the space made its config.
 
         Members that run out of memory are listed in `out_of_memory`, to be tried again on a larger
         share of a machine. If this share is already the largest one, `largest` describes it, and
@@ -64,7 +67,7 @@ class ActivePack:
         self._training, self._rungs, self._largest = training, list(rungs), largest
         self.out_of_memory: list[int] = []
         self._accounts = {
-            place: Account(folder, number, config_json)
+            place: Account(folder, number, config_json, (params or {}).get(number))
             for place, (number, config_json) in enumerate(members.items())
         }
         self._leaving: set[int] = set()  # failed members that `training` does not know of yet
@@ -177,7 +180,10 @@ class PackWorker(tune.Trainable):
         training = self._begin(drawn, self._study_data, self._threads, self._raced)
         rungs = rungs_of(len(self._study_data.protocol.folds), raced=self._raced)
         largest = _own_share() if new_config["shape"] == "larger" else None
-        self._active = ActivePack(self._folder, members, training, rungs, largest=largest)
+        params = {member["number"]: member["params"] for member in new_config["members"]}
+        self._active = ActivePack(
+            self._folder, members, training, rungs, params=params, largest=largest
+        )
         self._placed = False
         return True
 

@@ -74,7 +74,9 @@ def storing_choices(
         reads = Reads(
             clips=clips,
             frames=clip.frames,
-            epochs=round(sum(config.optimizer.epochs for config in configs) / len(configs)),
+            epochs=round(
+                sum(config.optimizer.epochs_for(clips) for config in configs) / len(configs)
+            ),
             folds=folds,
             trials=len(configs),
         )

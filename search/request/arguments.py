@@ -38,6 +38,16 @@ Resume = Annotated[
         "options that it began with; a larger --trials extends it.",
     ),
 ]
+Rebuild = Annotated[
+    bool,
+    Option(
+        "--rebuild",
+        metavar="",
+        rich_help_panel=STUDY,
+        help="With --resume, if the study's journal is lost: list its trials again from their "
+        "results.",
+    ),
+]
 Seed = Annotated[
     int,
     Option(
@@ -45,8 +55,18 @@ Seed = Annotated[
         min=0,
         max=_LARGEST_SEED,
         rich_help_panel=STUDY,
-        help="Fixes the random choices: the split of the subjects, the configs drawn from the "
-        "space, and every training.",
+        help="Fixes the random choices: the configs drawn from the space, and every training.",
+    ),
+]
+SplitSeed = Annotated[
+    int,
+    Option(
+        metavar="N",
+        min=0,
+        max=_LARGEST_SEED,
+        rich_help_panel=DATA,
+        help="Fixes who is sealed and who is in which fold. Leave it at 0: studies of a dataset "
+        "compare only if they share their sealed subjects.",
     ),
 ]
 Dataset = Annotated[

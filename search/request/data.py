@@ -16,6 +16,7 @@ from fer_core.data.protocol import Protocol
 from fer_core.data.study_data import StudyData
 from fer_core.errors import DataError
 from fer_core.faces.landmarks import best_engine
+from search.request import sides
 from search.request.settings import Settings
 from search.study.options import SYNTHETIC, Options
 
@@ -43,6 +44,8 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
     task = options.task or default_task(manifest)
     split = protocol.from_json(past.protocol) if past else _split(manifest, task, options)
     protocol.check(split, manifest)
+    for line in sides.lines(split, manifest, task) if past is None else ():
+        progress.print(line)
     return StudyData(
         manifest=manifest,
         protocol=split,
@@ -122,7 +125,7 @@ def _manifest(settings: Settings, progress: "Progress") -> Manifest:
 def _split(manifest: Manifest, task: str, options: Options) -> Protocol:
     published = _published(options)
     if published is None:
-        return split_subjects(manifest, task, options.seed)
+        return split_subjects(manifest, task, options.split_seed)
     return published.split(manifest)
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fer_core.data.study_data import StudyData
-from fer_core.errors import DataError
+from fer_core.errors import DataError, FerError
+from fer_core.storage import paths
 from fer_core.storage.files import file_sha256
 from search.request.settings import Settings
 from search.study import folder as folders
-from search.study import parts
+from search.study import parts, provenance
 from search.study.folder import Folder, Record
 
 
@@ -25,7 +26,8 @@ def begin(
 
     `folder` is None for a new study. Nothing is written to study.json yet.
 
-    Raises: DataError if the surface of a resumed study has changed since.
+    Raises: DataError if the surface of a resumed study has changed since; FerError if the folder is
+        a copy under the same name, whose leaderboard would take the place of the original's.
     """
     if folder is None:
         options = settings.options
@@ -36,7 +38,14 @@ def begin(
         raise DataError(
             f"{past.surface} has changed since study {past.study} began; start a new study."
         )
-    return folder, replace(past, trials=trials)
+    home = str(folder.path)
+    original = paths.parse(past.home or home)
+    if past.study == folder.name and str(original) != home and (original / "study.json").is_file():
+        raise FerError(
+            f"{home} is a copy of study {past.study}, which is still at {original}; rename the "
+            "copy, so that it gets a leaderboard of its own."
+        )
+    return folder, replace(past, trials=trials, study=folder.name, home=home)
 
 
 def _new_record(settings: Settings, study_data: StudyData, folder: Folder, trials: int) -> Record:
@@ -50,14 +59,15 @@ def _new_record(settings: Settings, study_data: StudyData, folder: Folder, trial
     return Record(
         **options | resolved,
         study=folder.name,
+        home=str(folder.path),
         surface_sha256=_surface_sha256(study_data),
         clip=asdict(study_data.clip) if study_data.clip else None,
         protocol=study_data.protocol.to_json(),
         protocol_id=study_data.protocol.protocol_id,
         data_sha256=study_data.manifest.sha256,
         split_sha256=study_data.protocol.split_sha256,
-        commit=folders.commit(),
-        versions=folders.versions(),
+        commit=provenance.commit(),
+        versions=provenance.versions(),
         arguments=sys.argv[1:],
         started_at=parts.now(),
     )

@@ -39,6 +39,7 @@ class Settings:
     space: AnyPath  # the file to load: the named one, or the copy in a resumed study's folder
     studies: AnyPath  # absolute
     cache: str | None = None  # DIR or DIR:GB, on each machine in front of a shared store
+    rebuild: bool = False  # the resumed study's journal is made from its results
 
     @property
     def store(self) -> "Path | SharedPlace":
@@ -141,7 +142,12 @@ def resolve(options: Options, *, studies: str, cache: str | None = None) -> Sett
 
 
 def resumed(
-    record: "Record", folder: "Folder", *, trials: int | None, cache: str | None = None
+    record: "Record",
+    folder: "Folder",
+    *,
+    trials: int | None,
+    cache: str | None = None,
+    rebuild: bool = False,
 ) -> Settings:
     """Give the settings of a study that goes on: its record, its copy of the space, more trials.
 
@@ -157,6 +163,7 @@ def resumed(
         space=folder.space,
         studies=folder.path.parent.absolute(),
         cache=cache,
+        rebuild=rebuild,
     )
 
 

@@ -8,7 +8,8 @@ study. At the end, `write` makes the file anew from all trials.
 import io
 import json
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -19,10 +20,11 @@ from fer_core.config import Config
 from fer_core.storage.files import write_atomically
 from fer_core.storage.paths import AnyPath
 from fer_core.trial.baselines import NUMBERS
-from search.results import leaderboard
+from search.results import leaderboard, selection_bias
 from search.study.folder import Folder, Record
 from search.study.parts import TrialResult
 
+_CORRECTED = "val_uar_corrected"  # column
 _SECONDS = 2.0  # least time between two writes
 _SHARE = 50  # between two writes passes at least so many times the time that a write takes
 
@@ -56,8 +58,26 @@ class Board:
 
     def write(self, finished: Iterable[TrialResult]) -> AnyPath:
         """Replace the file by a new one of all finished trials, in the given order."""
-        self._put(self._table(finished))
+        results = list(finished)
+        scores = dict(self._corrected(results))
+        rows = list(map(self._row, results))
+        for row in rows:
+            row[_CORRECTED] = scores.get(row["trial"])
+        self._put(pa.Table.from_pylist(rows, schema=self._schema))
         return self.path
+
+    def _corrected(self, finished: Sequence[TrialResult]) -> Iterator[tuple[int, float]]:
+        """Give the best trial of each task with its corrected score."""
+        of_task: dict[str | None, list[TrialResult]] = defaultdict(list)
+        for result in finished:
+            if result.state == "complete" and result.config_json:
+                of_task[configs.from_json(result.config_json).task].append(result)
+        for trials in of_task.values():
+            best = max(trials, key=lambda result: (result.val_uar or 0.0, -result.number))
+            found = selection_bias.read(self._folder, [result.number for result in trials])
+            score = selection_bias.corrected(found) if found else None
+            if score is not None:
+                yield best.number, score
 
     def _put(self, trials: pa.Table) -> None:
         """Write the rows of trials, of baselines and of published figures."""

@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Mapping
 
 from fer_core.config import Config, StreamConfig
 from fer_core.trial.fitted_model import Model
@@ -75,11 +76,12 @@ def _terms(config: Config) -> list[str]:
 
 
 def _origin(config: Config, result: TrialResult, record: Record) -> list[str]:
+    commit = result.commit or record.commit
     return [
         f"- Trial {result.number} of study `{record.study}`, config `{config.config_id}`",
-        f"- Commit {record.commit}, seed {record.seed}, protocol `{record.protocol_id}`",
+        f"- Commit {commit}, seed {record.seed}, protocol `{record.protocol_id}`",
         f"- Data sha256 `{record.data_sha256[:16]}`",
-        f"- {json.dumps(record.versions)}",
+        f"- {json.dumps(dict(result.versions or record.versions))}",
     ]
 
 
@@ -93,10 +95,9 @@ def _scores(
             f"| development, {len(result.fold_uars)} folds | {result.val_uar:.3f}{spread} |"
         )
     if sealed_scores:
-        interval = f"[{sealed_scores['test_uar_low']:.3f}, {sealed_scores['test_uar_high']:.3f}]"
         people, clips = sealed_scores["test_subjects"], sealed_scores["test_clips"]
         subjects = f"sealed, {people} subjects, {clips} clips"
-        lines.append(f"| {subjects} | {sealed_scores['test_uar']:.3f}, 95 % {interval} |")
+        lines.append(f"| {subjects} | {sealed_scores['test_uar']:.3f}{_interval(sealed_scores)} |")
     else:
         why = (
             "the protocol seals no subjects"
@@ -111,6 +112,11 @@ def _scores(
         "The first figure is optimistic, because the search selected the best of "
         f"{record.trials} trials by it.",
     ]
+
+
+def _interval(sealed_scores: Mapping[str, float | None]) -> str:
+    low, high = sealed_scores["test_uar_low"], sealed_scores["test_uar_high"]
+    return ", too few for an interval" if low is None else f", 95 % [{low:.3f}, {high:.3f}]"
 
 
 def _stream(config: Config, index: int) -> str:

@@ -2,10 +2,9 @@
 
 Each trial has a row, and so have the baselines and the published figures; `source` tells which is
 which. `board.py` writes a study's file from the results of its trials, so a lost file can be made
-again. `search.read_leaderboard` reads the files of all studies of a dataset as one table.
+again. `reading.py` reads the files of all studies of a dataset.
 """
 
-import io
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
@@ -13,23 +12,19 @@ from datetime import datetime
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fer_core import config as configs
 from fer_core.config import Config
-from fer_core.errors import FerError, unknown
+from fer_core.intervals import MEASURES
 from fer_core.storage import paths
-from fer_core.storage.formats import check_format
-from fer_core.storage.paths import AnyPath, S3Path
-from fer_core.storage.s3_requests import at_once
+from fer_core.storage.paths import AnyPath
 from fer_core.trial.baselines import NUMBERS
 from search.results import published
 from search.study.folder import Record
-from search.study.parts import MEANS, TrialResult
+from search.study.parts import TrialResult
 
-OtherMetrics = Mapping[str, float | None]  # by name; UAR has columns of its own
+OtherMetrics = Mapping[str, float | None]  # by name; some of UAR's have columns of their own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +32,9 @@ class Row:
     """One row of the leaderboard: a trial, a baseline or a published figure.
 
     Each field is a column, and `__` in its name is a dot there. `val_metrics` and `test_metrics`
-    are a column for each metric of `fer_core.scoring.Metrics` but UAR, such as `val_war`. Scores
-    are fractions in [0, 1], times are seconds, memory is GiB.
+    are a column for each metric of `fer_core.scoring.Metrics` and for the ends of its 95 % interval
+    over subjects, such as `val_war` and `val_war_low`. An interval is null below three subjects.
+    Scores are fractions in [0, 1], times are seconds, memory is GiB.
     """
 
     dataset: str
@@ -52,12 +48,16 @@ class Row:
     family: str | None = None
     state: str = "complete"
     error: str | None = None
-    val_uar: float | None = None
+    val_uar: float | None = None  # of complete trials and baselines only
+    val_uar_partial: float | None = None  # of a pruned trial, on the folds that it had trained
+    val_uar_corrected: float | None = None  # of the best trial, without what choosing it flatters
     val_uar_std: float | None = None  # standard deviation between the folds
     val_metrics: OtherMetrics = field(default_factory=dict)
-    folds: int = 0  # the val scores are means over them; a pruned trial's last may be half trained
+    val_subjects: int | None = None
+    val_clips: int | None = None  # those that the trial could not show count as wrong
+    folds: int = 0  # they are scored together; a pruned trial's last may be half trained
     test_uar: float | None = None  # the test columns are None for trials without a sealed test
-    test_uar_low: float | None = None  # 95 % interval, bootstrap over subjects
+    test_uar_low: float | None = None  # 95 % interval over subjects
     test_uar_high: float | None = None
     test_metrics: OtherMetrics = field(default_factory=dict)
     test_subjects: int | None = None
@@ -84,6 +84,7 @@ class Row:
     versions: str  # JSON
     data_sha256: str | None = None
     split_sha256: str | None = None
+    frames_read: str | None = None  # JSON; the frames that the study fixes, null: a space chooses
     started_at: datetime
     finished_at: datetime
     published_accuracy: float | None = None  # published for the configuration that this row repeats
@@ -92,12 +93,15 @@ class Row:
     note: str | None = None  # why it does not, and what is smaller here than in the publication
     host: str | None = None  # the machine on which the trial ended
     epochs_restored: int = 0  # from checkpoints, after a machine was lost
+    scoring_version: int | None = None  # scores of two versions do not compare; 1 took fold means
 
 
-FORMAT = 2  # of the files; 1 had no number
+FORMAT = 3  # of the files; 1 had no number, 2 gave pruned trials a val_uar
 FORMAT_KEY = b"fer_search_format"  # in the metadata of a file's schema
-_METRICS = {  # field of `Row`: the column of each metric
-    f"{kind}_metrics": {name: f"{kind}_{name}" for name in MEANS} for kind in ("val", "test")
+_OWN = {"val_uar", "test_uar", "test_uar_low", "test_uar_high"}  # fields of their own
+_METRICS = {  # field of `Row`: the column of each metric and of each end of an interval
+    f"{kind}_metrics": {name: f"{kind}_{name}" for name in MEASURES if f"{kind}_{name}" not in _OWN}
+    for kind in ("val", "test")
 }
 _ARROW = {
     str: pa.string(),
@@ -126,9 +130,9 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
     task, family = NUMBERS.get(result.number, (None, None))
     if config is not None:
         task, family = config.task, config.family
-    scored = result.val_uar is not None
+    complete = result.state == "complete"
     return Row(
-        **_study(record),
+        **_study(record) | ({"commit": result.commit} if result.commit else {}),
         **_flat(config, record.clip),
         **_sealed(sealed_scores or {}),
         **_beside(config),
@@ -141,19 +145,18 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
         family=family,
         state=result.state,
         error=result.error,
-        val_uar=result.val_uar,
+        val_uar=result.val_uar if complete else None,
+        val_uar_partial=result.val_uar if result.state == "pruned" else None,
         val_uar_std=result.val_uar_std,
-        val_metrics=result.val_metrics if scored else {},
+        val_metrics=result.val_metrics if complete else {},
+        val_subjects=result.subjects,
+        val_clips=result.clips,
         folds=len(result.fold_uars),
-        train_seconds=result.train_seconds,
-        stage_seconds=float(result.work.get("stage_seconds", 0.0)),
-        params=result.params,
-        peak_memory_gib=result.peak_memory_gib,
-        device=result.device,
-        host=result.host,
-        epochs_restored=result.epochs_restored,
+        **_cost(result),
+        scoring_version=result.scoring_version,
         config_json=result.config_json,
-        versions=json.dumps(record.versions | _sources(result, record)),
+        versions=json.dumps(dict(result.versions or record.versions) | _sources(result, record)),
+        frames_read=json.dumps(record.clip, sort_keys=True) if record.clip else None,
         data_sha256=record.data_sha256,
         split_sha256=record.split_sha256,
         started_at=datetime.fromisoformat(result.started_at),
@@ -230,6 +233,13 @@ def _flat(config: Config | None, fixed: dict[str, Any] | None) -> dict[str, Any]
     return columns | ({"config__frames": fixed["frames"]} if fixed else {})
 
 
+def _cost(result: TrialResult) -> dict[str, Any]:
+    """Give the columns of what a trial cost, and where."""
+    names = ("train_seconds", "params", "peak_memory_gib", "device", "host", "epochs_restored")
+    stage_seconds = float(result.work.get("stage_seconds", 0.0))
+    return {name: getattr(result, name) for name in names} | {"stage_seconds": stage_seconds}
+
+
 def _sources(result: TrialResult, record: Record) -> dict[str, str]:
     """Name the sources of a trial's weights, landmarks and surface."""
     sources = {
@@ -254,37 +264,6 @@ def columns(row: Row) -> dict[str, Any]:
         else:
             values[_column(name)] = value
     return values
-
-
-def read(dataset: str, leaderboards: AnyPath) -> pd.DataFrame:
-    """Read the files of all studies of a dataset; columns that an older file lacks are null.
-
-    Raises: FerError where there is no leaderboard of that dataset, or where a file is damaged or
-        was written by a newer version.
-    """
-    if isinstance(leaderboards, S3Path):
-        leaderboards.reach()
-    files: list[AnyPath] = sorted((leaderboards / dataset).glob("*.parquet"), key=str)
-    if not files:
-        datasets = sorted({path.parent.name for path in leaderboards.glob("*/*.parquet")})
-        if not datasets:
-            raise FerError(f"no leaderboard of '{dataset}': {leaderboards} holds none yet.")
-        raise FerError(unknown("leaderboard of", dataset, datasets))
-    tables = [schema().empty_table(), *at_once(_table, files)]
-    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
-    return frame
-
-
-def _table(file: AnyPath) -> pa.Table:
-    """Read a study's file."""
-    try:
-        table = pq.read_table(io.BytesIO(file.read_bytes()))
-        found = int((table.schema.metadata or {}).get(FORMAT_KEY, b"1"))
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise FerError(f"the leaderboard {file} is damaged: {reason}") from error
-    check_format(f"the leaderboard {file}", found, FORMAT)
-    return table.replace_schema_metadata(None)
 
 
 def _column(name: str) -> str:

@@ -4,6 +4,7 @@
 the columns mean. `search.read_leaderboard` gives all studies of a dataset in the same order.
 """
 
+import json
 import textwrap
 from typing import Any
 
@@ -14,6 +15,9 @@ from fer_core import config as configs
 from fer_core.config import Config, StreamConfig
 
 STATES = ("complete", "pruned", "failed")
+# Columns that must be equal for scores to compare: the split, the clips, who found the landmarks,
+# which frames the study reads, and how predictions are scored.
+_COMPARABLE = ("protocol_id", "data_sha256", "_landmarks", "frames_read", "scoring_version")
 _HEADINGS = (
     "trial",
     "family",
@@ -29,10 +33,10 @@ _WRAPPED = ("family", "backbone", "stands for")  # where a terminal is too narro
 _SHOWN = 40  # most rows of the printed table
 _MARKS = ("baseline", "published")  # sources that are named in place of a trial's number
 _MEANINGS = {  # heading, mark or state: what it means; printed if it is in the table
-    "val_uar±std": "unweighted average recall on the validation subjects, mean ± standard "
-    "deviation over the folds. It is optimistic, because the search selected trials by it.",
-    "test_uar [95 %]": "the same on the sealed subjects, which the search never saw, with its 95 % "
-    "interval. The best trial of each family has it, and so has each baseline.",
+    "val_uar±std": "unweighted average recall on the validation subjects of all folds together, ± "
+    "the standard deviation between folds. It is optimistic, because the search selected by it.",
+    "test_uar [95 %]": "the same on the{people} sealed subjects, which the search never saw, with "
+    "its 95 % interval. The best trial of each family has it, and so has each baseline.",
     "frozen": "for a/b, the first a of the backbone's b blocks keep their weights.",
     "pooling": "how a feature map is reduced to a vector; none keeps the whole map.",
     "PCA": "dimensions to which the features are reduced; empty: they are not.",
@@ -40,7 +44,8 @@ _MEANINGS = {  # heading, mark or state: what it means; printed if it is in the 
     "paper": "its published accuracy, which does not compare with our scores.",
     "baseline": "a simple model that every search should beat, on the same folds.",
     "published": "a published figure; it does not compare with our scores.",
-    "pruned": "stopped early, because other trials did better at that point.",
+    "pruned": "stopped early, because other trials did better at that point; in brackets its "
+    "val_uar on the folds that it had trained.",
     "failed": "ended by an error; the study's folder failures/ has its traceback.",
 }
 
@@ -48,17 +53,20 @@ _MEANINGS = {  # heading, mark or state: what it means; printed if it is in the 
 def rank(frame: pd.DataFrame) -> pd.DataFrame:
     """Order rows: complete trials by val_uar, the best first, then pruned ones, then failed ones.
 
-    Scores of two tasks, or of two splits, do not compare: each task and split has a ranking of its
+    Scores compare only where all of `_COMPARABLE` is equal: each such group has a ranking of its
     own, one after the other. Published figures compare with nothing, and come last.
     """
+    sources = frame["versions"].map(lambda text: json.loads(text or "{}"))
     keyed = frame.assign(
         _order=frame["state"].map({s: i for i, s in enumerate(STATES)}),
         _published=frame["source"] == "published",
+        _landmarks=sources.map(lambda names: names.get("landmarks")),
+        _score=frame["val_uar"].fillna(frame["val_uar_partial"]),
     )
-    by = ["task", "_published", "protocol_id", "_order", "val_uar", "study", "trial"]
-    ascending = [name != "val_uar" for name in by]
+    by = ["task", "_published", *_COMPARABLE, "_order", "_score", "study", "trial"]
+    ascending = [name != "_score" for name in by]
     ranked = keyed.sort_values(by, ascending=ascending, na_position="last")
-    return ranked.drop(columns=["_order", "_published"]).reset_index(drop=True)
+    return ranked[frame.columns].reset_index(drop=True)
 
 
 def searched(ranked: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +101,18 @@ def explained(ranked: pd.DataFrame) -> str:
         *rows["source"],
         *rows["state"],
     }
-    lines = [f"{name}: {meaning}" for name, meaning in _MEANINGS.items() if name in shown]
+    tested = ranked["test_subjects"].dropna().unique()
+    people = f" {tested[0]:.0f}" if len(tested) == 1 else ""
+    meanings = {name: text.replace("{people}", people) for name, text in _MEANINGS.items()}
+    lines = [f"{name}: {meaning}" for name, meaning in meanings.items() if name in shown]
+    best = ranked[ranked["val_uar_corrected"].notna()]
+    lines += [
+        f"val_uar_corrected: {score:.3f} is left of the {whole:.3f} of trial {trial} without what "
+        "choosing the best flatters; estimated from the stored predictions."
+        for trial, whole, score in zip(
+            best["trial"], best["val_uar"], best["val_uar_corrected"], strict=True
+        )
+    ]
     return "\n".join(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines)
 
 
@@ -158,7 +177,8 @@ def _spaced(name: str) -> str:
 
 def _val(row: dict[str, Any]) -> str:
     if row["val_uar"] is None:
-        return ""
+        partial = row["val_uar_partial"]
+        return "" if partial is None else f"({partial:.3f})"
     spread = row["val_uar_std"]
     return f"{row['val_uar']:.3f}" + ("" if spread is None else f"±{spread:.3f}")
 
@@ -166,4 +186,6 @@ def _val(row: dict[str, Any]) -> str:
 def _test(row: dict[str, Any]) -> str:
     if row["test_uar"] is None:
         return "" if row["state"] == "complete" else str(row["state"])
+    if row["test_uar_low"] is None:
+        return f"{row['test_uar']:.3f} [{row['test_subjects']} subjects]"
     return f"{row['test_uar']:.3f} [{row['test_uar_low']:.3f}, {row['test_uar_high']:.3f}]"

@@ -31,7 +31,7 @@ _STAGES = {  # what the screen calls each count of fer_core.storage.stages.Work
 }
 _EXPLAINED = """\
 Each trial ends with a line: its number, its family, how it ended, its val_uar
-(unweighted average recall, mean over its folds), and in brackets:
+(unweighted average recall of its folds together), and in brackets:
   trials finished/all of the study; best: highest val_uar of a complete trial;
   stages: results that trials share, such as faces and features, by where they
     came from, and the seconds that the store and memory have saved;

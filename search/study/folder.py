@@ -6,14 +6,10 @@ may be on this machine, on a mount, or in S3. One process at a time, the driver,
 
 import fcntl
 import json
-import platform
 import secrets
-import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from fer_core import config as configs
@@ -27,7 +23,9 @@ from search.study import driver_claim, parts
 from search.study.options import Options
 from search.study.parts import TrialResult
 
-FORMAT = 2  # of study.json; a file without a format number is of format 1
+# Of study.json and of the files beside it; a file without a format number is of format 1. Format 3
+# notes in each result what trained it, and scores the predictions of all folds together.
+FORMAT = 3
 # What a study did that began before an option existed, if that is not the option's default.
 _BEFORE = {"pruning": False}
 
@@ -51,6 +49,7 @@ class Record(Options):
     commit: str = "unknown"
     versions: dict[str, str] = field(default_factory=dict)  # package: version
     arguments: list[str] = field(default_factory=list)  # of the command that began the study
+    home: str | None = None  # the study's folder, by which a copy of it is told from the original
     started_at: str
 
 
@@ -104,6 +103,11 @@ class Folder:
         found = zip(numbers, at_once(self.result, numbers), strict=True)
         return {number: result for number, result in found if result is not None}
 
+    def result_numbers(self) -> list[int]:
+        """Return the numbers of the trials that have written a result, without baselines."""
+        stems = [file.stem for file in (self.path / "parts").glob("*.json")]
+        return sorted(int(stem) for stem in stems if stem.isdecimal())
+
     def write_result(self, result: TrialResult) -> None:
         """Write the result of a trial; a reader never sees a part of it."""
         write_atomically(self._result(result.number), result.to_json().encode())
@@ -156,7 +160,7 @@ class Folder:
         if not isinstance(found, dict):
             raise FerError(f"{file} is damaged: it must hold one JSON object.")
         check_format(str(file), found.get("format", 1), FORMAT)
-        values: dict[str, Any] = _BEFORE | found
+        values: dict[str, Any] = _BEFORE | {"split_seed": found.get("seed", 0)} | found
         keys = {key.name: key for key in fields(Record)}
         for name, key in keys.items():
             required = key.default is MISSING and key.default_factory is MISSING
@@ -180,7 +184,6 @@ class Folder:
         """
         if isinstance(self.path, S3Path):
             with driver_claim.claimed(self.path / "driver.json", self.name):
-                self._require_journal()
                 yield
             return
         with (self.path / "driver.lock").open("w") as file:
@@ -188,13 +191,7 @@ class Folder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise FerError(f"study {self.name} is being run by another process.") from error
-            self._require_journal()
             yield
-
-    def _require_journal(self) -> None:
-        """Refuse a study that has results and no journal: the order of its trials is lost."""
-        if not self.journal.exists() and any(self.path.glob("parts/*.json")):
-            raise FerError(f"{self.journal} is missing; without it the study cannot continue.")
 
     def _leaving_file(self, first: int) -> AnyPath:
         return self.path / "verdicts" / f"{first}.json"
@@ -222,27 +219,3 @@ def find(study: str, studies: AnyPath) -> Folder:
     if not names:
         raise FerError(f"no study '{study}': {studies} holds no study yet.")
     raise FerError(unknown("study", study, names))
-
-
-def commit() -> str:
-    """Return the commit of this code; "unknown" if it is not run from a git checkout."""
-    command = ["git", "rev-parse", "--short=12", "HEAD"]
-    try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that may change a score."""
-    packages = ("torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "fer-search")
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue  # fer-search itself, if it is run from a checkout
-    return found

@@ -6,9 +6,8 @@ tells Optuna from that file. So whatever is killed, the journal and these files 
 finished trial once.
 
 A trial without a result, whose driver or worker died, is *interrupted*: the driver tells Optuna
-that it failed, and queues its parameters again under a new number, as a *repeat*. Where a space
-lists its points, each point is queued when its turn comes. The driver reads the journal and the
-results from disk once, when it starts.
+that it failed, and queues its parameters again under a new number, as a *repeat*. What a space
+lists is queued when its turn comes. The driver reads journal and results once, when it starts.
 """
 
 from collections import deque
@@ -31,16 +30,16 @@ from search.study.space import Space, sampler
 
 RETRIES = 3  # the same parameters are repeated so often; the next interruption fails them
 LOSSES = 10  # after so many lost machines a trial has failed: it may be the cause
-_STUDY = "study"
+STUDY = "study"
 # User attributes of a trial in Optuna's journal. They are in users' studies: keep the words.
 _REPEATS = "repeats"  # number of the interrupted trial that this trial repeats
 _RETRY = "retry"  # how often these parameters were interrupted before
 _LOST = "lost"  # how often these parameters lost their machine before
-_CONFIG = "config_json"  # the config that the space made of the parameters
+CONFIG = "config_json"  # the config that the space made of the parameters
 _STARTED = "started"  # present once a worker was given the trial
 _LARGER = "larger"  # present if these parameters ran out of memory once
-_INTERRUPTED = "interrupted"  # present if the trial does not count, because another repeats it
-_STATES = {
+INTERRUPTED = "interrupted"  # present if the trial does not count, because another repeats it
+STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
@@ -57,25 +56,25 @@ class Journal:
         *,
         seed: int,
         points: Sequence[Mapping[str, Any]] = (),
+        first: Sequence[Mapping[str, Any]] = (),
         rungs: Sequence[Rung] = (),
     ) -> None:
         """Open the journal of a study, or begin it.
 
-        `points` are the parameters to try, in order; without points the sampler draws. `rungs` are
-        where trials are compared; without rungs every trial goes on to its end.
+        `points` are the parameters to try, in order. Without points the sampler draws, after the
+        parameters `first`. Trials are compared at the `rungs`; without rungs none is stopped.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.folder = folder
-        self._storage = storage
-        self._seed, self._points = seed, points
+        self.folder, self._storage = folder, storage
+        self._seed, self._points, self._listed = seed, points, points or first
         self._study = optuna.create_study(
             storage=storage,
-            study_name=_STUDY,
+            study_name=STUDY,
             direction="maximize",
             pruner=optuna.pruners.NopPruner(),  # `Halving` prunes instead
             load_if_exists=True,
         )
-        self._study_id = storage.get_study_id_from_name(_STUDY)
+        self._study_id = storage.get_study_id_from_name(STUDY)
         self._halving = Halving(rungs)
         self._draws: list[int] = []  # index of the draw by trial; a repeat has that of its original
         self._drawn = 0
@@ -103,8 +102,8 @@ class Journal:
 
     def ask(self) -> Trial:
         """Begin the next trial: a repeat of an interrupted one if any waits, else a new draw."""
-        if not self._waiting and self._points:
-            self._enqueue(self._points[self._drawn])
+        if not self._waiting and self._drawn < len(self._listed):
+            self._enqueue(self._listed[self._drawn])
         queued = bool(self._waiting)
         number = self._waiting.popleft() if queued else self._number_next()
         self._study.sampler = sampler(self._seed, self._draws[number])
@@ -120,7 +119,7 @@ class Journal:
         Raises: ConfigError where the space makes no valid config.
         """
         config = space.draw(trial)
-        trial.set_user_attr(_CONFIG, config.to_json())
+        trial.set_user_attr(CONFIG, config.to_json())
         return config
 
     @property
@@ -130,10 +129,12 @@ class Journal:
 
     def queued_trial(self, number: int, config: Config) -> QueuedTrial:
         """Make the queue's entry of a trial, from what befell the trials that it repeats."""
-        past = self._storage.get_trial(self._id(number)).user_attrs
+        trial = self._storage.get_trial(self._id(number))
+        past = trial.user_attrs
         return QueuedTrial(
             number,
             config,
+            params=dict(trial.params),
             again=_REPEATS in past,
             alone=bool(past.get(_RETRY)) or past.get(_LOST, 0) > 1,
             larger=_LARGER in past,
@@ -191,7 +192,7 @@ class Journal:
         self._study.tell(
             result.number,
             result.val_uar if result.state == "complete" else None,
-            state=_STATES[result.state],
+            state=STATES[result.state],
         )
         if result.state == "failed":
             self._halving.forget(result.number)
@@ -221,17 +222,17 @@ class Journal:
             reason = f"interrupted {retry} times: its worker or driver died each time"
             if losses >= LOSSES:
                 reason = f"lost its node {losses} times: the trial itself may be the cause"
-            result = parts.failed(number, reason, config_json=past.get(_CONFIG))
+            result = parts.failed(number, reason, config_json=past.get(CONFIG))
             self.finish(result)
             return result
         if number not in self._repeated:
             # A trial interrupted while it was drawn has only some of its parameters: draw it anew.
-            params = trial.params if _CONFIG in past else self._point(number)
+            params = trial.params if CONFIG in past else self._point(number)
             attrs = {_REPEATS: number, _RETRY: retry, _LOST: losses}
             if larger or _LARGER in past:
                 attrs[_LARGER] = True
             self._enqueue(params, attrs)
-        self._storage.set_trial_user_attr(self._id(number), _INTERRUPTED, True)
+        self._storage.set_trial_user_attr(self._id(number), INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
         self._halving.forget(number)
         return None
@@ -264,7 +265,7 @@ class Journal:
         if trial.state == TrialState.WAITING:
             self._waiting.append(trial.number)
         if trial.state != TrialState.FAIL and trial.intermediate_values:
-            config = configs.from_json(trial.user_attrs[_CONFIG])
+            config = configs.from_json(trial.user_attrs[CONFIG])
             for _, value in sorted(trial.intermediate_values.items()):
                 self._halving.add(trial.number, config, value)
 
@@ -283,8 +284,9 @@ class Journal:
         self._waiting.append(self._number_next((attrs or {}).get(_REPEATS)))
 
     def _point(self, number: int) -> Mapping[str, Any]:
-        """Return the point that a trial tries; empty where the study has no points."""
-        return self._points[self._draws[number]] if self._points else {}
+        """Return the listed parameters that a trial tries; empty where the sampler drew them."""
+        draw = self._draws[number]
+        return self._listed[draw] if draw < len(self._listed) else {}
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -295,4 +297,4 @@ class Journal:
 
 def _has_ended(trial: FrozenTrial) -> bool:
     """Return whether a trial ended, and no other trial repeats it."""
-    return trial.state.is_finished() and _INTERRUPTED not in trial.user_attrs
+    return trial.state.is_finished() and INTERRUPTED not in trial.user_attrs

@@ -23,6 +23,7 @@ class Options:
     task: str | None = None  # None: "hidden" if every clip has an authenticity, else "emotion"
     trials: int | None = None  # None: all points of the space, or a default number of draws
     seed: int = 0
+    split_seed: int = 0  # of who is sealed and who is in which fold; all studies share it
     store: str = "store"  # folder or s3://.. of what trials share
     leaderboards: str = "leaderboards"  # folder or s3://..
     weights: Mapping[str, str] = field(default_factory=dict)  # backbone: file

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from statistics import fmean, stdev
 from typing import Any, Literal
 
-from fer_core.scoring import METRICS
+from fer_core.intervals import MEASURES
+from fer_core.scoring import SCORING_VERSION
 
 State = Literal["complete", "pruned", "failed"]
-MEANS = tuple(name for name in METRICS if name != "uar")  # of UAR, the value of each fold is kept
 _VAL = "val_"  # begins the JSON keys of `val_metrics`
 
 
@@ -24,7 +24,8 @@ class TrialResult:
     """One trial or baseline: how it ended, its scores on the folds that it trained, and its cost.
 
     Scores are fractions. A pruned trial has the scores of the rung at which it stopped, where its
-    last fold may not be fully trained.
+    last fold may not be fully trained. Scoring version 1 took the mean of each metric over the
+    folds; since then the predictions of all folds are scored together.
     """
 
     number: int  # Optuna's number of the trial; below 0 for a baseline
@@ -32,13 +33,19 @@ class TrialResult:
     config_json: str | None  # None where the space drew no valid config, and for a baseline
     started_at: str  # ISO 8601, UTC
     finished_at: str
+    params_drawn: Mapping[str, Any] | None = None  # of which the space made the config
     error: str | None = None  # one line
     fold_uars: tuple[float, ...] = ()  # in the order of the folds
-    rung_uars: tuple[float, ...] = ()  # at each rung that it passed, the mean of the folds so far
+    rung_uars: tuple[float, ...] = ()  # at each rung that it passed, the UAR of the folds so far
     reached: str | None = None  # the last rung, in words
-    val_metrics: Mapping[str, float | None] = field(  # mean over the folds, of each in MEANS
-        default_factory=lambda: dict.fromkeys(MEANS)
+    val_metrics: Mapping[str, float | None] = field(  # each metric and the ends of its interval
+        default_factory=lambda: dict.fromkeys(MEASURES)
     )
+    subjects: int | None = None  # how many were scored
+    clips: int | None = None  # how many were scored, those that the trial could not show included
+    scoring_version: int = 1
+    commit: str | None = None  # of the code that trained it; None: of a version that noted none
+    versions: Mapping[str, str] = field(default_factory=dict)  # of packages, where it was trained
     train_seconds: float = 0.0
     seconds: float = 0.0  # its share of the time that its worker spent on the pack
     epochs_restored: int = 0  # from checkpoints, after the trial had lost its machine
@@ -52,8 +59,11 @@ class TrialResult:
 
     @property
     def val_uar(self) -> float | None:
-        """Mean UAR over the folds; None for a failed trial."""
-        return fmean(self.fold_uars) if self.fold_uars and self.state != "failed" else None
+        """The UAR of all folds that it trained; None for a failed trial."""
+        if self.state == "failed" or not self.fold_uars:
+            return None
+        pooled = self.val_metrics.get("uar")
+        return fmean(self.fold_uars) if pooled is None else pooled
 
     @property
     def val_uar_std(self) -> float | None:
@@ -85,7 +95,7 @@ def from_json(text: str) -> TrialResult:
         values[name] = tuple(values.get(name, ()))
     metrics = [name for name in values if name.startswith(_VAL)]
     means = {name.removeprefix(_VAL): values.pop(name) for name in metrics}
-    return TrialResult(**values, val_metrics=dict.fromkeys(MEANS) | means)
+    return TrialResult(**values, val_metrics=dict.fromkeys(MEASURES) | means)
 
 
 def failed(number: int, error: str, *, config_json: str | None = None) -> TrialResult:
@@ -98,6 +108,7 @@ def failed(number: int, error: str, *, config_json: str | None = None) -> TrialR
         started_at=time,
         finished_at=time,
         error=error,
+        scoring_version=SCORING_VERSION,
     )
 
 

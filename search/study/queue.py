@@ -5,9 +5,10 @@ configs are drawn, and takes a pack when a worker is free. Nothing here depends 
 studies with one worker each and the same seed draw and pack alike.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from fer_core.config import Config
 from fer_core.trial import packing
@@ -21,6 +22,7 @@ class QueuedTrial:
 
     number: int
     config: Config
+    params: Mapping[str, Any] = field(default_factory=dict)  # of which the space made the config
     again: bool = False  # it repeats an interrupted trial, and goes before new trials
     alone: bool = False  # its worker died before, and may die again: no other trial is to suffer
     larger: bool = False  # it ran out of memory on the usual share of a machine

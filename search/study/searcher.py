@@ -193,7 +193,10 @@ class StudySearcher(Searcher):
         """Note that a pack starts, and describe it for Tune and the worker."""
         self._live[trial_id] = {trial.number: trial for trial in pack}
         self._journal.start(trial.number for trial in pack)
-        members = [{"number": t.number, "config_json": t.config.to_json()} for t in pack]
+        members = [
+            {"number": t.number, "config_json": t.config.to_json(), "params": t.params}
+            for t in pack
+        ]
         avoid = self._avoids[trial_id] = self._avoided(pack)
         return {"members": members, "shape": pack[0].shape, "avoid": avoid}
 

@@ -8,7 +8,12 @@ A file that also defines
 
 is tried at exactly these parameters, in this order. Each point names all parameters that
 `space(trial)` suggests for it. The study has as many trials as there are points (`--trials N`: the
-first N). None of them is pruned, because the user asked for each one.
+first N). None of them is pruned, because the user asked for each one. A file that defines
+
+    FIRST = ({"lr": 1e-3, "depth": 2},)
+
+is drawn from, and its first trials have these parameters: configs that are known to be good. What
+they do not name is drawn.
 """
 
 import atexit
@@ -44,6 +49,7 @@ class Space:
     path: Path
     function: Callable[[BaseTrial], object]
     points: tuple[Mapping[str, Any], ...] = ()  # empty: configs are drawn
+    first: tuple[Mapping[str, Any], ...] = ()  # parameters of the first draws
 
     def draw(self, trial: BaseTrial) -> Config:
         """Let the space make a config from a trial.
@@ -100,9 +106,13 @@ def load(place: AnyPath) -> Space:
     points = getattr(module, "POINTS", ())
     if points is configs.POINTS:  # from fer_core.config import *
         points = ()
-    if not isinstance(points, tuple) or not all(isinstance(point, dict) for point in points):
-        raise ConfigError(f"{path}: POINTS must be a tuple of dicts of parameters.")
-    return Space(path, function, points)
+    first = getattr(module, "FIRST", ())
+    for name, listed in {"POINTS": points, "FIRST": first}.items():
+        if not isinstance(listed, tuple) or not all(isinstance(each, dict) for each in listed):
+            raise ConfigError(f"{path}: {name} must be a tuple of dicts of parameters.")
+    if points and first:
+        raise ConfigError(f"{path}: POINTS lists every trial; leave FIRST out.")
+    return Space(path, function, points, first)
 
 
 def _fetched(place: S3Path) -> Path:
@@ -125,18 +135,19 @@ def sampler(seed: int, index: int) -> optuna.samplers.BaseSampler:
 
 
 def draws(space: Space, *, seed: int, count: int) -> Iterator[tuple[optuna.Trial, Config]]:
-    """Draw trials and their configs without any results; for listed points, take each point.
+    """Draw trials and their configs without any results, after those that the space lists.
 
     The first ten are those with which a study of this seed starts. Each draw has a throwaway
     Optuna study of its own, so that Optuna does not compare ranges between draws.
 
-    Raises: ConfigError where the space makes other parameters of a point than the point names.
+    Raises: ConfigError where the space suggests other parameters than a point names, or lacks one
+        that an item of FIRST names.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for index in range(min(count, len(space.points) or count)):
         study = optuna.create_study(sampler=sampler(seed, index))
-        for point in space.points[index : index + 1]:
-            study.enqueue_trial(dict(point))
+        for listed in (space.points or space.first)[index : index + 1]:
+            study.enqueue_trial(dict(listed))
         trial = study.ask()
         config = space.draw(trial)
         if space.points and trial.params != space.points[index]:
@@ -144,7 +155,17 @@ def draws(space: Space, *, seed: int, count: int) -> Iterator[tuple[optuna.Trial
                 f"{space.path}: POINTS[{index}] is {space.points[index]}, but space(trial) "
                 f"suggests {trial.params}; a point must name exactly the suggested parameters."
             )
+        unknown_names = [name for name in _first_at(space, index) if name not in trial.params]
+        if unknown_names:
+            raise ConfigError(
+                f"{space.path}: FIRST[{index}] names {', '.join(unknown_names)}, which "
+                "space(trial) does not suggest with its other parameters."
+            )
         yield trial, config
+
+
+def _first_at(space: Space, index: int) -> Mapping[str, Any]:
+    return space.first[index] if index < len(space.first) else {}
 
 
 def check(space: Space, *, draws_count: int = CHECK_DRAWS, seed: int = 0) -> tuple[Config, ...]:

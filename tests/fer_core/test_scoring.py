@@ -1,12 +1,13 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from fer_core.errors import ConfigError
-from fer_core.scoring import RULES, score, uar_interval, vote
+from fer_core.scoring import RULES, pooled, score, vote
 
 
 def one_hot(predicted, classes=3):
@@ -45,6 +46,43 @@ def test_a_class_that_does_not_occur_counts_for_nothing():
     assert score(np.array([0, 1]), one_hot([0, 1])).uar == 1.0
 
 
+def test_a_clip_that_was_not_predicted_counts_as_wrong():
+    labels = np.array([0, 0, 1, 1])
+    probabilities = one_hot([0, 0, 1, 1])
+    probabilities[0] = np.nan
+
+    metrics = score(labels, probabilities)
+
+    assert metrics.uar == pytest.approx(0.75)
+    assert metrics.war == pytest.approx(0.75)
+    assert metrics.macro_f1 == pytest.approx((2 / 3 + 1) / 2)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_frames_that_were_not_predicted_vote_for_nothing(rule):
+    frames = np.full((2, 3, 4), np.nan, np.float32)
+    frames[1] = 0.25
+
+    voted = vote(frames, rule)
+
+    assert np.isnan(voted[0]).all()
+    assert not np.isnan(voted[1]).any()
+
+
+def test_folds_are_scored_together_so_that_one_without_a_class_changes_no_other():
+    first = SimpleNamespace(
+        labels=np.array([0, 0, 1, 1]), probabilities=one_hot([0, 0, 0, 1]), subjects=np.arange(4)
+    )
+    second = SimpleNamespace(
+        labels=np.array([0, 0]), probabilities=one_hot([0, 1]), subjects=np.arange(4, 6)
+    )
+
+    labels, probabilities, subjects = pooled([first, second])
+
+    assert score(labels, probabilities).uar == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert subjects.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_the_average_of_the_frames_decides_unless_the_majority_is_asked():
     frames = np.array([[[0.6, 0.4], [0.6, 0.4], [0.0, 1.0]]])
 
@@ -81,29 +119,3 @@ def test_the_mean_logit_is_that_of_the_logits_themselves():
 def test_an_unknown_vote_is_refused():
     with pytest.raises(ConfigError, match="did you mean 'majority'"):
         vote(np.ones((1, 1, 1)), "majorty")
-
-
-@pytest.mark.slow
-@settings(deadline=None)  # 4,000 resamples an example
-@given(npst.arrays(np.int64, st.integers(6, 40), elements=st.integers(0, 2)), st.integers(0, 9))
-def test_an_interval_lies_in_the_unit_range_and_is_repeated_by_its_seed(labels, seed):
-    subjects = [str(i % 3) for i in range(len(labels))]
-    probabilities = one_hot(np.roll(labels, 1))
-
-    low, high = uar_interval(labels, probabilities, subjects, seed=seed)
-
-    assert 0 <= low <= high <= 1
-    assert (low, high) == uar_interval(labels, probabilities, subjects, seed=seed)
-
-
-def test_an_interval_holds_the_score_and_shrinks_with_more_subjects():
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 600)
-    predicted = np.where(rng.random(600) < 0.7, labels, (labels + 1) % 3)
-    few, many = [str(i % 6) for i in range(60)], [str(i % 60) for i in range(600)]
-
-    wide = uar_interval(labels[:60], one_hot(predicted[:60]), few)
-    narrow = uar_interval(labels, one_hot(predicted), many)
-
-    assert narrow[0] < score(labels, one_hot(predicted)).uar < narrow[1]
-    assert narrow[1] - narrow[0] < wide[1] - wide[0]

@@ -5,6 +5,7 @@ import textwrap
 import pytest
 
 from fer_core.config import Config, StreamConfig
+from fer_core.intervals import MEASURES
 from search.study import space as spaces
 from search.study.folder import Folder, Record
 from search.study.journal import Journal
@@ -14,7 +15,7 @@ from search.study.parts import TrialResult
 CONFIG = Config(
     streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)
 )
-METRICS = {"war": 0.6, "macro_f1": 0.6}
+METRICS = dict.fromkeys(MEASURES) | {"war": 0.6, "macro_f1": 0.6}
 AT = "2026-01-15T10:00:00.000+00:00"
 SPACE = """
     from fer_core.config import Config, OptimizerConfig, StreamConfig

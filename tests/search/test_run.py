@@ -31,7 +31,10 @@ STUDY = ["--space", str(ROOT / "spaces" / "study.py")]
 
 @pytest.fixture
 def refused(monkeypatch, tmp_path):
-    """Run the command in a folder with a spaces folder, and give its exit code and one line."""
+    """Run the command in a folder with a spaces folder, and give its exit code and one line.
+
+    Before that line, it may only print who is on which side of the split.
+    """
     (tmp_path / "spaces").mkdir()
     (tmp_path / "spaces" / "smoke.py").symlink_to(ROOT / "spaces" / "smoke.py")
     monkeypatch.chdir(tmp_path)
@@ -40,7 +43,8 @@ def refused(monkeypatch, tmp_path):
         before = set(tmp_path.rglob("*"))
         done = CliRunner().invoke(app, list(arguments))
         assert done.stdout == ""
-        (line,) = done.stderr.splitlines()
+        *before_it, line = done.stderr.splitlines()
+        assert all(re.match(r"sealed: |fold \d: |only \d subjects", each) for each in before_it)
         assert line.startswith("error: ")
         made = {path.name for path in set(tmp_path.rglob("*")) - before}
         assert not made & {"study.json", "parts", "leaderboards"}
@@ -284,12 +288,12 @@ def test_a_resumed_study_keeps_the_options_that_it_began_with(refused, folder, r
 def test_a_study_of_a_newer_version_is_refused_by_name(refused, folder, record):
     folder.write_record(record)
     file = folder.path / "study.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 3}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 4}))
 
     exit_code, line = refused("--resume", str(folder.path))
 
     assert line == (
-        f"error: {file} has format 3; this version of fer-search reads formats up to 2. "
+        f"error: {file} has format 4; this version of fer-search reads formats up to 3. "
         "Update fer-search to read it."
     )
     assert exit_code == 2

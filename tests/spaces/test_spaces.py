@@ -123,7 +123,7 @@ def draw_of_everything(study_data, number):
     """Draw a config of one epoch, which is one step on so few clips; every other task is hidden."""
     trial = optuna.create_study(sampler=RandomSampler(seed=number)).ask()
     config = everything.space(trial)
-    config = replace(config, optimizer=replace(config.optimizer, epochs=1))
+    config = replace(config, optimizer=replace(config.optimizer, epochs=1, updates=None))
     return config, replace(study_data, task=("emotion", "hidden")[number % 2])
 
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from fer_core.arrays import Array
 from fer_core.models.network import Network, count
 from fer_core.training.fits import Fit, Group, InTurn, OneFit
-from fer_core.training.loop import batch_count
 from fer_core.training.stacking.calibration import Widths
 from fer_core.training.stacking.forward import (
     Drop,
@@ -79,7 +78,7 @@ class Stack:
         networks, configs = [fit.network for fit in fits], [fit.config for fit in fits]
         self._networks, self._config = networks, configs[0]
         self._device = next(networks[0].parameters()).device
-        self._count = batch_count(len(fits[0].rows), configs[0].batch_clips)
+        self._count = configs[0].batches(len(fits[0].rows))
         feeds = {_feed_key(fit): fit for fit in reversed(fits)}
         self._feeds = [_Feed(fit, self._count) for fit in feeds.values()]
         keys = list(feeds)
@@ -122,8 +121,8 @@ class Stack:
         self._optimizer.keep(kept)
         self._width = min(self._width or 1, len(kept))
 
-    def write_back(self) -> None:
-        """Copy the members' values into their networks."""
+    def make_ready(self) -> None:
+        """Copy the members' values into their networks; heads have no statistics to settle."""
         for position, network in enumerate(self._networks):
             with torch.no_grad():
                 for name, parameter in network.named_parameters():

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from fer_core.config import (
-    CHANGES,
     ENCODINGS,
     Config,
     GeometryConfig,
@@ -25,7 +24,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def points(study_data):
-    """Real movements: the landmarks (clips, 1 + T, 68, 2) of the rendered clips."""
+    """Real movements: the landmarks (clips, 2 + T, 68, 2) of the rendered clips."""
     context = TrialContext(Config(streams=(GeometryConfig(),)), study_data, CPU)
     source = stream_inputs.PointStream(GeometryConfig(), context)
     return np.asarray(source._points, np.float64)
@@ -50,24 +49,60 @@ def test_where_a_face_is_how_large_and_how_tilted_changes_no_encoding(encoding, 
 def test_each_frame_has_one_row(encoding, points):
     encoded = encode(points, encoding, Procrustes.fit(points))
 
-    assert encoded.shape[:2] == (points.shape[0], points.shape[1] - 1)
+    assert encoded.shape[:2] == (points.shape[0], points.shape[1] - 2)
 
 
 def test_the_difference_is_to_the_first_frame_of_the_clip_not_of_the_window(points):
-    still = points[:, [0, 0, 0]]
+    still = points[:, [0, 3, 0, 0]]
 
     assert not encode(still, "difference", Procrustes.fit(points)).any()
     assert encode(points, "difference", Procrustes.fit(points)).std() > 0.01
 
 
-def test_only_changes_heed_the_first_frame(points):
+def test_the_first_motion_is_since_the_frame_before_not_since_the_first_of_the_clip(points):
+    shape, still = Procrustes.fit(points), points[:, [0, 3, 3, 3]]
+
+    assert not encode(still, "motion", shape).any()
+    apart = shape.apply(points)[:, 2] - shape.apply(points)[:, 1]
+    np.testing.assert_allclose(encode(points, "motion", shape)[:, 0], apart, atol=1e-6)
+
+
+class Moving:
+    """A track of frames, each with its number as its points; two of them show no face."""
+
+    usable = np.ones(20, bool)
+    points = np.arange(20.0)[:, None, None] * np.ones((1, 68, 2))
+
+
+@pytest.mark.parametrize(
+    ("frames", "step", "expected"),
+    [
+        ([10, 13, 16], 1, [2, 7, 10, 13, 16]),
+        ([4, 7], 1, [2, 2, 4, 7]),  # there is no frame so early: the first stands in
+        ([8, 12], 1, [2, 3, 8, 12]),  # frame 4 shows no face
+        ([9, 9], 1, [2, 8, 9, 9]),
+        ([9], 5, [2, 3, 9]),
+    ],
+)
+def test_frames_are_compared_with_the_first_usable_one_and_with_one_as_far_before(
+    frames, step, expected
+):
+    Moving.usable[[0, 1, 4]] = False
+
+    points = stream_inputs.points_of(Moving(), np.array(frames), step=step)
+
+    assert points[:, 0, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(("place", "heeding"), [(0, "difference"), (1, "motion")])
+def test_only_a_change_heeds_the_frame_that_it_is_since(points, place, heeding):
     other = points.copy()
-    other[:, 0] = points[::-1, -1]
+    other[:, place] = points[::-1, -1]
     shape = Procrustes.fit(points)
 
     for encoding in ENCODINGS:
         same = np.array_equal(encode(points, encoding, shape), encode(other, encoding, shape))
-        assert same == (encoding not in CHANGES)
+        assert same == (encoding != heeding)
 
 
 @pytest.mark.parametrize("stream", [FROZEN, replace(FROZEN, pooling="none", pca_dim=5)])

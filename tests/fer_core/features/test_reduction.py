@@ -52,6 +52,24 @@ def test_without_pca_training_frames_come_out_standardised(fit):
     np.testing.assert_allclose(standard.std(axis=0), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("pca_dim", [None, 3])
+@pytest.mark.parametrize("variation", [0.0, 1e-4])
+def test_a_feature_that_hardly_varies_in_training_is_left_out(fit, pca_dim, variation):
+    train, val = TALL.copy(), TALL.copy()
+    train[:, 2] = 4 + variation * RNG.normal(size=len(train))
+    val[:, 2] = 100
+    reduction = fit(train, pca_dim)
+    without = np.delete(train, 2, axis=1), np.delete(val, 2, axis=1)
+
+    expected = fit(without[0], pca_dim)(without[1])
+
+    found = reduction(val)
+    if pca_dim is None:
+        assert not found[:, 2].any()
+        found = np.delete(found, 2, axis=1)
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("train", [TALL, WIDE], ids=["more frames", "more features"])
 def test_pca_keeps_the_variance_that_the_exact_decomposition_keeps(fit, train):
     reduction = fit(train, 5)

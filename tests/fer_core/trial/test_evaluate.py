@@ -125,7 +125,7 @@ def test_an_exported_model_scores_as_in_training(config, study_data, tmp_path):
     model_folder.save(refit(config, study_data), tmp_path / "model", card="")
     model = model_folder.load(tmp_path / "model")
 
-    clips = sealed.clip_names[:3]
+    clips = sealed.clips[:3]
     scores = [read_again(model, clip, config, study_data) for clip in clips]
     np.testing.assert_allclose(scores, sealed.probabilities[: len(clips)], rtol=0, atol=1e-5)
 
@@ -207,9 +207,27 @@ def test_an_emotion_is_told_on_subjects_that_were_never_seen(study_data):
     result = score_sealed(CNN, study_data)
 
     assert result.metrics.uar > 0.8
-    assert result.uar_low <= result.metrics.uar <= result.uar_high
-    assert result.subjects == len(study_data.protocol.sealed)
-    assert result.clips == len(result.labels) == 4 * result.subjects
+    sealed = study_data.protocol.sealed
+    assert set(result.subjects) == set(sealed)
+    assert len(result.clips) == len(result.labels) == 4 * len(sealed)
+
+
+def test_clips_that_a_trial_cannot_show_count_as_wrong(study_data):
+    whole = prepare_trial(CNN, study_data)
+    shorter = prepare_trial(CNN, study_data)
+    val = next(whole.splits())[1]
+    gone = whole.clips[val[0]]
+    shorter.clips = tuple(clip for clip in whole.clips if clip != gone)
+    kept = np.array([clip != gone for clip in whole.clips])
+    shorter.labels, shorter.subjects = whole.labels[kept], whole.subjects[kept]
+    shorter.lost = [clip for clip in study_data.manifest.clips if clip.clip == gone]
+    perfect = np.eye(2, dtype=np.float32)[whole.labels[val]][:, None]
+
+    result = shorter.result(0, next(shorter.splits())[1], perfect[1:], train_seconds=1.0, params=1)
+
+    assert sorted(result.clips) == sorted(whole.clips[row] for row in val)
+    assert np.isnan(result.probabilities[result.clips.index(gone)]).all()
+    assert result.metrics.war == pytest.approx(1 - 1 / len(val))
 
 
 @pytest.mark.slow

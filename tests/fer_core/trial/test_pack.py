@@ -211,7 +211,7 @@ def test_large_networks_train_one_by_one(study_data, monkeypatch):
         np.testing.assert_allclose(mine.losses, other.losses, atol=1e-5)
 
 
-@pytest.mark.parametrize("place", ["measured_width", "epoch", "write_back"])
+@pytest.mark.parametrize("place", ["measured_width", "epoch", "make_ready"])
 def test_a_stack_that_breaks_is_trained_one_by_one(place, study_data, monkeypatch):
     def broken(self):
         raise torch.OutOfMemoryError("no room for a stack")

@@ -1,15 +1,15 @@
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
 from fer_core.errors import DataError
-from fer_core.scoring import Metrics
+from fer_core.scoring import SCORING_VERSION, score
 from fer_core.storage.stages import Work
 from fer_core.trial import rungs
-from fer_core.trial.evaluate import FoldResult
+from fer_core.trial.results import FoldResult
 from search.cluster.worker import ActivePack, finish_alone
 
 RUNGS = rungs.rungs(2, raced=True)
@@ -50,13 +50,18 @@ class Race:
 
 
 def fold_result(fold, uar=0.5, loss=1.0):
+    """Twenty clips of two classes and four people, of which the share `uar` is predicted right."""
+    labels = np.repeat([0, 1], 10)
+    right = np.tile(np.arange(10) < np.round(10 * uar), 2)
+    probabilities = np.eye(2, dtype=np.float32)[np.where(right, labels, 1 - labels)]
     return FoldResult(
         fold=fold,
-        metrics=Metrics(uar=uar, war=0.5, macro_f1=0.5),
-        clips=("a", "b"),
-        labels=np.array([0, 1]),
-        probabilities=np.full((2, 2), 0.5, np.float32),
-        frame_probabilities=np.full((2, 3, 2), 0.5, np.float32),
+        metrics=replace(score(labels, probabilities), uar=uar),
+        clips=tuple(f"{fold}-{clip}" for clip in range(20)),
+        subjects=np.array([f"{fold}-{clip % 4}" for clip in range(20)]),
+        labels=labels,
+        probabilities=probabilities,
+        frame_probabilities=np.repeat(probabilities[:, None], 3, axis=1),
         losses=(loss,),
         train_seconds=2.0,
         params=10,
@@ -91,10 +96,14 @@ def test_the_last_rung_writes_each_members_part_and_predictions(folder):
     result = last[2]
     assert (result.state, len(result.fold_uars), result.train_seconds) == ("complete", 2, 4.0)
     assert result.rung_uars == pytest.approx((0.2, 0.2, 0.2, 0.25))
+    assert result.val_uar == pytest.approx(0.25)
+    assert result.val_metrics["uar_low"] < 0.25 < result.val_metrics["uar_high"]
+    assert (result.subjects, result.clips, result.scoring_version) == (8, 40, SCORING_VERSION)
     assert result.work["stages_read"] == 1
     arrays = np.load(folder.predictions(9))
-    assert arrays["fold1.frame_probabilities"].shape == (2, 3, 2)
-    assert list(arrays["fold0.clips"]) == ["a", "b"]
+    assert arrays["fold1.frame_probabilities"].shape == (20, 3, 2)
+    assert list(arrays["fold0.clips"][:2]) == ["0-0", "0-1"]
+    assert list(arrays["fold0.subjects"][:2]) == ["0-0", "0-1"]
     assert race.closed
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -31,13 +32,17 @@ from search.study import parts
 ROOT = Path(__file__).parents[3]
 COLUMNS = """
     dataset task protocol_id study space trial config_id source family state error
-    val_uar val_uar_std val_war val_macro_f1 folds
-    test_uar test_uar_low test_uar_high test_war test_macro_f1 test_subjects test_clips
+    val_uar val_uar_partial val_uar_corrected val_uar_std val_uar_low val_uar_high
+    val_war val_war_low val_war_high
+    val_macro_f1 val_macro_f1_low val_macro_f1_high val_subjects val_clips folds
+    test_uar test_uar_low test_uar_high test_war test_war_low test_war_high
+    test_macro_f1 test_macro_f1_low test_macro_f1_high test_subjects test_clips
     train_seconds stage_seconds params peak_memory_gib device
     config.views config.backbone config.freeze_depth config.pooling config.fc_layers
     config.fusion_point config.recurrent_cell config.pca_dim config.frames config.optimizer
-    config.lr config_json seed commit versions data_sha256 split_sha256 started_at finished_at
-    published_accuracy published comparable note host epochs_restored
+    config.lr config_json seed commit versions data_sha256 split_sha256 frames_read
+    started_at finished_at published_accuracy published comparable note host epochs_restored
+    scoring_version
     """
 CONFIG = Config(
     streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)
@@ -47,7 +52,11 @@ SEALED = {
     "test_uar_low": 0.4,
     "test_uar_high": 0.6,
     "test_war": 0.5,
+    "test_war_low": 0.4,
+    "test_war_high": 0.6,
     "test_macro_f1": 0.5,
+    "test_macro_f1_low": 0.4,
+    "test_macro_f1_high": 0.6,
     "test_subjects": 2,
     "test_clips": 24,
 }
@@ -116,6 +125,62 @@ def test_complete_trials_come_first_by_score_then_pruned_then_failed(folder, rec
     ranked = search.read_leaderboard("synthetic", record.leaderboards)
 
     assert list(ranked["trial"]) == [3, 4, 2, 1, 0]
+
+
+def test_sorted_by_val_uar_no_pruned_trial_stands_above_a_complete_one(folder, record, make_result):
+    results = [make_result(0, state="pruned", uars=(0.9,)), make_result(1, uars=(0.4, 0.4))]
+    board = pd.read_parquet(write(folder, record, results)).set_index("trial")
+
+    assert list(board.sort_values("val_uar", ascending=False).index) == [1, 0]
+    assert board.loc[0, "val_uar_partial"] == 0.9
+    assert pd.isna([board.loc[0, "val_uar"], board.loc[0, "val_war"]]).all()
+    assert pd.isna(board.loc[1, "val_uar_partial"])
+
+
+def test_a_file_in_which_pruned_trials_had_a_val_uar_is_read_as_today(folder, record, make_result):
+    file = write(folder, record, [make_result(0, uars=(0.9, 0.9)), make_result(1)])
+    table = pq.read_table(file).drop_columns(["val_uar_partial", "scoring_version"])
+    place = table.column_names.index("state")
+    states = pa.array(["pruned", "complete"])
+    pq.write_table(table.set_column(place, "state", states), file)
+
+    board = search.read_leaderboard("synthetic", record.leaderboards).set_index("trial")
+
+    assert pd.isna([board.loc[0, "val_uar"], board.loc[0, "val_war"]]).all()
+    assert board.loc[0, "val_uar_partial"] == pytest.approx(0.9)
+    assert board.loc[1, "val_uar"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"data_sha256": "other"},
+        {"landmarks": "dlib"},
+        {"clip": {"frames": 9, "sampling": "last", "stride": 1}},
+        {"protocol_id": "other"},
+    ],
+)
+def test_scores_on_other_data_points_frames_or_splits_are_ranked_apart(
+    folder, record, make_result, other
+):
+    for study, changed, uar in (("a", {}, 0.3), ("b", other, 0.6), ("c", {}, 0.9)):
+        write(folder, replace(record, study=study, **changed), [make_result(0, uars=(uar, uar))])
+
+    ranked = search.read_leaderboard("synthetic", record.leaderboards)
+
+    assert list(ranked["study"]) in (["c", "a", "b"], ["b", "c", "a"])
+
+
+def test_scores_of_two_scoring_versions_are_ranked_apart(folder, record, make_result):
+    results = [
+        make_result(number, uars=(uar, uar), scoring_version=version)
+        for number, (uar, version) in enumerate(((0.3, 2), (0.6, 1), (0.9, 2)))
+    ]
+    write(folder, record, results)
+
+    ranked = search.read_leaderboard("synthetic", record.leaderboards)
+
+    assert list(ranked["trial"]) == [1, 2, 0]
 
 
 def test_the_printed_table_says_what_became_of_each_trial(folder, record, make_result):
@@ -331,7 +396,7 @@ import pandas as pd
 from types import SimpleNamespace
 from fer_core.scoring import score
 from fer_core.storage.stages import Work
-from fer_core.trial.trial_data import FoldResult, SealedResult
+from fer_core.trial.results import FoldResult, SealedResult
 from search.cluster.sealed_test import write_sealed_scores
 from search.cluster.trial_record import Account
 from search.results.board import write
@@ -344,7 +409,8 @@ labels, right = np.array([0, 1]), np.eye(2, dtype=np.float32)
 wrong = right[[0, 0]]
 given = json.load(open(sys.argv[1]))
 folder, record = Folder(Path(given["folder"])), Record(**given["record"])
-common = dict(labels=labels, clips=("a", "b"), frame_probabilities=right[:, None], losses=(1.0,))
+common = dict(labels=labels, clips=("a", "b"), subjects=np.array(["s", "t"]))
+common |= dict(frame_probabilities=right[:, None], losses=(1.0,))
 cost = dict(train_seconds=1.0, params=1, peak_memory_gib=0.1, device="cpu")
 folds = [
     FoldResult(
@@ -355,8 +421,8 @@ folds = [
 ]
 Account(folder, 1, given["config"]).at_rung(folds, None, reached=None, last=True)
 write_sealed_scores(folder, 1, SealedResult(
-    metrics=score(labels, wrong), uar_low=0.0, uar_high=1.0, subjects=1, clips=2,
-    clip_names=("a", "b"), labels=labels, probabilities=wrong,
+    metrics=score(labels, wrong), subjects=np.array(["u", "v"]), clips=("a", "b"),
+    labels=labels, probabilities=wrong,
 ))
 board = pd.read_parquet(write(folder, record, [folder.result(0), folder.result(1)]))
 print(board.set_index("trial").T.to_json())
@@ -390,7 +456,7 @@ def test_a_metric_that_is_added_in_one_line_is_on_the_board(folder, record, make
     assert (new["val_error_rate"], new["test_error_rate"]) == (0.25, 0.5)
     assert (new["val_war"], new["test_war"]) == (0.75, 0.5)
     assert (old["val_error_rate"], old["test_error_rate"], old["val_war"]) == (None, None, 0.6)
-    added = ["val_error_rate", "test_error_rate"]
+    added = [f"{side}_error_rate{end}" for side in ("val", "test") for end in ("", "_low", "_high")]
     assert [name for name in new if name not in added] == [
         c for c in COLUMNS.split() if c != "trial"
     ]

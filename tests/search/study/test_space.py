@@ -2,6 +2,8 @@ import pytest
 
 from fer_core.errors import ConfigError
 from search.study import space as spaces
+from search.study.journal import Journal
+from search.study.journal_backends import file_storage
 
 C3D = 'StreamConfig(backbone="c3d", weights="random", blocks=5, freeze_depth=0)'
 IMPORTS = "from fer_core.config import Config, OptimizerConfig, StreamConfig\n"
@@ -157,3 +159,57 @@ def test_points_that_are_no_tuple_of_dicts_are_refused(write_space):
     message = refusal(write_space("POINTS = [1]\ndef space(trial): pass"))
 
     assert message.endswith("POINTS must be a tuple of dicts of parameters.")
+
+
+FIRST = "FIRST = ({'x': 7}, {'y': 0.5, 'x': 3})\n"
+OF_FIRST = (
+    f"{IMPORTS}{FIRST}def space(trial):\n    trial.suggest_int('x', 1, 9)\n"
+    f"    trial.suggest_float('y', 0, 1)\n    return Config(streams=({C3D},))\n"
+)
+
+
+def test_known_good_parameters_are_drawn_first_and_the_sampler_adds_the_others(
+    write_space, folder, make_result
+):
+    space = spaces.load(write_space(OF_FIRST))
+    journal = Journal(folder, file_storage(folder), seed=0, first=space.first)
+    foreseen = [trial.params for trial, _ in spaces.draws(space, seed=0, count=4)]
+
+    drawn = []
+    for _ in range(4):
+        trial = journal.ask()
+        config = journal.draw(trial, space)
+        drawn.append(dict(trial.params))
+        journal.finish(make_result(trial.number, config=config))
+
+    assert drawn[0]["x"] == 7
+    assert drawn[1] == {"x": 3, "y": 0.5}
+    assert drawn == foreseen
+    assert len({params["y"] for params in drawn}) == 4
+
+
+def test_a_known_good_config_that_was_interrupted_is_tried_again(write_space, folder):
+    space = spaces.load(write_space(OF_FIRST))
+    journal = Journal(folder, file_storage(folder), seed=0, first=space.first)
+    lost = journal.ask()
+    journal.interrupt(lost.number, counts=False)
+
+    again = journal.ask()
+    journal.draw(again, space)
+
+    assert again.params["x"] == 7
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        ("FIRST = [1]\n", "FIRST must be a tuple of dicts"),
+        ("FIRST = ({'z': 1},)\n", r"FIRST\[0\] names z, which space\(trial\) does not suggest"),
+        ("FIRST = ({'x': 1},)\nPOINTS = ({'x': 1},)\n", "leave FIRST out"),
+    ],
+)
+def test_a_list_of_first_parameters_that_cannot_be_followed_is_refused(write_space, listed, said):
+    path = write_space(OF_FIRST.replace(FIRST, listed))
+
+    with pytest.raises(ConfigError, match=said):
+        spaces.check(spaces.load(path))

@@ -62,7 +62,7 @@ def trained(fits, epochs=EPOCHS):
     """Train a stack: the losses of each member."""
     group = Stack(fits, Widths(None, torch.device("cpu")))
     losses = [group.epoch() for _ in range(epochs)]
-    group.write_back()
+    group.make_ready()
     return [list(each) for each in zip(*losses, strict=True)]
 
 
@@ -157,7 +157,7 @@ def test_the_same_pack_becomes_the_same_to_the_last_bit(tmp_path):
     for fits in (once, again):
         group = Stack(fits, Widths(Store(tmp_path), torch.device("cpu")))
         group.epoch()
-        group.write_back()
+        group.make_ready()
 
     for first, second in zip(once, again, strict=True):
         assert torch.equal(weights(first.network), weights(second.network))
@@ -171,7 +171,7 @@ def test_members_that_leave_change_nothing_for_those_that_stay():
     group.epoch()
     group.drop({0, 2})
     last = [group.epoch() for _ in range(EPOCHS - 1)][-1]
-    group.write_back()
+    group.make_ready()
 
     undisturbed = trained(whole)
     np.testing.assert_allclose(last, [undisturbed[i][-1] for i in (1, 3)], atol=1e-5)

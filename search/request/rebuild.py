@@ -1,0 +1,73 @@
+"""Make a study's journal anew from the results of its trials, where the journal was lost.
+
+A study whose journal is empty, or an older copy, would number its trials from the start again and
+write over its results. `search.session` therefore calls `check` before it goes on with a study, and
+`rebuild` if the user asks for it with `--rebuild`.
+"""
+
+import optuna
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+
+from fer_core.errors import FerError
+from search.study.folder import Folder
+from search.study.journal import CONFIG, INTERRUPTED, STATES, STUDY
+from search.study.journal_backends import DurableStorage
+from search.study.parts import TrialResult
+from search.study.space import Space
+
+
+def check(folder: Folder, storage: DurableStorage) -> None:
+    """Refuse a study that has results of trials which its journal does not list.
+
+    Raises: FerError that names the first of them.
+    """
+    listed = len(_optuna_study(storage).get_trials(deepcopy=False))
+    unlisted = [number for number in folder.result_numbers() if number >= listed]
+    if unlisted:
+        raise FerError(
+            f"{folder.journal} lists {listed} trials, and {folder.path / 'parts'} has results up "
+            f"to trial {unlisted[-1]}: the journal is lost, or is an older copy. Put it back, or "
+            "add --rebuild to list those trials again from their results."
+        )
+
+
+def rebuild(folder: Folder, storage: DurableStorage, space: Space) -> int:
+    """List the trials that the journal lacks, from their results, and return how many.
+
+    A result of an older version does not name the parameters of its trial: it counts, but the
+    sampler learns nothing from it. A number without a result stands for a trial that was
+    interrupted.
+    """
+    study = _optuna_study(storage)
+    first, numbers = len(study.get_trials(deepcopy=False)), folder.result_numbers()
+    missing = range(first, numbers[-1] + 1) if numbers else range(0)
+    for number in missing:
+        study.add_trial(_trial(folder.result(number), space))
+    storage.sync()
+    return len(missing)
+
+
+def _optuna_study(storage: DurableStorage) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True
+    )
+
+
+def _trial(result: TrialResult | None, space: Space) -> FrozenTrial:
+    if result is None:
+        return create_trial(state=TrialState.FAIL, user_attrs={INTERRUPTED: True})
+    params = dict(result.params_drawn or {})
+    fixed = FixedTrial(params)
+    try:
+        space.draw(fixed)  # it tells the range of each parameter
+    except FerError:
+        params = {}
+    return create_trial(
+        state=STATES[result.state],
+        value=result.val_uar if result.state == "complete" else None,
+        params=params,
+        distributions={name: fixed.distributions[name] for name in params},
+        user_attrs={CONFIG: result.config_json} if result.config_json else {},
+        intermediate_values=dict(enumerate(result.rung_uars, start=1)),
+    )

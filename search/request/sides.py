@@ -1,0 +1,59 @@
+"""Say in lines who is on which side of a split: the subjects, the clips and the classes of each.
+
+`data.prepare` prints the lines when a study starts, and the checkup reports them.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from fer_core.data.labels import label
+from fer_core.data.manifest import Clip, Manifest
+from fer_core.data.protocol import Protocol
+
+FEW_SEALED = 5  # sealed subjects; with fewer, a test says little
+_MOST_FOLDS = 10  # folds that get a line each
+
+
+def lines(split: Protocol, manifest: Manifest, task: str) -> list[str]:
+    """Give a line for each side of a split, the sealed one first."""
+    clips_of: dict[str, list[Clip]] = {subject: [] for subject in manifest.subjects}
+    for clip in manifest.clips:
+        clips_of[clip.subject].append(clip)
+    sides: dict[str, Sequence[str]] = {"sealed": split.sealed, "train": split.train}
+    found = [_line(name, people, clips_of, task) for name, people in sides.items() if people]
+    if len(split.folds) > _MOST_FOLDS:
+        found.append(_folds_in_one(split.folds, clips_of))
+    else:
+        numbered = enumerate(split.folds, start=1)
+        found += [_line(f"fold {i}", people, clips_of, task) for i, people in numbered]
+    if 0 < len(split.sealed) < FEW_SEALED:
+        found.append(
+            f"only {_counted(len(split.sealed), 'subject')} of {len(manifest.subjects)} can be "
+            f"sealed: the final test will be uncertain; {FEW_SEALED} need a dataset of "
+            f"{5 * FEW_SEALED} subjects"
+        )
+    return found
+
+
+def _line(
+    name: str, people: Sequence[str], clips_of: Mapping[str, Sequence[Clip]], task: str
+) -> str:
+    clips = [clip for subject in people for clip in clips_of.get(subject, ())]
+    classes = Counter(label(task, clip.emotion, clip.authenticity) for clip in clips)
+    counts = ", ".join(f"{each} {count}" for each, count in sorted(classes.items()))
+    return f"{name}: {_counted(len(people), 'subject')}, {_counted(len(clips), 'clip')} ({counts})"
+
+
+def _folds_in_one(folds: Sequence[Sequence[str]], clips_of: Mapping[str, Sequence[Clip]]) -> str:
+    people = [len(fold) for fold in folds]
+    clips = [sum(len(clips_of.get(subject, ())) for subject in fold) for fold in folds]
+    return f"{len(folds)} folds: {_range(people, 'subject')} and {_range(clips, 'clip')} each"
+
+
+def _range(counts: Sequence[int], name: str) -> str:
+    low, high = min(counts), max(counts)
+    return _counted(low, name) if low == high else f"{low} to {high} {name}s"
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
