@@ -196,21 +196,32 @@ def _verified_so_far(row: Row, study_data: "StudyData") -> str:
 
 def _uar(results: "Sequence[FoldResult]", then: "TrialResult") -> float:
     """Score folds as the row was scored: an older version took the mean of their UARs."""
+    import numpy as np
+
     from fer_core.scoring import pooled, score
 
-    if then.scoring_version == 1:
-        return sum(result.metrics.uar for result in results) / len(results)
+    if then.scoring_version == 1:  # without the clips that the trial could not show
+        shown = [~np.isnan(result.probabilities).any(axis=1) for result in results]
+        uars = [
+            score(result.labels[rows], result.probabilities[rows]).uar
+            for result, rows in zip(results, shown, strict=True)
+        ]
+        return sum(uars) / len(uars)
     return score(*pooled(results)[:2]).uar
 
 
 def _farthest(then: "Array", now: "Array") -> float:
-    """Return the largest difference of two probabilities (N, K); infinite for other clips."""
+    """Return the largest difference of two probabilities (N, K); infinite for other clips.
+
+    An older version did not write the clips that the trial could not show; today they come last.
+    """
     import numpy as np
 
-    if then.shape != now.shape:
+    lost = np.isnan(now[len(then) :]).all()
+    if len(now) < len(then) or then.shape[1:] != now.shape[1:] or not lost:
         return math.inf
-    apart = np.abs(then - now)
-    return float(np.where(np.isnan(then) & np.isnan(now), 0.0, apart).max())
+    apart, nothing = np.abs(then - now[: len(then)]), np.isnan(then) & np.isnan(now[: len(then)])
+    return float(np.where(nothing, 0.0, apart).max())
 
 
 def _export(row: Row, record: "Record", study_data: "StudyData", target: Path) -> None:

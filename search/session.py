@@ -186,8 +186,8 @@ def _run(
 
 def _open_journal(study: _Study, study_data: StudyData, progress: Progress) -> Journal:
     """Open the journal, settle what an earlier run left, and show what the study has."""
-    if rescored := rescore.rescore(study.folder, study_data.manifest):
-        progress.print(f"{rescored} results of an older version are scored again, as new ones are")
+    if rescored := rescore.rescore(study.folder, study_data):
+        progress.print(f"{rescored} results of an older version were rescored as today's are")
     journal = study.journal(study_data)
     journal.reconcile()
     progress.print(f"study {study.record.study}")
@@ -246,7 +246,7 @@ def _settle(study: _Study, study_data: StudyData) -> None:
     """Tell the journal how every finished trial ended, and write the board, for a later resume."""
     journal = study.journal(study_data)
     journal.reconcile(counts=False)
-    Board(study.folder, study.record).write(journal.finished())
+    Board(study.folder, study.record).write(journal.finished(), corrects=False)
 
 
 def _require_success(finished: Sequence[TrialResult], folder: Folder) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from fer_core.arrays import Array
 from fer_core.config import Config, StreamConfig
 from fer_core.errors import ConfigError
-from fer_core.models.stream_readers import NEGLIGIBLE
+from fer_core.models.stream_readers import hardly_varies
 from fer_core.storage.shared_store import AnyStore
 from fer_core.storage.stages import Shard, Tally, read_or_make
 
@@ -64,11 +64,10 @@ class Fold:
 def standard(train: Array, _fold: Fold | None = None) -> Reduction:
     """Fit a reduction that gives the training frames (N, D) mean 0 and deviation 1.
 
-    A feature that hardly varies there gets an infinite scale, so that it is always 0. Otherwise
-    the first frame in which it differs would be hundreds of deviations away.
+    A feature that hardly varies there (`hardly_varies`) gets an infinite scale: it is always 0.
     """
     mean, scale = train.mean(axis=0), train.std(axis=0).astype(np.float32)
-    scale[scale <= NEGLIGIBLE * train.std()] = np.inf
+    scale[hardly_varies(scale, mean)] = np.inf
     return Reduction(mean, scale, None, 1.0)
 
 

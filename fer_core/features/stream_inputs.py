@@ -208,7 +208,8 @@ class PointStream:
         def fitted() -> tuple[Procrustes | None, Reduction, Tensor]:
             points = self._points[self._places]
             turned = encoding in ("procrustes", *CHANGES)
-            mean_shape = Procrustes.fit(points[train]) if turned else None
+            shown = np.delete(points[train], 1, axis=1)  # each frame once: without the one before
+            mean_shape = Procrustes.fit(shown) if turned else None
             encoded = encode(points, encoding, mean_shape)
             reduction = reduction_.standard(encoded[train].reshape(-1, encoded.shape[-1]))
             return mean_shape, reduction, torch.from_numpy(reduction(encoded)).to(context.device)

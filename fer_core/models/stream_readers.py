@@ -5,16 +5,29 @@ that were not computed in advance, and a `GeometryReader` reads encoded landmark
 `fer_core.models.network` builds them and joins their features.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fer_core.arrays import Array
 from fer_core.config import GeometryConfig, StreamConfig
 from fer_core.models.dropout import Dropout
 from fer_core.models.pooling import pool
 from fer_core.models.recurrent import ConvLSTM, within
 
-# A feature is left out if its deviation in training is below this share of that of all features.
-NEGLIGIBLE = 1e-3
+_HARDLY = 1e-3  # a feature hardly varies if its deviation is this share of the features' together
+_ROUNDING = 1e-6  # share of a value that may come from rounding
+
+
+def hardly_varies(deviations: Array, means: Array) -> Array:
+    """Say which features (D,) hardly vary in training, compared with the others, or not at all.
+
+    Standardised by so small a deviation, the first frame in which such a feature differs would be
+    hundreds of deviations away.
+    """
+    together = np.sqrt((deviations.astype(np.float64) ** 2).mean())
+    least: Array = deviations <= np.maximum(_HARDLY * together, _ROUNDING * np.abs(means))
+    return least
 
 
 class ImageReader(nn.Module):

@@ -91,8 +91,7 @@ class Training:
 
     def settle(self) -> None:
         """Make the network ready to be scored: see `statistics.settle`."""
-        if statistics.changing(self._network):
-            statistics.settle(self._network, self._in_order)
+        statistics.settle(self._network, self._in_order)
 
     def state(self) -> dict[str, Any]:
         """Return all that later epochs depend on, as `torch.load(weights_only=True)` can read it.
@@ -142,7 +141,7 @@ class Training:
     def _in_order(self) -> Iterator[Sequence[Tensor]]:
         """Read the training clips as they are scored, in an order that mixes them.
 
-        Rows come subject by subject, and a batch of one subject is none that training has seen.
+        Rows come subject by subject, and training never saw a batch of a single subject.
         """
         mixed = np.random.default_rng(_MIXED).permutation(self._rows)
         for batch in np.array_split(mixed, self._count):

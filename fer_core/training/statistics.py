@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # torch has no public name for this base
 
 from fer_core.models.network import Network
-from fer_core.models.stream_readers import NEGLIGIBLE
+from fer_core.models.stream_readers import hardly_varies
 
 Read = Callable[[], Iterable[Sequence[Tensor]]]  # reads all training clips once, in batches
 
@@ -28,27 +28,32 @@ def settle(network: Network, read: Read) -> None:
     it differs would be hundreds of deviations away. No random number is drawn.
     """
     layers = changing(network)
+    if not layers:
+        return
     last = [layer for name, layer in layers.items() if name.endswith("standardise")]
     inner = [layer for name, layer in layers.items() if not name.endswith("standardise")]
     for group in filter(None, (inner, last)):
         network.eval()
         for layer in group:
             layer.train(group is inner)
-        _take(network, group, read)
+        _take(network, group, read, leaves_out=group is last)
     network.eval()
 
 
 def changing(network: Network) -> dict[str, _BatchNorm]:
     """Return the layers whose running statistics training changes, by their names."""
+    was_training = network.training
     network.train()
-    return {
+    found = {
         name: layer
         for name, layer in network.named_modules()
         if isinstance(layer, _BatchNorm) and layer.training and layer.running_mean is not None
     }
+    network.train(was_training)
+    return found
 
 
-def _take(network: Network, layers: Sequence[_BatchNorm], read: Read) -> None:
+def _take(network: Network, layers: Sequence[_BatchNorm], read: Read, *, leaves_out: bool) -> None:
     """Read all training clips, and set the mean and variance of what each layer was given."""
     moments = [_Moments(layer) for layer in layers]
     hooks = [each.layer.register_forward_pre_hook(each.add) for each in moments]
@@ -60,7 +65,7 @@ def _take(network: Network, layers: Sequence[_BatchNorm], read: Read) -> None:
         for hook in hooks:
             hook.remove()
     for each in moments:
-        each.set()
+        each.set(leaves_out=leaves_out)
 
 
 class _Moments:
@@ -87,15 +92,21 @@ class _Moments:
         self._squares += variances * count + apart**2 * self._count * count / total
         self._count = total
 
-    def set(self) -> None:
-        """Give the layer the mean and the unbiased variance, as torch's own layers keep them."""
+    def set(self, *, leaves_out: bool) -> None:
+        """Give the layer the mean and the unbiased variance, as torch's own layers keep them.
+
+        With `leaves_out`, a channel that hardly varies gets an infinite variance. A layer that was
+        given nothing keeps what it has.
+        """
+        if not self._count:
+            return
         mean, variance = self.layer.running_mean, self.layer.running_var
         assert mean is not None
         assert variance is not None
         variances = self._squares / max(1, self._count - 1)
-        if not self.layer.affine:  # it standardises features
-            deviation = (variances.mean() + self._mean.var(correction=0)).sqrt()  # of all values
-            variances[variances.sqrt() < NEGLIGIBLE * deviation] = torch.inf
+        if leaves_out:
+            left_out = hardly_varies(variances.sqrt().numpy(), self._mean.numpy())
+            variances[torch.from_numpy(left_out)] = torch.inf
         with torch.no_grad():
             mean.copy_(self._mean)
             variance.copy_(variances)

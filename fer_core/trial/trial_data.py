@@ -168,7 +168,8 @@ class TrialData:
 
         Gives the clips, their subjects, their labels, and the frame scores (N, T, K).
         """
-        lost = [clip for clip in self.lost if clip.subject in side]
+        people = set(side)
+        lost = [clip for clip in self.lost if clip.subject in people]
         nothing = np.full((len(lost), *scores.shape[1:]), np.nan, scores.dtype)
         return (
             (*(self.clips[row] for row in rows), *(clip.clip for clip in lost)),

@@ -238,10 +238,10 @@ def _splits(manifest: Manifest, task: str | None) -> tuple[Split, ...]:
     def tried(name: str, about: str, split: Callable[[Manifest], Protocol]) -> Split:
         try:
             protocol.check(made := split(manifest), manifest)
+            of_sides = tuple(sides.lines(made, manifest, learned))
         except DataError as error:
             return Split(name=name, about=about, unfit=str(error))
-        sides_ = tuple(sides.lines(made, manifest, learned))
-        return Split(name=name, about=about, unfit=None, sides=sides_)
+        return Split(name=name, about=about, unfit=None, sides=of_sides)
 
     published = datasets.DATASETS[manifest.dataset].protocols.items()
     return (

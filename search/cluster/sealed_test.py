@@ -18,11 +18,10 @@ from fer_core.intervals import with_intervals
 from fer_core.storage.files import write_atomically
 from fer_core.trial import packing
 from search.cluster import memory_errors
-from search.cluster.trial_record import write_arrays
 from search.cluster.tuner import TrialResources
 from search.cluster.worker import keep_to_share
 from search.screen.progress import Progress
-from search.study.folder import Folder
+from search.study.folder import Folder, write_arrays
 from search.study.parts import TrialResult
 from search.study.space import describe
 

@@ -5,7 +5,6 @@ result (`parts/`), its predictions (`predictions/`) or, if it failed, the traceb
 into the study's folder.
 """
 
-import io
 import math
 import socket
 import traceback
@@ -20,7 +19,7 @@ from fer_core.intervals import with_intervals
 from fer_core.scoring import SCORING_VERSION, pooled, score
 from fer_core.storage.files import write_atomically
 from search.study import disk, parts, provenance
-from search.study.folder import Folder
+from search.study.folder import Folder, write_arrays
 from search.study.parts import State, TrialResult
 from search.study.space import describe
 
@@ -148,13 +147,6 @@ class Account:
             arrays[f"{name}.frame_probabilities"] = result.frame_probabilities
             arrays[f"{name}.losses"] = np.array(result.losses)
         write_arrays(self._folder.predictions(self.number), arrays)
-
-
-def write_arrays(path: Any, arrays: dict[str, Any]) -> None:
-    """Write arrays as an .npz file, which appears whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_atomically(path, buffer.getvalue())
 
 
 def _check_finite(results: "Sequence[FoldResult]") -> None:

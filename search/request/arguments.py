@@ -44,8 +44,7 @@ Rebuild = Annotated[
         "--rebuild",
         metavar="",
         rich_help_panel=STUDY,
-        help="With --resume, if the study's journal is lost: list its trials again from their "
-        "results.",
+        help="With --resume: rebuild a lost or outdated journal from the results of the trials.",
     ),
 ]
 Seed = Annotated[

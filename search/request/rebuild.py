@@ -10,7 +10,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from fer_core.errors import FerError
 from search.study.folder import Folder
-from search.study.journal import CONFIG, INTERRUPTED, STATES, STUDY
+from search.study.journal import CONFIG, INTERRUPTED, REPEATS, STATES, STUDY
 from search.study.journal_backends import DurableStorage
 from search.study.parts import TrialResult
 from search.study.space import Space
@@ -42,9 +42,25 @@ def rebuild(folder: Folder, storage: DurableStorage, space: Space) -> int:
     first, numbers = len(study.get_trials(deepcopy=False)), folder.result_numbers()
     missing = range(first, numbers[-1] + 1) if numbers else range(0)
     for number in missing:
-        study.add_trial(_trial(folder.result(number), space))
+        trial = _trial(folder.result(number), space)
+        if INTERRUPTED in trial.user_attrs and number:
+            # A later trial repeats it. Which one is lost, but one of the two must not count.
+            trial.user_attrs[REPEATS] = number - 1
+        study.add_trial(trial)
+    if missing and space.points:
+        _queue_points(study, space)
     storage.sync()
     return len(missing)
+
+
+def _queue_points(study: optuna.Study, space: Space) -> None:
+    """Queue the points that were begun and have no result: each of them must be tried."""
+    trials = study.get_trials(deepcopy=False)
+    drawn = sum(REPEATS not in trial.user_attrs for trial in trials)
+    tried = [trial.params for trial in trials if INTERRUPTED not in trial.user_attrs]
+    for point in space.points[:drawn]:
+        if point not in tried:
+            study.enqueue_trial(dict(point), user_attrs={REPEATS: len(trials) - 1})
 
 
 def _optuna_study(storage: DurableStorage) -> optuna.Study:

@@ -38,7 +38,7 @@ def begin(
         raise DataError(
             f"{past.surface} has changed since study {past.study} began; start a new study."
         )
-    home = str(folder.path)
+    home = str(folders.resolved(folder.path))
     original = paths.parse(past.home or home)
     if past.study == folder.name and str(original) != home and (original / "study.json").is_file():
         raise FerError(
@@ -59,7 +59,7 @@ def _new_record(settings: Settings, study_data: StudyData, folder: Folder, trial
     return Record(
         **options | resolved,
         study=folder.name,
-        home=str(folder.path),
+        home=str(folders.resolved(folder.path)),
         surface_sha256=_surface_sha256(study_data),
         clip=asdict(study_data.clip) if study_data.clip else None,
         protocol=study_data.protocol.to_json(),

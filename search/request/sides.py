@@ -27,10 +27,9 @@ def lines(split: Protocol, manifest: Manifest, task: str) -> list[str]:
         numbered = enumerate(split.folds, start=1)
         found += [_line(f"fold {i}", people, clips_of, task) for i, people in numbered]
     if 0 < len(split.sealed) < FEW_SEALED:
+        sealed, all_subjects = _counted(len(split.sealed), "subject"), len(manifest.subjects)
         found.append(
-            f"only {_counted(len(split.sealed), 'subject')} of {len(manifest.subjects)} can be "
-            f"sealed: the final test will be uncertain; {FEW_SEALED} need a dataset of "
-            f"{5 * FEW_SEALED} subjects"
+            f"only {sealed} of {all_subjects} are sealed: the final test will be uncertain"
         )
     return found
 

@@ -56,10 +56,14 @@ class Board:
         now = time.monotonic()
         self._due = now + max(_SECONDS, _SHARE * (now - began))
 
-    def write(self, finished: Iterable[TrialResult]) -> AnyPath:
-        """Replace the file by a new one of all finished trials, in the given order."""
+    def write(self, finished: Iterable[TrialResult], *, corrects: bool = True) -> AnyPath:
+        """Replace the file by a new one of all finished trials, in the given order.
+
+        With `corrects`, the best trials get their corrected score, for which the predictions of all
+        trials are read.
+        """
         results = list(finished)
-        scores = dict(self._corrected(results))
+        scores = dict(self._corrected(results)) if corrects else {}
         rows = list(map(self._row, results))
         for row in rows:
             row[_CORRECTED] = scores.get(row["trial"])
@@ -74,7 +78,8 @@ class Board:
                 of_task[configs.from_json(result.config_json).task].append(result)
         for trials in of_task.values():
             best = max(trials, key=lambda result: (result.val_uar or 0.0, -result.number))
-            found = selection_bias.read(self._folder, [result.number for result in trials])
+            others = [result.number for result in trials if result is not best]
+            found = selection_bias.read(self._folder, [best.number, *others])
             score = selection_bias.corrected(found) if found else None
             if score is not None:
                 yield best.number, score

@@ -76,7 +76,7 @@ def _terms(config: Config) -> list[str]:
 
 
 def _origin(config: Config, result: TrialResult, record: Record) -> list[str]:
-    commit = result.commit or record.commit
+    commit = record.commit_of(result)
     return [
         f"- Trial {result.number} of study `{record.study}`, config `{config.config_id}`",
         f"- Commit {commit}, seed {record.seed}, protocol `{record.protocol_id}`",

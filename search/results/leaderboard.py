@@ -132,7 +132,7 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
         task, family = config.task, config.family
     complete = result.state == "complete"
     return Row(
-        **_study(record) | ({"commit": result.commit} if result.commit else {}),
+        **_study(record) | {"commit": record.commit_of(result)},
         **_flat(config, record.clip),
         **_sealed(sealed_scores or {}),
         **_beside(config),

@@ -13,11 +13,12 @@ from rich.table import Table
 
 from fer_core import config as configs
 from fer_core.config import Config, StreamConfig
+from fer_core.intervals import LEAST_SUBJECTS
 
 STATES = ("complete", "pruned", "failed")
-# Columns that must be equal for scores to compare: the split, the clips, who found the landmarks,
-# which frames the study reads, and how predictions are scored.
-_COMPARABLE = ("protocol_id", "data_sha256", "_landmarks", "frames_read", "scoring_version")
+# Columns that must be equal for scores to compare: how predictions are scored, the split, the
+# clips, who found the landmarks, and which frames the study reads.
+_COMPARABLE = ("_version", "protocol_id", "data_sha256", "_landmarks", "frames_read")
 _HEADINGS = (
     "trial",
     "family",
@@ -60,11 +61,13 @@ def rank(frame: pd.DataFrame) -> pd.DataFrame:
     keyed = frame.assign(
         _order=frame["state"].map({s: i for i, s in enumerate(STATES)}),
         _published=frame["source"] == "published",
+        # of the study: a pruned trial of before keeps its version, and stands with its study
+        _version=frame.groupby("study")["scoring_version"].transform("max").fillna(0),
         _landmarks=sources.map(lambda names: names.get("landmarks")),
         _score=frame["val_uar"].fillna(frame["val_uar_partial"]),
     )
     by = ["task", "_published", *_COMPARABLE, "_order", "_score", "study", "trial"]
-    ascending = [name != "_score" for name in by]
+    ascending = [name not in ("_score", "_version") for name in by]
     ranked = keyed.sort_values(by, ascending=ascending, na_position="last")
     return ranked[frame.columns].reset_index(drop=True)
 
@@ -103,12 +106,14 @@ def explained(ranked: pd.DataFrame) -> str:
     }
     tested = ranked["test_subjects"].dropna().unique()
     people = f" {tested[0]:.0f}" if len(tested) == 1 else ""
+    if len(tested) and tested.min() < LEAST_SUBJECTS:
+        people += f" (an interval needs {LEAST_SUBJECTS})"
     meanings = {name: text.replace("{people}", people) for name, text in _MEANINGS.items()}
     lines = [f"{name}: {meaning}" for name, meaning in meanings.items() if name in shown]
     best = ranked[ranked["val_uar_corrected"].notna()]
     lines += [
-        f"val_uar_corrected: {score:.3f} is left of the {whole:.3f} of trial {trial} without what "
-        "choosing the best flatters; estimated from the stored predictions."
+        f"val_uar_corrected: trial {trial} has val_uar {whole:.3f}; corrected for having been "
+        f"chosen as the best of the complete trials, it is {score:.3f} (BBC-CV)."
         for trial, whole, score in zip(
             best["trial"], best["val_uar"], best["val_uar_corrected"], strict=True
         )

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -18,18 +19,20 @@ from fer_core.storage.s3_requests import at_once
 from search.study.folder import Folder
 
 RESAMPLES = 1000  # bootstrap samples of the subjects
+_BLOCKS = 500  # groups into which more subjects are put
+_AT_ONCE = 50  # trials whose predictions are in memory together
 _LEAST = 2  # trials; a single one was not chosen
 
 
 @dataclass(frozen=True)
-class Hits:
-    """What T trials got right of S subjects and C classes."""
+class HitCounts:
+    """What T trials got right of S subjects, or blocks of subjects, and C classes."""
 
     clips: Array  # (S, C) clips of a subject and class
     hits: Array  # (T, S, C) those of them that a trial predicted right
 
 
-def corrected(found: Hits, *, resamples: int = RESAMPLES, seed: int = 0) -> float | None:
+def corrected(found: HitCounts, *, resamples: int = RESAMPLES, seed: int = 0) -> float | None:
     """Estimate the UAR of the trial that a search chooses as the best of these.
 
     In each resample of the subjects, the best trial is chosen by the subjects that were drawn, and
@@ -49,7 +52,7 @@ def corrected(found: Hits, *, resamples: int = RESAMPLES, seed: int = 0) -> floa
     return float(scores.mean())
 
 
-def _uars(found: Hits, weights: Array) -> Array:
+def _uars(found: HitCounts, weights: Array) -> Array:
     """Score each trial on subjects with the weights (R, S): (R, T)."""
     total = np.zeros((len(weights), len(found.hits)), np.float32)
     seen = np.zeros((len(weights), 1), np.float32)
@@ -62,29 +65,29 @@ def _uars(found: Hits, weights: Array) -> Array:
     return uars
 
 
-def read(folder: Folder, numbers: Sequence[int]) -> Hits | None:
-    """Read what trials got right from their predictions.
+def read(folder: Folder, numbers: Sequence[int]) -> HitCounts | None:
+    """Read what trials got right from their predictions; None if those of the first are missing.
 
     Trials that were scored on other clips than the first one are left out, and so are those whose
     predictions are missing, or of a version that did not note the subjects.
     """
-    first: tuple[Array, Array, Array] | None = None
-    rows = []
-    for each in filter(None, at_once(lambda number: _predictions(folder, number), numbers)):
-        clips, subjects, labels, right = each
-        first = first or (clips, subjects, labels)
-        if np.array_equal(clips, first[0]):
-            rows.append(right)
+    first = _predictions(folder, numbers[0]) if numbers else None
     if first is None:
         return None
-    _, subjects, labels = first
+    clips, subjects, labels, _ = first
     people, of_clip = np.unique(subjects, return_inverse=True)
-    shape = (len(people), int(labels.max()) + 1)
-    clips_of, hits_of = np.zeros(shape, np.int64), np.zeros((len(rows), *shape), np.int64)
-    np.add.at(clips_of, (of_clip, labels), 1)
-    for hits, right in zip(hits_of, rows, strict=True):
-        np.add.at(hits, (of_clip, labels), right)
-    return Hits(clips_of, hits_of)
+    places = (of_clip % _BLOCKS, labels)
+    shape = (min(len(people), _BLOCKS), int(labels.max()) + 1)
+    hits = []
+    for start in range(0, len(numbers), _AT_ONCE):
+        some = numbers[start : start + _AT_ONCE]
+        for found in filter(None, at_once(lambda number: _predictions(folder, number), some)):
+            if np.array_equal(found[0], clips):
+                hits.append(np.zeros(shape, np.float32))
+                np.add.at(hits[-1], places, found[3])
+    counts = np.zeros(shape, np.float32)
+    np.add.at(counts, places, 1)
+    return HitCounts(counts, np.stack(hits))
 
 
 def _predictions(folder: Folder, number: int) -> tuple[Array, Array, Array, Array] | None:
@@ -92,11 +95,10 @@ def _predictions(folder: Folder, number: int) -> tuple[Array, Array, Array, Arra
     try:
         content = folder.predictions(number).read_bytes()
         with np.load(io.BytesIO(content)) as arrays:
-            parts = list(_folds(arrays))
-    except (OSError, KeyError, ValueError):
+            columns = map(np.concatenate, zip(*_folds(arrays), strict=True))
+            clips, subjects, labels, probabilities = columns
+    except (OSError, KeyError, ValueError, BadZipFile):
         return None
-    columns = map(np.concatenate, zip(*parts, strict=True))
-    clips, subjects, labels, probabilities = columns
     made = ~np.isnan(probabilities).any(axis=1)
     right = made & (probabilities.argmax(axis=1) == labels)
     order = np.argsort(clips, kind="stable")

@@ -5,12 +5,15 @@ may be on this machine, on a mount, or in S3. One process at a time, the driver,
 """
 
 import fcntl
+import io
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
+
+import numpy as np
 
 from fer_core import config as configs
 from fer_core.errors import FerError, unknown
@@ -22,6 +25,7 @@ from fer_core.storage.s3_requests import at_once
 from search.study import driver_claim, parts
 from search.study.options import Options
 from search.study.parts import TrialResult
+from search.study.provenance import UNKNOWN
 
 # Of study.json and of the files beside it; a file without a format number is of format 1. Format 3
 # notes in each result what trained it, and scores the predictions of all folds together.
@@ -51,6 +55,13 @@ class Record(Options):
     arguments: list[str] = field(default_factory=list)  # of the command that began the study
     home: str | None = None  # the study's folder, by which a copy of it is told from the original
     started_at: str
+
+    def commit_of(self, result: TrialResult) -> str:
+        """Name the commit that trained a trial; if it is unknown, that with which the study began.
+
+        A worker may not know it, for example where `ray job submit` brought the code.
+        """
+        return result.commit if result.commit not in (None, UNKNOWN) else self.commit
 
 
 @dataclass(frozen=True)
@@ -200,6 +211,11 @@ class Folder:
         return self.path / "parts" / f"{number}.json"
 
 
+def resolved(path: AnyPath) -> AnyPath:
+    """Give a path on this machine without symbolic links and `..`; one in S3 as it is."""
+    return path if isinstance(path, S3Path) else path.resolve()
+
+
 def create(studies: AnyPath, *, space: AnyPath, dataset: str) -> Folder:
     """Make the folder of a new study, with a copy of its space."""
     folder = Folder(studies / f"{space.stem}-{dataset}-{secrets.token_hex(3)}")
@@ -219,3 +235,10 @@ def find(study: str, studies: AnyPath) -> Folder:
     if not names:
         raise FerError(f"no study '{study}': {studies} holds no study yet.")
     raise FerError(unknown("study", study, names))
+
+
+def write_arrays(path: AnyPath, arrays: dict[str, Any]) -> None:
+    """Write arrays as an .npz file, which appears whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(path, buffer.getvalue())

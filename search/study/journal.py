@@ -32,7 +32,7 @@ RETRIES = 3  # the same parameters are repeated so often; the next interruption 
 LOSSES = 10  # after so many lost machines a trial has failed: it may be the cause
 STUDY = "study"
 # User attributes of a trial in Optuna's journal. They are in users' studies: keep the words.
-_REPEATS = "repeats"  # number of the interrupted trial that this trial repeats
+REPEATS = "repeats"  # number of the interrupted trial that this trial repeats
 _RETRY = "retry"  # how often these parameters were interrupted before
 _LOST = "lost"  # how often these parameters lost their machine before
 CONFIG = "config_json"  # the config that the space made of the parameters
@@ -84,9 +84,8 @@ class Journal:
         self._settled: set[int] = set()
         self._parts: dict[int, TrialResult] = {}
         trials = self._trials()
-        ended = [trial.number for trial in trials if _has_ended(trial)]
-        self._settled.update(ended)
-        self._parts.update(folder.results(ended))
+        self._settled.update(trial.number for trial in trials if _has_ended(trial))
+        self._parts.update(folder.results(sorted(self._settled)))
         for trial in trials:
             self._recall(trial)
 
@@ -135,7 +134,7 @@ class Journal:
             number,
             config,
             params=dict(trial.params),
-            again=_REPEATS in past,
+            again=REPEATS in past,
             alone=bool(past.get(_RETRY)) or past.get(_LOST, 0) > 1,
             larger=_LARGER in past,
         )
@@ -228,7 +227,7 @@ class Journal:
         if number not in self._repeated:
             # A trial interrupted while it was drawn has only some of its parameters: draw it anew.
             params = trial.params if CONFIG in past else self._point(number)
-            attrs = {_REPEATS: number, _RETRY: retry, _LOST: losses}
+            attrs = {REPEATS: number, _RETRY: retry, _LOST: losses}
             if larger or _LARGER in past:
                 attrs[_LARGER] = True
             self._enqueue(params, attrs)
@@ -256,18 +255,19 @@ class Journal:
                 self.tell(result)
         if self._points:  # each point must be tried: no other can take the place of a lost one
             for number in set(self.lost_numbers()) - self._repeated:
-                self._enqueue(self._point(number), {_REPEATS: number})
+                self._enqueue(self._point(number), {REPEATS: number})
         self._storage.sync()
 
     def _recall(self, trial: FrozenTrial) -> None:
         """Restore what this object knew of a trial, from the journal."""
-        self._number_next(trial.user_attrs.get(_REPEATS))
+        self._number_next(trial.user_attrs.get(REPEATS))
         if trial.state == TrialState.WAITING:
             self._waiting.append(trial.number)
         if trial.state != TrialState.FAIL and trial.intermediate_values:
             config = configs.from_json(trial.user_attrs[CONFIG])
-            for _, value in sorted(trial.intermediate_values.items()):
-                self._halving.add(trial.number, config, value)
+            result, noted = self._parts.get(trial.number), trial.intermediate_values
+            for value in (result and result.rung_uars) or [noted[step] for step in sorted(noted)]:
+                self._halving.add(trial.number, config, value)  # it may have been rescored since
 
     def _number_next(self, repeats: int | None = None) -> int:
         """Count one more trial, new or a repeat, and return its number."""
@@ -281,7 +281,7 @@ class Journal:
 
     def _enqueue(self, params: Mapping[str, Any], attrs: Mapping[str, Any] | None = None) -> None:
         self._study.enqueue_trial(dict(params), user_attrs=dict(attrs or {}))
-        self._waiting.append(self._number_next((attrs or {}).get(_REPEATS)))
+        self._waiting.append(self._number_next((attrs or {}).get(REPEATS)))
 
     def _point(self, number: int) -> Mapping[str, Any]:
         """Return the listed parameters that a trial tries; empty where the sampler drew them."""

@@ -47,7 +47,7 @@ def refused(monkeypatch, tmp_path):
         assert all(re.match(r"sealed: |fold \d: |only \d subjects", each) for each in before_it)
         assert line.startswith("error: ")
         made = {path.name for path in set(tmp_path.rglob("*")) - before}
-        assert not made & {"study.json", "parts", "leaderboards"}
+        assert not made & {"study.json", "parts", "leaderboards"}, line
         return done.exit_code, line
 
     return invoke
@@ -200,7 +200,7 @@ def test_more_missing_clips_than_the_study_can_do_without_stop_it_before_a_trial
         (photographs / label / "00_a.jpg").unlink()
     arguments = [*SMOKE, "--dataset", "folder", "--data-root", str(photographs)]
 
-    exit_code, line = refused(*arguments, "--max-missing", "0.9", "-q")
+    exit_code, line = refused(*arguments, "--max-missing", "0.9", "-q", "--address", "local")
 
     assert "91.7% of the clips below" in line
     assert "--max-missing is 90.0%" in line

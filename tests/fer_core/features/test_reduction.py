@@ -70,6 +70,17 @@ def test_a_feature_that_hardly_varies_in_training_is_left_out(fit, pca_dim, vari
     np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-4, atol=1e-5)
 
 
+def test_a_feature_with_a_large_mean_leaves_no_other_out():
+    train = RNG.normal(scale=0.01, size=(60, 8)).astype(np.float32)
+    train[:, 0] = RNG.normal(500, 0.1, size=60)
+
+    assert np.isfinite(reduction_.standard(train).scale).all()
+
+
+def test_of_frames_that_are_all_alike_nothing_is_left():
+    assert not reduction_.standard(np.full((9, 4), 3.3, np.float32))(TALL[:, :4]).any()
+
+
 @pytest.mark.parametrize("train", [TALL, WIDE], ids=["more frames", "more features"])
 def test_pca_keeps_the_variance_that_the_exact_decomposition_keeps(fit, train):
     reduction = fit(train, 5)

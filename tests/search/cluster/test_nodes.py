@@ -126,6 +126,7 @@ def result():
         fold=0,
         metrics=Metrics(uar=0.5, war=0.5, macro_f1=0.5),
         clips=("a",),
+        subjects=np.array(["s"]),
         labels=np.array([0]),
         probabilities=np.ones((1, 1)),
         frame_probabilities=np.ones((1, 1, 1)),

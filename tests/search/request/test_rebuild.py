@@ -72,7 +72,29 @@ def test_a_number_without_a_result_stands_for_an_interrupted_trial(folder, searc
 
     assert rebuild.rebuild(folder, file_storage(folder), space) == 6
 
-    assert journal_of(folder).finished_numbers() == [0, 2, 3, 4, 5]
+    journal = journal_of(folder)
+    assert journal.finished_numbers() == [0, 2, 3, 4, 5]
+    assert journal.drawn == 5
+
+
+def test_of_listed_points_those_without_a_result_are_tried_before_new_ones(
+    folder, enumerated, make_result
+):
+    journal = Journal(folder, file_storage(folder), seed=0, points=enumerated.points)
+    for _ in range(2):
+        trial = journal.ask()
+        config = journal.draw(trial, enumerated)
+        journal.finish(make_result(trial.number, config=config, params_drawn=dict(trial.params)))
+    journal.sync()
+    shorten(folder, 0.0)
+    (folder.path / "parts" / "0.json").unlink()
+
+    rebuild.rebuild(folder, file_storage(folder), enumerated)
+
+    again = Journal(folder, file_storage(folder), seed=0, points=enumerated.points)
+    left = [again.ask() for _ in range(2)]
+    drawn = [again.draw(trial, enumerated) and trial.params for trial in left]
+    assert drawn == [enumerated.points[0], enumerated.points[2]]
 
 
 def test_results_of_a_version_that_noted_no_parameters_count_and_teach_nothing(

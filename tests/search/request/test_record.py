@@ -63,6 +63,15 @@ def test_a_copy_under_the_same_name_is_refused_while_the_original_is_there(
         resumed(copy, study_data)
 
 
+def test_another_spelling_of_the_folder_is_no_copy(original, study_data, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(original.path.parent)
+    spelled = original.path.parent / ".." / original.path.parent.name / original.name
+
+    for path in (link / original.name, spelled):
+        assert resumed(Folder(path), study_data).study == original.name
+
+
 def test_a_folder_that_was_moved_goes_on_as_the_same_study(original, study_data, tmp_path):
     moved = Folder(tmp_path / "other" / original.name)
     shutil.move(original.path, moved.path)

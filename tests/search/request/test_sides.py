@@ -41,7 +41,7 @@ def test_fewer_than_five_sealed_subjects_are_said_to_be_few():
 
     last = sides.lines(split(data), data, "emotion")[-1]
 
-    assert last.startswith("only 3 subjects of 14 can be sealed: the final test will be uncertain")
+    assert last == "only 3 subjects of 14 are sealed: the final test will be uncertain"
 
 
 def test_many_folds_share_a_line():

@@ -171,16 +171,18 @@ def test_scores_on_other_data_points_frames_or_splits_are_ranked_apart(
     assert list(ranked["study"]) in (["c", "a", "b"], ["b", "c", "a"])
 
 
-def test_scores_of_two_scoring_versions_are_ranked_apart(folder, record, make_result):
-    results = [
-        make_result(number, uars=(uar, uar), scoring_version=version)
-        for number, (uar, version) in enumerate(((0.3, 2), (0.6, 1), (0.9, 2)))
-    ]
-    write(folder, record, results)
+def test_scores_of_two_scoring_versions_are_ranked_apart_the_newer_first(
+    folder, record, make_result
+):
+    for study, version, uar in (("a", 2, 0.3), ("b", 1, 0.6), ("c", 2, 0.9)):
+        result = make_result(0, uars=(uar, uar), scoring_version=version)
+        pruned = make_result(1, state="pruned", scoring_version=1)
+        write(folder, replace(record, study=study), [result, pruned])
 
     ranked = search.read_leaderboard("synthetic", record.leaderboards)
 
-    assert list(ranked["trial"]) == [1, 2, 0]
+    assert list(ranked["study"]) == ["c", "a", "a", "c", "b", "b"]
+    assert list(ranked["state"])[:2] == ["complete"] * 2
 
 
 def test_the_printed_table_says_what_became_of_each_trial(folder, record, make_result):

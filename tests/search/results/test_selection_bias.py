@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.cluster.trial_record import write_arrays
-from search.results.selection_bias import Hits, corrected, read
+from search.results.selection_bias import HitCounts, corrected, read
+from search.study.folder import write_arrays
 
 
 def made(rng, trials, subjects, classes, quality=0.5, spread=0.0):
@@ -12,7 +12,7 @@ def made(rng, trials, subjects, classes, quality=0.5, spread=0.0):
     true = np.clip(rng.normal(quality, spread, trials), 0.05, 0.95)
     clips = np.full((subjects, classes), 2)
     hits = rng.binomial(2, true[:, None, None], size=(trials, subjects, classes))
-    return true, Hits(clips, hits)
+    return true, HitCounts(clips, hits)
 
 
 def uar(found):
@@ -49,7 +49,7 @@ def test_a_single_trial_was_not_chosen():
 
 def test_two_trials_of_which_one_is_always_right_are_not_corrected():
     clips = np.full((10, 3), 2)
-    found = Hits(clips, np.stack([clips, clips // 2]))
+    found = HitCounts(clips, np.stack([clips, clips // 2]))
 
     assert corrected(found) == 1.0
 
@@ -68,8 +68,12 @@ def test_predictions_are_read_of_trials_that_were_scored_on_the_same_clips(folde
     write(folder, 0, [[0.9, 0.1], [0.8, 0.2]])
     write(folder, 1, [[0.9, 0.1], [np.nan, np.nan]])
     write(folder, 2, [[0.9, 0.1], [0.1, 0.9]], clips="other")
+    write(folder, 3, [[0.9, 0.1], [0.1, 0.9]])
+    damaged = folder.predictions(3)
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    write_arrays(folder.predictions(4), {})
 
-    found = read(folder, [0, 1, 2, 3])
+    found = read(folder, [0, 1, 2, 3, 4, 5])
 
     assert found.clips.tolist() == [[1, 0], [0, 1]]
     assert found.hits.tolist() == [[[1, 0], [0, 0]]] * 2
