@@ -77,8 +77,6 @@ class _Study:
         Raises: FerError if results are there that it does not list.
         """
         storage = file_storage(self.folder)
-        if self.rebuilds:
-            rebuild.rebuild(self.folder, storage, self.space)
         rebuild.check(self.folder, storage)
         return Journal(
             self.folder,
@@ -188,6 +186,9 @@ def _open_journal(study: _Study, study_data: StudyData, progress: Progress) -> J
     """Open the journal, settle what an earlier run left, and show what the study has."""
     if rescored := rescore.rescore(study.folder, study_data):
         progress.print(f"{rescored} results of an older version were rescored as today's are")
+    if study.rebuilds:
+        listed = rebuild.rebuild(study.folder, file_storage(study.folder), study.space)
+        progress.print(f"{listed} trials were listed in the journal again")
     journal = study.journal(study_data)
     journal.reconcile()
     progress.print(f"study {study.record.study}")

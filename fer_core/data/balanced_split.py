@@ -1,8 +1,8 @@
 """Divide subjects at random into sides whose class shares are as equal as whole subjects allow.
 
-`protocol.sealed_and_folds` draws the sealed subjects with `chosen`, and the folds of the others
-with `dealt`. Sides have a fixed number of subjects, whatever their clips. Both functions draw many
-candidates and take the most even one.
+`protocol.sealed_and_folds` draws the sealed subjects with `choose_sealed`, and the folds of the
+others with `deal_folds`. Each side has a fixed number of subjects, whatever their numbers of clips.
+Both functions draw many candidates and take the most even one.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from fer_core.arrays import Array
 _CANDIDATES, _MOST_DRAWN = 500, 200_000  # candidates, and subjects of all candidates together
 
 
-def chosen(counts: Array, number: int, *, folds: int, rng: np.random.Generator) -> Array:
+def choose_sealed(counts: Array, number: int, *, folds: int, rng: np.random.Generator) -> Array:
     """Choose subjects: give True for `number` of them, (N,).
 
     `counts` (N, C) are the clips of each subject and class. Each class should be among the chosen,
@@ -33,7 +33,7 @@ def chosen(counts: Array, number: int, *, folds: int, rng: np.random.Generator) 
     return np.equal(sides, 0)
 
 
-def dealt(counts: Array, folds: int, *, rng: np.random.Generator) -> Array:
+def deal_folds(counts: Array, folds: int, *, rng: np.random.Generator) -> Array:
     """Deal subjects to folds: give the number of each subject's fold, (N,).
 
     `counts` (N, C) are the clips of each subject and class. The folds' numbers of subjects differ

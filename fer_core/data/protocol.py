@@ -1,4 +1,4 @@
-"""`Protocol`: which subjects train, which choose between trials, and which stay sealed.
+"""A `Protocol` says which subjects train, which choose between trials, and which stay sealed.
 
 The sealed subjects are tested once, at the end of a study, and only by the winners; no trial reads
 them. The other subjects are divided into folds, each of which chooses while the others train. A
@@ -90,9 +90,9 @@ def sealed_and_folds(
     _check_classes(classes, counts, folds)
     rng = np.random.default_rng(seed)
     number = round(SEALED_SHARE * len(people))
-    sealed = balanced_split.chosen(counts, number, folds=folds, rng=rng)
+    sealed = balanced_split.choose_sealed(counts, number, folds=folds, rng=rng)
     others = people[~sealed]
-    fold_of = balanced_split.dealt(counts[~sealed], folds, rng=rng)
+    fold_of = balanced_split.deal_folds(counts[~sealed], folds, rng=rng)
     return Protocol(
         name=f"sealed{round(100 * SEALED_SHARE)}-cv{folds}",
         sealed=tuple(people[sealed].tolist()),

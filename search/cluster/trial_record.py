@@ -37,7 +37,7 @@ class Account:
         config_json: str | None,
         params: Mapping[str, Any] | None = None,
     ) -> None:
-        """Follow a trial; `params` are those of which the space made its config."""
+        """Follow a trial. `params` are the parameters that the sampler drew for it."""
         self._params = params
         self.number = number
         self.seconds = 0.0  # time that the worker spent on it

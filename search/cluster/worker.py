@@ -56,9 +56,10 @@ class ActivePack:
         params: Mapping[int, Mapping[str, Any]] | None = None,
         largest: str | None = None,
     ) -> None:
-        """Train `members`, which are configs by trial number; `training` knows them by position.
+        """Begin a pack. `members` maps the number of each trial to its config, as JSON.
 
-        `params` are the parameters of each trial, of which the space made its config.
+        `training` counts the same trials from 0, in that order. `params` maps the number of a trial
+        to the parameters that the sampler drew for it.
 
         Members that run out of memory are listed in `out_of_memory`, to be tried again on a larger
         share of a machine. If this share is already the largest one, `largest` describes it, and

@@ -50,7 +50,7 @@ class Row:
     error: str | None = None
     val_uar: float | None = None  # of complete trials and baselines only
     val_uar_partial: float | None = None  # of a pruned trial, on the folds that it had trained
-    val_uar_corrected: float | None = None  # of the best trial, without what choosing it flatters
+    val_uar_corrected: float | None = None  # of the best trial: corrected for the choice
     val_uar_std: float | None = None  # standard deviation between the folds
     val_metrics: OtherMetrics = field(default_factory=dict)
     val_subjects: int | None = None

@@ -33,7 +33,7 @@ class TrialResult:
     config_json: str | None  # None where the space drew no valid config, and for a baseline
     started_at: str  # ISO 8601, UTC
     finished_at: str
-    params_drawn: Mapping[str, Any] | None = None  # of which the space made the config
+    params_drawn: Mapping[str, Any] | None = None  # that the sampler drew
     error: str | None = None  # one line
     fold_uars: tuple[float, ...] = ()  # in the order of the folds
     rung_uars: tuple[float, ...] = ()  # at each rung that it passed, the UAR of the folds so far

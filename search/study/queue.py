@@ -22,7 +22,7 @@ class QueuedTrial:
 
     number: int
     config: Config
-    params: Mapping[str, Any] = field(default_factory=dict)  # of which the space made the config
+    params: Mapping[str, Any] = field(default_factory=dict)  # that the sampler drew
     again: bool = False  # it repeats an interrupted trial, and goes before new trials
     alone: bool = False  # its worker died before, and may die again: no other trial is to suffer
     larger: bool = False  # it ran out of memory on the usual share of a machine

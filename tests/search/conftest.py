@@ -11,6 +11,7 @@ from search.study.folder import Folder, Record
 from search.study.journal import Journal
 from search.study.journal_backends import file_storage
 from search.study.parts import TrialResult
+from tests.search.running_study import drivers
 
 CONFIG = Config(
     streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)
@@ -26,6 +27,13 @@ SPACE = """
         lr = trial.suggest_float("lr", 1e-4, 1e-2, log=True)
         return Config(streams=(stream,), optimizer=OptimizerConfig(lr=lr))
     """
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start the command as a process of its own; see `running_study`."""
+    with drivers(tmp_path / "studies") as start:
+        yield start
 
 
 @pytest.fixture

@@ -9,18 +9,11 @@ from tests.search.running_study import (
     TRIALS,
     begin,
     board_trials,
-    drivers,
     go_on,
     wait_for_parts,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
-
-
-@pytest.fixture
-def start(tmp_path):
-    with drivers(tmp_path / "studies") as start:
-        yield start
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

@@ -15,19 +15,12 @@ from tests.search.running_study import (
     begin,
     board_trials,
     count_parts,
-    drivers,
     go_on,
     study,
     wait_for_parts,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
-
-
-@pytest.fixture
-def start(tmp_path):
-    with drivers(tmp_path / "studies") as start:
-        yield start
 
 
 @pytest.mark.parametrize(
