@@ -26,7 +26,7 @@ FLOORS = {  # from the ground up
         {"predict"},
     ],
     "search": [
-        {"study"},
+        {"study", "statistics"},
         {"results", "screen"},
         {"request"},
         {"planning", "cluster"},

@@ -96,7 +96,8 @@ class Row:
     scoring_version: int | None = None  # scores of two versions do not compare; 1 took fold means
 
 
-FORMAT = 3  # of the files; 1 had no number, 2 gave pruned trials a val_uar
+# Of the files: 1 had no number, 2 gave pruned trials a val_uar, 3 gave each winner a test_uar.
+FORMAT = 4
 FORMAT_KEY = b"fer_search_format"  # in the metadata of a file's schema
 _OWN = {"val_uar", "test_uar", "test_uar_low", "test_uar_high"}  # fields of their own
 _METRICS = {  # field of `Row`: the column of each metric and of each end of an interval

@@ -1,0 +1,67 @@
+"""Compare models that were scored on the same clips, by resampling the subjects of all at once.
+
+The clips of a subject resemble each other, so subjects are drawn and not clips. Every model is
+scored on the same resample. What makes a resample easy for all of them then cancels out of their
+differences.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fer_core.arrays import Array
+
+RESAMPLES = 10_000  # bootstrap samples of the subjects
+MOST_BLOCKS = 500  # more subjects are put into so many blocks, which are drawn in their place
+_AT_ONCE = 1000  # resamples that are scored together
+
+
+@dataclass(frozen=True)
+class HitCounts:
+    """What M models got right of S subjects, or blocks of subjects, and C classes."""
+
+    clips: Array  # (S, C) clips of a subject and class
+    hits: Array  # (M, S, C) those of them that a model predicted right
+
+
+def count_hits(subjects: Sequence[str] | Array, labels: Array, right: Array) -> HitCounts:
+    """Count, by subject and class, the clips (N,) that each of M models predicted right (M, N)."""
+    names, of_clip = np.unique(np.asarray(subjects), return_inverse=True)
+    of_clip %= MOST_BLOCKS
+    shape = (min(len(names), MOST_BLOCKS), int(labels.max()) + 1)
+    clips = np.zeros(shape, np.float64)
+    np.add.at(clips, (of_clip, labels), 1)
+    hits = np.zeros((len(right), *shape), np.float64)
+    for model, of_model in zip(hits, right, strict=True):
+        np.add.at(model, (of_clip, labels), of_model)
+    return HitCounts(clips, hits)
+
+
+def uars(found: HitCounts, weights: Array) -> Array:
+    """Score each model (R, M) with the subjects weighted by `weights` (R, S).
+
+    A class that no weighted subject shows is left out of the mean.
+    """
+    total = np.zeros((len(weights), len(found.hits)))
+    seen = np.zeros((len(weights), 1))
+    for kind in range(found.clips.shape[1]):
+        clips = (weights @ found.clips[:, kind])[:, None]
+        hits = weights @ found.hits[:, :, kind].T
+        total += np.divide(hits, clips, out=np.zeros_like(total), where=clips > 0)
+        seen += clips > 0
+    scores: Array = total / np.maximum(seen, 1)
+    return scores
+
+
+def resampled_uars(found: HitCounts, *, resamples: int = RESAMPLES, seed: int = 0) -> Array:
+    """Score M models on bootstrap samples of the subjects (R, M), the same for all models."""
+    subjects = len(found.clips)
+    rng = np.random.default_rng(seed)
+    parts = []
+    for start in range(0, resamples, _AT_ONCE):
+        count = min(_AT_ONCE, resamples - start)
+        drawn = rng.multinomial(subjects, np.full(subjects, 1 / subjects), size=count)
+        parts.append(uars(found, drawn.astype(np.float64)))
+    scores: Array = np.concatenate(parts)
+    return scores
