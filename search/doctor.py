@@ -22,6 +22,7 @@ from fer_core.errors import DataError, FerError, unknown
 from fer_core.storage.paths import S3Path
 from search import command
 from search.request import arguments as args
+from search.request import machine_arguments as machine_args
 from search.request import settings as settings_
 from search.study.options import Options
 
@@ -41,7 +42,7 @@ Workers = Annotated[
     Option(
         metavar="N",
         min=1,
-        rich_help_panel=args.MACHINES,
+        rich_help_panel=machine_args.MACHINES,
         help="How many processes look for faces. Default: one for each CPU core.",
     ),
 ]
@@ -92,7 +93,7 @@ def main(
     view: View = None,
     quick: Quick = False,
     workers: Workers = None,
-    store: args.Store = Options.store,
+    store: machine_args.Store = Options.store,
     sheet: Sheet = None,
     sheet_subjects: SheetSubjects = 8,
     as_json: args.AsJson = False,

@@ -23,6 +23,7 @@ from fer_core.errors import FerError
 from fer_core.storage.paths import AnyPath
 from search import command
 from search.request import arguments as args
+from search.request import machine_arguments as machine_args
 
 if TYPE_CHECKING:
     from fer_core.arrays import Array
@@ -64,7 +65,7 @@ class Row:
 
 
 @app.command()
-def main(row: RowName, export: Export = None, studies: args.Studies = "studies") -> None:
+def main(row: RowName, export: Export = None, studies: machine_args.Studies = "studies") -> None:
     """Train a row of the leaderboard again, and say whether its scores come out the same."""
     with command.errors_in_one_line("Interrupted. Nothing was written."):
         if export is not None:
@@ -227,15 +228,16 @@ def _farthest(then: "Array", now: "Array") -> float:
 def _export(row: Row, record: "Record", study_data: "StudyData", target: Path) -> None:
     from fer_core.predict import model_folder
     from fer_core.trial.evaluate import refit
-    from search.results import card
+    from search.results import card, nested_score
 
     model = refit(row.config, study_data)
     sealed_scores = row.folder.sealed_test(row.result.number)
     scores = json.loads(sealed_scores.read_text()) if sealed_scores.is_file() else None
     surface = Path(study_data.surface) if study_data.surface else None
-    model_folder.save(
-        model, target, card=card.text(model, row.result, record, scores), surface=surface
+    text = card.text(
+        model, row.result, record, scores, nested_score.read(row.folder).get(model.task)
     )
+    model_folder.save(model, target, card=text, surface=surface)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from fer_core.errors import FerError
 from fer_core.storage import paths
 from search import command
 from search.request import arguments as args
+from search.request import machine_arguments as machine_args
 from search.request import settings as settings_
 from search.request.settings import Machines, Settings
 from search.study.options import Options
@@ -42,6 +43,7 @@ def main(
     task: args.Task = None,
     protocol_name: args.Protocol = Options.protocol_name,
     split_seed: args.SplitSeed = Options.split_seed,
+    nested: args.Nested = Options.nested,
     landmarks: args.Landmarks = "auto",
     max_missing: args.MaxMissing = Options.max_missing,
     weights: args.Weights = None,
@@ -50,14 +52,14 @@ def main(
     time_budget: args.TimeBudget = None,
     smoke: args.Smoke = Options.smoke,
     pruning: args.Pruning = Options.pruning,
-    address: args.Address = Machines.address,
-    cpus_per_trial: args.CpusPerTrial = Machines.cpus_per_trial,
-    gpus_per_trial: args.GpusPerTrial = None,
-    gpus_per_head: args.GpusPerHead = None,
-    leaderboards: args.Leaderboards = Options.leaderboards,
-    studies: args.Studies = "studies",
-    store: args.Store = Options.store,
-    cache: args.Cache = None,
+    address: machine_args.Address = Machines.address,
+    cpus_per_trial: machine_args.CpusPerTrial = Machines.cpus_per_trial,
+    gpus_per_trial: machine_args.GpusPerTrial = None,
+    gpus_per_head: machine_args.GpusPerHead = None,
+    leaderboards: machine_args.Leaderboards = Options.leaderboards,
+    studies: machine_args.Studies = "studies",
+    store: machine_args.Store = Options.store,
+    cache: machine_args.Cache = None,
     dry_run: args.DryRun = False,
     as_json: args.AsJson = False,
     verbose: args.Verbose = False,
@@ -65,12 +67,18 @@ def main(
 ) -> None:
     """Search for the best facial-expression model of a dataset, and print the leaderboard."""
     with command.errors_in_one_line(_NOTHING_LOST):
-        folder = command.study_folder(resume, studies) if resume is not None else None
-        machines, settings = settings_.machines_of(context.params), _settings(context, folder)
-        if dry_run:
-            _plan(settings, as_json, cpus_per_trial)
-        else:
-            _search(context, settings, machines, folder)
+        _plan_or_search(context)
+
+
+def _plan_or_search(context: typer.Context) -> None:
+    given = context.params
+    resumes = given["resume"] is not None
+    folder = command.study_folder(given["resume"], given["studies"]) if resumes else None
+    machines, settings = settings_.machines_of(given), _settings(context, folder)
+    if given["dry_run"]:
+        _plan(settings, given["as_json"], given["cpus_per_trial"])
+    else:
+        _search(context, settings, machines, folder)
 
 
 def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
@@ -144,10 +152,12 @@ def _print_board(outcome: "Outcome", as_json: bool, *, explained: bool) -> None:
             print(f"\n{ranking.explained(ranked)}\n", file=sys.stderr)
         return
     trials = ranking.searched(ranked)
+    nested = ranked[ranked["source"] == "nested"]
     summary = {
         "study": outcome.record.study,
         "leaderboard": str(outcome.leaderboard),
         "best": json.loads(trials.iloc[0].to_json(date_format="iso")),
+        "nested": json.loads(nested.to_json(orient="records", date_format="iso")),
         "skipped": sorted(outcome.skipped),
         "counts": {state: int((trials["state"] == state).sum()) for state in ranking.STATES},
     }

@@ -9,30 +9,26 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from fer_core.config import Config
 from fer_core.data.study_data import StudyData
-from fer_core.errors import NoTrialSucceededError
 from fer_core.storage.paths import AnyPath
 from fer_core.storage.s3_requests import OUTAGES
 from fer_core.storage.shared_store import SharedPlace
-from fer_core.trial import packing, rungs
-from search.cluster import baseline_tasks, connection, nodes, reachability, tuner
-from search.cluster.sealed_test import score_winners
+from search import nested, one_search
+from search.cluster import connection, nodes, reachability
+from search.one_search import OneSearch
 from search.planning import first_draws
-from search.request import data, find_faces, presets, rebuild, rescore
+from search.request import data, find_faces, presets
 from search.request.record import begin
 from search.request.settings import Machines, Settings, check_weights_named, trials_of
+from search.results import leaderboard as leaderboards
 from search.results.board import Board
 from search.screen.progress import Progress
 from search.study import space as spaces
 from search.study.folder import Folder, Record
-from search.study.journal import Journal
-from search.study.journal_backends import file_storage
 from search.study.parts import TrialResult
-from search.study.searcher import StudySearcher
 from search.study.space import Space
 
 _FORESEEN = 300  # trials that are drawn ahead, to see which features they share
@@ -56,38 +52,6 @@ class Outcome:
     may_grow: bool  # whether the space has more to try
 
 
-@dataclass(frozen=True)
-class _Study:
-    """A study that is being run."""
-
-    folder: Folder
-    record: Record
-    space: Space
-    tasks: set[str]  # those that its trials learn: a space may choose other than the study's
-    rebuilds: bool = False  # whether its journal is made from its results first
-
-    @property
-    def raced(self) -> bool:
-        """Whether worse trials are stopped early. A space that lists its points has all trained."""
-        return self.record.pruning and not self.space.points
-
-    def journal(self, study_data: StudyData) -> Journal:
-        """Open the journal of the study's trials.
-
-        Raises: FerError if results are there that it does not list.
-        """
-        storage = file_storage(self.folder)
-        rebuild.check(self.folder, storage)
-        return Journal(
-            self.folder,
-            storage,
-            seed=self.record.seed,
-            points=self.space.points,
-            first=self.space.first,
-            rungs=rungs.rungs(len(study_data.protocol.folds), raced=True) if self.raced else (),
-        )
-
-
 def run(
     settings: Settings, machines: Machines, progress: Progress, folder: Folder | None
 ) -> Outcome:
@@ -100,30 +64,54 @@ def run(
     """
     started, OUTAGES.print = time.monotonic(), progress.print
     machines = replace(machines, address=connection.resolved(machines.address))
-    past = folder.record() if folder else None
-    space = presets.runnable(spaces.load(settings.space), settings.options)
-    drawn = spaces.check(space, seed=settings.options.seed)
-    check_weights_named(drawn, settings)
+    space, drawn = _checked_space(settings)
     trials = trials_of(settings, len(space.points))
+    past = nested.checked_record(folder, trials) if folder else None
     cluster = machines.address != "local"
-    with connection.connected(machines.address) if cluster else nullcontext():
+    # A nested study runs several searches, all in the same session of Ray.
+    stays = cluster or settings.options.nested
+    with connection.connected(machines.address) if stays else nullcontext():
         store = reachability.shared_store(settings, grows=cluster and nodes.may_grow())
         study_data = _study_data(settings, store, space, drawn, trials, progress, past)
         folder, record = begin(settings, study_data, folder, trials=trials)
         study_data = replace(study_data, checkpoints=folder.checkpoints)
         if narrowing := presets.narrowing(drawn):
             progress.print(f"presets are {narrowing}")
-        tasks = {config.task or study_data.task for config in drawn}
-        study = _Study(folder, record, space, tasks, settings.rebuild)
+        search = OneSearch(
+            folder=folder,
+            record=record,
+            space=space,
+            tasks={config.task or study_data.task for config in drawn},
+            machines=machines,
+            deadline=None if machines.time_budget is None else started + machines.time_budget,
+            rebuilds=settings.rebuild,
+        )
         with folder.locked():
             folder.write_record(record)
-            try:
-                deadline = None if machines.time_budget is None else started + machines.time_budget
-                return _run(study, study_data, machines, progress, deadline)
-            except KeyboardInterrupt as interrupt:
-                with suppress(KeyboardInterrupt):  # if it is cut off, the next start does the rest
-                    _settle(study, study_data)
-                raise InterruptedStudyError(record.study) from interrupt
+            finished = _run(search, study_data, progress)
+        return _outcome(search, study_data, finished, progress)
+
+
+def _checked_space(settings: Settings) -> tuple[Space, tuple[Config, ...]]:
+    """Load the space, and draw a few dozen configs from it to see that they are valid."""
+    space = presets.runnable(spaces.load(settings.space), settings.options)
+    drawn = spaces.check(space, seed=settings.options.seed)
+    check_weights_named(drawn, settings)
+    return space, drawn
+
+
+def _run(search: OneSearch, study_data: StudyData, progress: Progress) -> list[TrialResult]:
+    """Run the search of a study, and those inside its folds if it is nested."""
+    try:
+        finished = one_search.run(search, study_data, progress)
+        if search.record.nested:
+            nested.run(search, study_data, progress)
+            Board(search.folder, search.record).write(finished)
+        return finished
+    except KeyboardInterrupt as interrupt:
+        with suppress(KeyboardInterrupt):  # if it is cut off, the next start does the rest
+            one_search.settle(search, study_data)
+        raise InterruptedStudyError(search.record.study) from interrupt
 
 
 def _study_data(
@@ -146,120 +134,19 @@ def _study_data(
     return study_data
 
 
-def _run(
-    study: _Study,
-    study_data: StudyData,
-    machines: Machines,
-    progress: Progress,
-    deadline: float | None,
-) -> Outcome:
-    """Train the trials that the study still lacks, then test the winners and write the board.
-
-    `deadline`, in the seconds of `time.monotonic`, is when no trial starts any more.
-    """
-    folder, record, journal = study.folder, study.record, _open_journal(study, study_data, progress)
-    board = Board(folder, record)
-    with connection.connected(machines.address) as where:
-        each = tuner.divide_cluster(
-            machines.cpus_per_trial,
-            machines.gpus_per_trial,
-            machines.gpus_per_head,
-            growing=machines.address != "local",
-        )
-        progress.print(f"on {where}, {each.concurrent} trials at a time")
-        progress.workers = each.concurrent
-        baselines = baseline_tasks.start(study.tasks, study_data, folder, each)
-        searcher = _searcher(study, study_data, journal, board, progress, each.concurrent, deadline)
-        tuner.run(searcher, study_data, folder, each, raced=study.raced, progress=progress)
-        journal.reconcile()  # trials that were drawn and did not start in time wait for a resume
-        baseline_tasks.finish(baselines, progress)
-        finished = journal.finished()
-        score_winners(finished, study_data, folder, each, progress)
-    journal.sync()  # fails if another driver has taken over: then the board is that driver's
-    board.write(finished)
-    folder.clear_checkpoints()
-    _require_success(finished, folder)
-    return _outcome(study, study_data, finished, board.path, progress)
-
-
-def _open_journal(study: _Study, study_data: StudyData, progress: Progress) -> Journal:
-    """Open the journal, settle what an earlier run left, and show what the study has."""
-    if rescored := rescore.rescore(study.folder, study_data):
-        progress.print(f"{rescored} results of an older version were rescored as today's are")
-    if study.rebuilds:
-        listed = rebuild.rebuild(study.folder, file_storage(study.folder), study.space)
-        progress.print(f"{listed} trials were listed in the journal again")
-    journal = study.journal(study_data)
-    journal.reconcile()
-    progress.print(f"study {study.record.study}")
-    for number in journal.lost_numbers():
-        progress.print(f"the result of trial {number} is lost or damaged; a new trial replaces it")
-    progress.begin(study.record.trials, journal.finished())
-    return journal
-
-
 def _outcome(
-    study: _Study,
+    search: OneSearch,
     study_data: StudyData,
     finished: Sequence[TrialResult],
-    leaderboard: AnyPath,
     progress: Progress,
 ) -> Outcome:
+    record = search.record
     skipped = frozenset(clip for result in finished for clip in result.skipped)
     if skipped:
         clips = len(study_data.manifest.clips)
         unusable = f"{len(skipped)} of {clips} clips could not be used"
         progress.print(f"{unusable}; parts/*.json in the study's folder say why (skipped)")
-    points = len(study.space.points)
-    may_grow = not points or study.record.trials < points
-    return Outcome(record=study.record, leaderboard=leaderboard, skipped=skipped, may_grow=may_grow)
-
-
-def _searcher(
-    study: _Study,
-    study_data: StudyData,
-    journal: Journal,
-    board: Board,
-    progress: Progress,
-    workers: int,
-    deadline: float | None,
-) -> StudySearcher:
-    """Build the searcher, and put the trials that are finished on the board."""
-
-    def on_finish(result: TrialResult) -> None:
-        board.add(result)
-        progress.finished(result)
-
-    for result in journal.finished():
-        board.add(result)
-    return StudySearcher(
-        journal,
-        study.space,
-        trials=study.record.trials,
-        deadline=deadline,
-        on_finish=on_finish,
-        most_members=partial(packing.most_members, study_data=study_data),
-        workers=workers,
-    )
-
-
-def _settle(study: _Study, study_data: StudyData) -> None:
-    """Tell the journal how every finished trial ended, and write the board, for a later resume."""
-    journal = study.journal(study_data)
-    journal.reconcile(counts=False)
-    Board(study.folder, study.record).write(journal.finished(), corrects=False)
-
-
-def _require_success(finished: Sequence[TrialResult], folder: Folder) -> None:
-    if any(result.state == "complete" for result in finished):
-        return
-    if not finished:
-        raise NoTrialSucceededError(
-            f"the time budget was up before any trial of {folder.name} had ended; "
-            f"continue with --resume {folder.name}."
-        )
-    first = next((result.error for result in finished if result.error), "no reason is known")
-    raise NoTrialSucceededError(
-        f"none of the {len(finished)} trials of {folder.name} succeeded; the first failed with: "
-        f"{first.rstrip('.')}; the others are in {folder.path / 'failures'}."
-    )
+    points = len(search.space.points)
+    may_grow = not record.nested and (not points or record.trials < points)
+    leaderboard = leaderboards.path(record)
+    return Outcome(record=record, leaderboard=leaderboard, skipped=skipped, may_grow=may_grow)

@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = {"run", "session", "doctor", "replay", "command"}  # files beside search's rooms
+COMMANDS = {
+    "run",
+    "session",
+    "nested",
+    "one_search",
+    "doctor",
+    "replay",
+    "command",
+}  # files beside search's rooms
 FLOORS = {  # from the ground up
     "fer_core": [
         {"errors", "arrays", "machine"},

@@ -77,10 +77,7 @@ def sealed_and_folds(
 
     from fer_core.data import balanced_split
 
-    people, of_subject = np.unique(subjects, return_inverse=True)
-    classes, of_class = np.unique(labels, return_inverse=True)
-    counts = np.zeros((len(people), len(classes)), np.int64)
-    np.add.at(counts, (of_subject, of_class), 1)
+    people, classes, counts = _counted(subjects, labels)
     needed = folds + round(1 / SEALED_SHARE)
     if len(people) < needed:
         raise ProtocolError(
@@ -98,6 +95,62 @@ def sealed_and_folds(
         sealed=tuple(people[sealed].tolist()),
         folds=tuple(tuple(others[fold_of == fold].tolist()) for fold in range(folds)),
     )
+
+
+def all_in_folds(
+    subjects: Sequence[str], labels: Sequence[str], *, folds: int = FOLDS, seed: int = 0
+) -> Protocol:
+    """Divide all subjects into folds as `sealed_and_folds` does, and seal nobody.
+
+    A nested study seals each of the folds in turn. `subjects` and `labels` have one item per clip.
+
+    Raises: ProtocolError if there are too few subjects, or too few of one class.
+    """
+    import numpy as np  # takes 0.1 s: too long for a list of datasets
+
+    from fer_core.data import balanced_split
+
+    people, classes, counts = _counted(subjects, labels)
+    if len(people) < folds:
+        raise ProtocolError(
+            f"{len(people)} subjects are too few: at least {folds} are needed, one for each fold."
+        )
+    _check_classes(classes, counts, folds - 1)
+    fold_of = balanced_split.deal_folds(counts, folds, rng=np.random.default_rng(seed))
+    dealt = tuple(tuple(people[fold_of == fold].tolist()) for fold in range(folds))
+    return Protocol(name=f"cv{folds}", sealed=(), folds=dealt)
+
+
+def outer_splits(split: Protocol) -> tuple[Protocol, ...]:
+    """Give the splits of a nested study: each seals one fold of `split`, and the others choose.
+
+    If there are more than `FOLDS` others, they are joined to that many folds.
+
+    Raises: ProtocolError if the protocol seals subjects itself, or has fewer than three folds.
+    """
+    if split.sealed:
+        raise ProtocolError(
+            f"protocol '{split.name}' seals {len(split.sealed)} subjects itself, so its study "
+            "needs no --nested; leave it out."
+        )
+    if len(split.folds) < 3:
+        raise ProtocolError(
+            f"protocol '{split.name}' has {len(split.folds)} folds, and --nested needs three: one "
+            "is sealed, and two choose."
+        )
+    made = []
+    for place, sealed in enumerate(split.folds):
+        others = [fold for other, fold in enumerate(split.folds) if other != place]
+        joined = [itertools.chain(*others[i::FOLDS]) for i in range(min(FOLDS, len(others)))]
+        made.append(
+            Protocol(
+                name=f"{split.name}-outer{place + 1}",
+                sealed=sealed,
+                folds=tuple(map(tuple, joined)),
+                train=split.train,
+            )
+        )
+    return tuple(made)
 
 
 def in_blocks(manifest: Manifest, *, folds: int) -> Protocol:
@@ -195,6 +248,17 @@ def ascending(subjects: Iterable[str]) -> list[str]:
         return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
     return sorted(subjects, key=parts)
+
+
+def _counted(subjects: Sequence[str], labels: Sequence[str]) -> tuple["Array", "Array", "Array"]:
+    """Give the subjects (S,), the classes (C,) and the clips of each subject and class (S, C)."""
+    import numpy as np  # takes 0.1 s: too long for a list of datasets
+
+    people, of_subject = np.unique(subjects, return_inverse=True)
+    classes, of_class = np.unique(labels, return_inverse=True)
+    counts = np.zeros((len(people), len(classes)), np.int64)
+    np.add.at(counts, (of_subject, of_class), 1)
+    return people, classes, counts
 
 
 def _enough(manifest: Manifest, folds: int) -> list[str]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _NONE_SEALED = (
     "this protocol seals no subject, so there is no sealed test: val_uar is the only score, and it "
-    "is optimistic, because the search selected trials by it"
+    "is optimistic, because the search selected trials by it (--nested gives an unbiased score)"
 )
 
 
@@ -44,9 +44,13 @@ def score_winners(
     resources: TrialResources,
     progress: Progress,
     *,
+    best_only: bool = False,
     scoring: "Scoring | None" = None,
 ) -> None:
     """Refit the best trial of each family that has no sealed test yet, and score it.
+
+    With `best_only`, only the best trial of each task is scored, as in each search of a nested
+    study.
 
     A refit that runs out of memory is tried once more on a larger share of a machine, because its
     trial may have needed one too.
@@ -63,6 +67,8 @@ def score_winners(
 
     tested = {result.number for result in finished if folder.sealed_test(result.number).exists()}
     chosen = winners(finished, tested)
+    if best_only:
+        chosen = best_of_tasks(chosen)
     if chosen:
         progress.print(_announcement(len(chosen), len(study_data.protocol.sealed)))
     _wait({start(result, _shape(result)): (result, False) for result in chosen}, start, progress)
@@ -109,6 +115,19 @@ def winners(finished: Sequence[TrialResult], tested: Set[int]) -> list[TrialResu
     had = {_family(result) for result in finished if result.number in tested}
     chosen = [result for family, result in best.items() if family not in had]
     return sorted(chosen, key=lambda result: result.number)
+
+
+def best_of_tasks(chosen: Sequence[TrialResult]) -> list[TrialResult]:
+    """Choose, for each task, the trial with the highest val_uar; the first one if several have it.
+
+    The trials are in the order of their numbers.
+    """
+    best: dict[str | None, TrialResult] = {}
+    for result in chosen:
+        other = best.setdefault(_family(result)[1], result)
+        if (result.val_uar or 0.0) > (other.val_uar or 0.0):
+            best[_family(result)[1]] = result
+    return list(best.values())
 
 
 def _shape(result: TrialResult) -> str:

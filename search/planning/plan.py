@@ -59,6 +59,7 @@ class Plan:
     trials: int
     baselines: tuple[str, ...]  # they run once per task, and are not counted below
     families: dict[str, int]  # family: trials
+    outer_folds: int  # of a nested study: in each runs a search like the one that is counted here
     clips: int
     rendered: bool  # False: the synthetic dataset does not exist yet
     view_images: int
@@ -91,13 +92,24 @@ def make(space: Space, settings: Settings, *, cpus: float = 1.0) -> Plan:
         trials=len(configs),
         baselines=tuple(BASELINES),
         families=dict(sorted(Counter(config.family for config in configs).items())),
+        outer_folds=data_.folds if options.nested else 0,
         clips=data_.clips,
         rendered=data_.manifest is not None,
         view_images=sum(data_.clips * prefix.clip.frames for prefix in views),
         backbone_images=sum(prefix.backbone_images for prefix in features),
         views=views,
         features=features,
-        outlook=duration,
+        outlook=_with_outer(duration, data_.folds) if options.nested else duration,
+    )
+
+
+def _with_outer(duration: Duration, folds: int) -> Duration:
+    """Add the searches inside the outer folds, each on fewer folds; they make no stage anew."""
+    times = folds * min(FOLDS, folds - 1) / folds
+    return replace(
+        duration,
+        seconds=duration.seconds + times * (duration.seconds - duration.stage_seconds),
+        seconds_p90=duration.seconds_p90 + times * (duration.seconds_p90 - duration.stage_seconds),
     )
 
 
@@ -107,6 +119,7 @@ def text(plan: Plan) -> str:
     advice = plan.outlook.gpu_share_advice
     lines = [
         f"trials     {plan.trials}: {families}",
+        *([_nested_line(plan)] if plan.outer_folds else []),
         f"baselines  {', '.join(plan.baselines)}: run once per task, and not counted below",
         f"clips      {plan.clips}{'' if plan.rendered else ' (still to be rendered)'}",
         "faces      every frame is decoded and searched once, for all trials and studies",
@@ -120,6 +133,13 @@ def text(plan: Plan) -> str:
         "views, baselines and the sealed test of the winners. Nothing was started.",
     ]
     return "\n".join(lines)
+
+
+def _nested_line(plan: Plan) -> str:
+    return (
+        f"nested     {plan.outer_folds} more searches of {plan.trials} trials, one inside each "
+        "outer fold; the time counts them"
+    )
 
 
 def _view_prefixes(configs: Sequence[Config]) -> tuple[Prefix, ...]:

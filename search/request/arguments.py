@@ -1,7 +1,8 @@
 """The arguments of the command lines: the type, the bounds and the help text of each.
 
 The signature of `search.run` is made of these types; `search.doctor` and `search.replay` use those
-that they share with it, and add their own. Typer checks the values and prints the help.
+that they share with it, and add their own. `machine_arguments` has those that say where a study
+runs and where files are. Typer checks the values and prints the help.
 """
 
 from pathlib import Path
@@ -12,12 +13,10 @@ from typer import Option
 from fer_core.config import Task as TaskName
 
 # The groups of --help.
-STUDY, DATA, BUDGET, MACHINES = "Study", "Data", "Budget", "Machines"
-PLACES, OUTPUT = "Places", "Output"
+STUDY, DATA, BUDGET, OUTPUT = "Study", "Data", "Budget", "Output"
 
 _LARGEST_SEED = 2**32 - 1  # NumPy's
 _MOST_TRIALS = 1_000_000
-_PLACE = "DIR|s3://..."
 
 Space = Annotated[
     Path | None,
@@ -114,6 +113,17 @@ Protocol = Annotated[
         "the others choose. Or the name of a protocol that was published with the dataset.",
     ),
 ]
+Nested = Annotated[
+    bool,
+    Option(
+        "--nested",
+        metavar="",
+        rich_help_panel=DATA,
+        help="Also seal each fold in turn, run a whole search on the other folds, and test its "
+        "best trial on the sealed fold, once. The score of all folds together is that of the "
+        "whole procedure, on all subjects. It takes as many more searches as there are folds.",
+    ),
+]
 Landmarks = Annotated[
     Literal["auto", "data", "dlib", "face_alignment"],
     Option(
@@ -191,77 +201,6 @@ Pruning = Annotated[
         show_default=False,
         help="Train every trial on all folds and epochs. By default the worse trials are stopped "
         "early.",
-    ),
-]
-Address = Annotated[
-    str,
-    Option(
-        metavar="ADDRESS",
-        rich_help_panel=MACHINES,
-        help="The Ray cluster to run on: HOST or HOST:PORT. 'local': this machine alone. 'auto': "
-        "the cluster that this machine belongs to, else this machine alone.",
-    ),
-]
-CpusPerTrial = Annotated[
-    float,
-    Option(
-        metavar="CPUS",
-        min=0.01,
-        rich_help_panel=MACHINES,
-        help="How many CPU cores each trial gets.",
-    ),
-]
-GpusPerTrial = Annotated[
-    float | None,
-    Option(
-        metavar="GPUS",
-        min=0,
-        rich_help_panel=MACHINES,
-        help="How many GPUs each trial gets; may be a fraction. Default: 1 if the cluster has "
-        "GPUs, else 0.",
-    ),
-]
-GpusPerHead = Annotated[
-    float | None,
-    Option(
-        metavar="GPUS",
-        min=0,
-        max=1,
-        rich_help_panel=MACHINES,
-        help="The share of a GPU for a trial that trains on stored features, which needs less. "
-        "Default: 0.25, or less if --gpus-per-trial is. --dry-run suggests a value.",
-    ),
-]
-Leaderboards = Annotated[
-    str,
-    Option(
-        metavar=_PLACE, rich_help_panel=PLACES, help="Where the leaderboards of all studies are."
-    ),
-]
-Studies = Annotated[
-    str,
-    Option(
-        metavar=_PLACE,
-        rich_help_panel=PLACES,
-        help="Where studies are: each has a folder there, by which it is resumed and replayed.",
-    ),
-]
-Store = Annotated[
-    str,
-    Option(
-        metavar=_PLACE,
-        rich_help_panel=PLACES,
-        help="Where faces, views and features are kept, so that no trial or study computes them "
-        "again.",
-    ),
-]
-Cache = Annotated[
-    str | None,
-    Option(
-        metavar="DIR[:GB]",
-        rich_help_panel=PLACES,
-        help="A folder on each machine that holds copies of a shared store, and its largest size. "
-        "Default: ~/.cache/fer-search, at most half of the free disk.",
     ),
 ]
 DryRun = Annotated[

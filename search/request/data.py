@@ -103,14 +103,15 @@ def landmarks_of(manifest: Manifest, chosen: str) -> str:
     return chosen
 
 
-def split_subjects(manifest: Manifest, task: str, seed: int) -> Protocol:
-    """Seal a share of the subjects, and make folds of the others.
+def split_subjects(manifest: Manifest, task: str, seed: int, *, nested: bool = False) -> Protocol:
+    """Seal a share of the subjects and make folds of the others; or `nested`, folds of all.
 
     Raises: ProtocolError if there are too few subjects.
     """
     labels = [label(task, clip.emotion, clip.authenticity) for clip in manifest.clips]
     subjects = [clip.subject for clip in manifest.clips]
-    return protocol.sealed_and_folds(subjects, labels, seed=seed)
+    split = protocol.all_in_folds if nested else protocol.sealed_and_folds
+    return split(subjects, labels, seed=seed)
 
 
 def _manifest(settings: Settings, progress: "Progress") -> Manifest:
@@ -125,8 +126,11 @@ def _manifest(settings: Settings, progress: "Progress") -> Manifest:
 def _split(manifest: Manifest, task: str, options: Options) -> Protocol:
     published = _published(options)
     if published is None:
-        return split_subjects(manifest, task, options.split_seed)
-    return published.split(manifest)
+        return split_subjects(manifest, task, options.split_seed, nested=options.nested)
+    split = published.split(manifest)
+    if options.nested:
+        protocol.outer_splits(split)  # refuses a protocol that cannot be nested
+    return split
 
 
 def _published(options: Options) -> Published | None:

@@ -20,7 +20,7 @@ from fer_core.config import Config
 from fer_core.storage.files import write_atomically
 from fer_core.storage.paths import AnyPath
 from fer_core.trial.baselines import NUMBERS
-from search.results import leaderboard, selection_bias
+from search.results import leaderboard, nested_score, selection_bias
 from search.study.folder import Folder, Record
 from search.study.parts import TrialResult
 
@@ -85,9 +85,10 @@ class Board:
                 yield best.number, score
 
     def _put(self, trials: pa.Table) -> None:
-        """Write the rows of trials, of baselines and of published figures."""
+        """Write the rows of trials, of baselines, of nested scores and of published figures."""
         baselines = self._table(filter(None, map(self._folder.result, NUMBERS)))
-        figures = leaderboard.published_rows(self._repeats, self._tasks, self._record)
+        figures = nested_score.rows(self._folder, self._record)
+        figures += leaderboard.published_rows(self._repeats, self._tasks, self._record)
         rows = pa.Table.from_pylist(list(map(leaderboard.columns, figures)), schema=self._schema)
         buffer = io.BytesIO()
         pq.write_table(pa.concat_tables([trials, baselines, rows]).combine_chunks(), buffer)

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from fer_core.config import Config, StreamConfig
 from fer_core.trial.fitted_model import Model
@@ -22,13 +23,12 @@ _LANDMARKS = {
     "data": "the dataset's own 68 points; on other videos the best engine that is installed",
 }
 
-_ABOUT = (
-    "",
+_SEALED = (
     "A trial of a search, refitted on all development subjects. It was never trained on the sealed",
     "subjects.",
-    "",
-    "    python -m fer_core.predict DIR video.mp4",
 )
+_ALL = ("A trial of a search, refitted on all subjects of the dataset: the protocol seals none.",)
+_COMMAND = "    python -m fer_core.predict DIR video.mp4"
 _LIMITS = (
     "- It knows expressions as its dataset labels them, not what anyone feels. It is made for",
     "  research on such data and must not decide over people.",
@@ -37,17 +37,27 @@ _LIMITS = (
 
 
 def text(
-    model: Model, result: TrialResult, record: Record, sealed_scores: dict[str, float] | None
+    model: Model,
+    result: TrialResult,
+    record: Record,
+    sealed_scores: Mapping[str, Any] | None,
+    nested: Mapping[str, Any] | None = None,
 ) -> str:
-    """Give the text of the card, in Markdown."""
+    """Give the text of the card, in Markdown.
+
+    `nested` is the nested score of the study and task, from `nested_score.read`.
+    """
+    title = f"# {model.config.family} for {model.task} on {record.dataset}"
+    about = _SEALED if record.protocol["sealed"] else _ALL
+    scores = _scores(result, record, sealed_scores, nested, len(model.classes))
     sections = [
-        [f"# {model.config.family} for {model.task} on {record.dataset}", *_ABOUT],
+        [title, "", *about, "", _COMMAND],
         [
             "## What it tells apart",
             "",
             f"{len(model.classes)} classes: {', '.join(model.classes)}.",
         ],
-        ["## How well", "", *_scores(result, record, sealed_scores, len(model.classes))],
+        ["## How well", "", *scores],
         ["## What it sees", "", *_inputs(model)],
         ["## What to mind", "", *_LIMITS, *_terms(model.config)],
         ["## Where it comes from", "", *_origin(model.config, result, record)],
@@ -86,7 +96,11 @@ def _origin(config: Config, result: TrialResult, record: Record) -> list[str]:
 
 
 def _scores(
-    result: TrialResult, record: Record, sealed_scores: dict[str, float] | None, classes: int
+    result: TrialResult,
+    record: Record,
+    sealed_scores: Mapping[str, Any] | None,
+    nested: Mapping[str, Any] | None,
+    classes: int,
 ) -> list[str]:
     lines = ["| subjects | unweighted average recall |", "|---|---|"]
     if result.val_uar is not None:
@@ -105,13 +119,20 @@ def _scores(
             else "this row had no sealed test"
         )
         lines.append(f"| sealed | {why} |")
-    lines.append(f"| chance | {1 / classes:.3f} |")
-    return [
-        *lines,
-        "",
+    words = [
         "The first figure is optimistic, because the search selected the best of "
-        f"{record.trials} trials by it.",
+        f"{record.trials} trials by it."
     ]
+    if nested:
+        found, folds = nested["scores"], nested["folds"]
+        people = f"nested, {found['test_subjects']} subjects in {folds} folds, each sealed once"
+        lines.append(f"| {people} | {found['test_uar']:.3f}{_interval(found)} |")
+        words.append(
+            "The nested figure is that of the procedure which chose this model. The model itself "
+            "was trained on all subjects."
+        )
+    lines.append(f"| chance | {1 / classes:.3f} |")
+    return [*lines, "", *words]
 
 
 def _interval(sealed_scores: Mapping[str, float | None]) -> str:

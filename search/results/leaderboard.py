@@ -42,9 +42,10 @@ class Row:
     protocol_id: str  # "published" for a published figure, which no other row is ranked against
     study: str
     space: str
-    trial: int  # Optuna's number; below 0 for a baseline, -100 and below for a published figure
+    trial: int  # Optuna's number; below 0 for a baseline, -50 to -52 for a nested score, -100 and
+    # below for a published figure
     config_id: str | None = None  # None where the space drew no valid config
-    source: str  # search, baseline or published
+    source: str  # search, baseline, published, or nested: the score of a nested study
     family: str | None = None
     state: str = "complete"
     error: str | None = None
@@ -133,9 +134,9 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
         task, family = config.task, config.family
     complete = result.state == "complete"
     return Row(
-        **_study(record) | {"commit": record.commit_of(result)},
+        **study_fields(record) | {"commit": record.commit_of(result)},
         **_flat(config, record.clip),
-        **_sealed(sealed_scores or {}),
+        **sealed_fields(sealed_scores or {}),
         **_beside(config),
         dataset=record.dataset,
         task=task or record.task,
@@ -156,8 +157,8 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
         **_cost(result),
         scoring_version=result.scoring_version,
         config_json=result.config_json,
-        versions=json.dumps(dict(result.versions or record.versions) | _sources(result, record)),
-        frames_read=json.dumps(record.clip, sort_keys=True) if record.clip else None,
+        versions=_versions(result, record),
+        frames_read=frames_read(record),
         data_sha256=record.data_sha256,
         split_sha256=record.split_sha256,
         started_at=datetime.fromisoformat(result.started_at),
@@ -176,7 +177,7 @@ def published_rows(
     time = datetime.fromisoformat(record.started_at)
     return [
         Row(
-            **_study(record),
+            **study_fields(record),
             **_flat(repeats.get(key), None) | {"config__lr": None},  # ours, not theirs
             dataset=figure.dataset,
             task=figure.task,
@@ -197,7 +198,7 @@ def published_rows(
     ]
 
 
-def _sealed(scores: dict[str, Any]) -> dict[str, Any]:
+def sealed_fields(scores: dict[str, Any]) -> dict[str, Any]:
     """Give the fields of a sealed test from its file, whose keys are the columns."""
     metrics = {column: metric for metric, column in _METRICS["test_metrics"].items()}
     others = {column: value for column, value in scores.items() if column not in metrics}
@@ -205,7 +206,8 @@ def _sealed(scores: dict[str, Any]) -> dict[str, Any]:
     return others | {"test_metrics": found}
 
 
-def _study(record: Record) -> dict[str, Any]:
+def study_fields(record: Record) -> dict[str, Any]:
+    """Give the fields that are equal in all rows of a study."""
     names = ("study", "space", "seed", "commit")
     return {name: getattr(record, name) for name in names}
 
@@ -241,14 +243,21 @@ def _cost(result: TrialResult) -> dict[str, Any]:
     return {name: getattr(result, name) for name in names} | {"stage_seconds": stage_seconds}
 
 
-def _sources(result: TrialResult, record: Record) -> dict[str, str]:
-    """Name the sources of a trial's weights, landmarks and surface."""
-    sources = {
-        "weights": result.weights_source,
-        "landmarks": record.landmarks,
-        "surface": record.surface_sha256,
-    }
-    return {name: source for name, source in sources.items() if source}
+def frames_read(record: Record) -> str | None:
+    """Give the frames that the study fixes, as JSON; None if the space chooses them."""
+    return json.dumps(record.clip, sort_keys=True) if record.clip else None
+
+
+def _versions(result: TrialResult, record: Record) -> str:
+    """Name the packages that trained a trial, and the sources of what it read, as JSON."""
+    weights = {"weights": result.weights_source} if result.weights_source else {}
+    return json.dumps(dict(result.versions or record.versions) | weights | sources(record))
+
+
+def sources(record: Record) -> dict[str, str]:
+    """Name the sources of a study's landmarks and surface."""
+    surface = {"surface": record.surface_sha256} if record.surface_sha256 else {}
+    return {"landmarks": record.landmarks} | surface
 
 
 def path(record: Record) -> AnyPath:

@@ -32,12 +32,14 @@ _HEADINGS = (
 _BESIDE = ("trial", "task", "stands for", "val_uar±std", "test_uar [95 %]", "paper")
 _WRAPPED = ("family", "backbone", "stands for")  # where a terminal is too narrow
 _SHOWN = 40  # most rows of the printed table
-_MARKS = ("baseline", "published")  # sources that are named in place of a trial's number
+_MARKS = ("nested", "baseline", "published")  # sources that are named in place of a trial's number
 _MEANINGS = {  # heading, mark or state: what it means; printed if it is in the table
     "val_uar±std": "unweighted average recall on the validation subjects of all folds together, ± "
     "the standard deviation between folds. It is optimistic, because the search selected by it.",
     "test_uar [95 %]": "the same on the{people} sealed subjects, which the search never saw, with "
     "its 95 % interval. The best trial of each family has it, and so has each baseline.",
+    "nested": "the score of the whole procedure, over all subjects: each fold was sealed in turn, "
+    "a search on the other folds chose a trial, and it was tested on the sealed fold, once.",
     "frozen": "for a/b, the first a of the backbone's b blocks keep their weights.",
     "pooling": "how a feature map is reduced to a vector; none keeps the whole map.",
     "PCA": "dimensions to which the features are reduced; empty: they are not.",
@@ -54,12 +56,15 @@ _MEANINGS = {  # heading, mark or state: what it means; printed if it is in the 
 def rank(frame: pd.DataFrame) -> pd.DataFrame:
     """Order rows: complete trials by val_uar, the best first, then pruned ones, then failed ones.
 
+    The score of a nested study stands before its trials.
     Scores compare only where all of `_COMPARABLE` is equal: each such group has a ranking of its
     own, one after the other. Published figures compare with nothing, and come last.
     """
     sources = frame["versions"].map(lambda text: json.loads(text or "{}"))
     keyed = frame.assign(
-        _order=frame["state"].map({s: i for i, s in enumerate(STATES)}),
+        _order=frame["state"]
+        .map({s: i for i, s in enumerate(STATES)})
+        .mask(frame["source"] == "nested", -1),
         _published=frame["source"] == "published",
         # of the study: a pruned trial of before keeps its version, and stands with its study
         _version=frame.groupby("study")["scoring_version"].transform("max").fillna(0),
@@ -104,7 +109,10 @@ def explained(ranked: pd.DataFrame) -> str:
         *rows["source"],
         *rows["state"],
     }
-    tested = ranked["test_subjects"].dropna().unique()
+    alone = ranked["source"] != "nested"
+    tested = ranked.loc[alone, "test_subjects"].dropna().unique()
+    if not len(tested) and not alone.all():
+        shown.discard("test_uar [95 %]")  # only the nested score has it, and is explained itself
     people = f" {tested[0]:.0f}" if len(tested) == 1 else ""
     if len(tested) and tested.min() < LEAST_SUBJECTS:
         people += f" (an interval needs {LEAST_SUBJECTS})"
@@ -136,6 +144,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     if row["source"] == "published":
         figure = f"{_words(row)}: accuracy {row['published_accuracy']:.3f}"
         return ("", "published", figure, "", "", "", "", "")
+    if row["source"] == "nested":
+        return ("", "nested", f"{row['folds']} searches", "", "", "", "", _test(row))
     if row["source"] == "baseline":
         return ("", "baseline", _spaced(row["family"]), "", "", "", _val(row), _test(row))
     if config is None:

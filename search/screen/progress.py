@@ -97,17 +97,21 @@ class Progress:
             self.print(self._status)
 
     def begin(self, trials: int, finished: Iterable[TrialResult]) -> None:
-        """Start to show trials: how many there will be, and those that finished before a resume.
+        """Start to show a search: how many trials there will be, and those that finished before.
 
-        The lines to come are explained once.
+        The lines to come are explained before the first search of a study.
         """
-        self._trials, self._status = trials, ""
+        again, self._trials, self._status = self._trials > 0, trials, ""
+        self._states.clear()
+        self._seconds.clear()
+        self._best = None
         for result in finished:
             self._count(result)
             self._skipped |= set(result.skipped)
         if self._done:
             self.print(f"{self._done} of {trials} trials were finished before")
-        self.print(_EXPLAINED)
+        if not again:
+            self.print(_EXPLAINED)
 
     def finished(self, result: TrialResult) -> None:
         """Show how a trial ended."""

@@ -54,6 +54,7 @@ class Record(Options):
     commit: str = "unknown"
     versions: dict[str, str] = field(default_factory=dict)  # package: version
     arguments: list[str] = field(default_factory=list)  # of the command that began the study
+    outer_of: str | None = None  # the nested study, if this search runs inside one of its folds
     home: str | None = None  # the study's folder, by which a copy of it is told from the original
     started_at: str
 
@@ -102,6 +103,10 @@ class Folder:
     def sealed_test(self, number: int) -> AnyPath:
         """Return the file with a trial's scores on the sealed subjects."""
         return self.path / "opened" / f"{number}.json"
+
+    def outer(self, place: int) -> "Folder":
+        """Return the folder of the search inside outer fold `place` (1, 2, ...) of this study."""
+        return Folder(self.path / "outer" / f"{self.name}-outer{place}")
 
     def result(self, number: int) -> TrialResult | None:
         """Read the result of a trial; None if there is none, or if its file is damaged."""

@@ -29,6 +29,7 @@ class Options:
     weights: Mapping[str, str] = field(default_factory=dict)  # backbone: file
     landmarks: str = "auto"  # "data", "dlib", "face_alignment"; "auto": the best available
     protocol_name: str = SEALED  # "sealed", or a protocol that the dataset has published
+    nested: bool = False  # whether a whole search runs inside each fold, which is sealed meanwhile
     surface: str | None = None  # file of the frontal views' surface; None: the project's own
     max_missing: float = 0.05  # largest share of the clips that the study can do without
     smoke: bool = False  # small data and few trials

@@ -194,3 +194,42 @@ def test_an_official_division_names_each_subject_once_however_many_clips_it_has(
     protocol.check(split, manifest)
     assert split.sealed == ("S00", "S01", "S02")
     assert sorted((*split.sealed, *split.development)) == list(manifest.subjects)
+
+
+@settings(max_examples=30, deadline=None)
+@given(subjects=st.integers(6, 40), folds=st.integers(3, 9), seed=st.integers(0, 99))
+def test_a_nested_study_seals_each_subject_once_and_never_chooses_or_trains_by_it(
+    subjects, folds, seed
+):
+    data = manifest(max(subjects, folds))
+    people, labels = [c.subject for c in data.clips], [c.emotion for c in data.clips]
+    whole = protocol.all_in_folds(people, labels, folds=folds, seed=seed)
+
+    splits = protocol.outer_splits(whole)
+
+    assert sorted(subject for split in splits for subject in split.sealed) == list(data.subjects)
+    assert whole.development == data.subjects
+    for split in splits:
+        protocol.check(split, data)
+        assert sorted((*split.sealed, *split.development)) == list(data.subjects)
+        assert len(split.folds) == min(5, folds - 1)
+
+
+def test_folds_of_all_subjects_need_a_subject_of_each_class_in_each_fold():
+    people = [f"s{i}" for i in range(12)]
+    labels = ["anger"] * 8 + ["fear"] * 4
+
+    with pytest.raises(ProtocolError, match="'fear' is shown by 4 subjects only, and 5 are needed"):
+        protocol.all_in_folds(people, labels)
+    with pytest.raises(ProtocolError, match="4 subjects are too few: at least 5"):
+        protocol.all_in_folds(people[:4], labels[:4])
+
+
+def test_a_protocol_that_seals_subjects_or_has_two_folds_cannot_be_nested():
+    sealing = split(manifest(12))
+    two = replace(sealing, sealed=(), folds=sealing.folds[:2])
+
+    with pytest.raises(ProtocolError, match="seals 2 subjects itself, so its study needs no --nes"):
+        protocol.outer_splits(sealing)
+    with pytest.raises(ProtocolError, match="has 2 folds, and --nested needs three"):
+        protocol.outer_splits(two)

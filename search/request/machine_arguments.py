@@ -1,0 +1,83 @@
+"""The arguments that say where a study runs, and where its files are.
+
+They are apart from `arguments`, because they do not change what a study finds.
+"""
+
+from typing import Annotated
+
+from typer import Option
+
+MACHINES, PLACES = "Machines", "Places"  # groups of --help
+_PLACE = "DIR|s3://..."
+
+Address = Annotated[
+    str,
+    Option(
+        metavar="ADDRESS",
+        rich_help_panel=MACHINES,
+        help="The Ray cluster to run on: HOST or HOST:PORT. 'local': this machine alone. 'auto': "
+        "the cluster that this machine belongs to, else this machine alone.",
+    ),
+]
+CpusPerTrial = Annotated[
+    float,
+    Option(
+        metavar="CPUS",
+        min=0.01,
+        rich_help_panel=MACHINES,
+        help="How many CPU cores each trial gets.",
+    ),
+]
+GpusPerTrial = Annotated[
+    float | None,
+    Option(
+        metavar="GPUS",
+        min=0,
+        rich_help_panel=MACHINES,
+        help="How many GPUs each trial gets; may be a fraction. Default: 1 if the cluster has "
+        "GPUs, else 0.",
+    ),
+]
+GpusPerHead = Annotated[
+    float | None,
+    Option(
+        metavar="GPUS",
+        min=0,
+        max=1,
+        rich_help_panel=MACHINES,
+        help="The share of a GPU for a trial that trains on stored features, which needs less. "
+        "Default: 0.25, or less if --gpus-per-trial is. --dry-run suggests a value.",
+    ),
+]
+Leaderboards = Annotated[
+    str,
+    Option(
+        metavar=_PLACE, rich_help_panel=PLACES, help="Where the leaderboards of all studies are."
+    ),
+]
+Studies = Annotated[
+    str,
+    Option(
+        metavar=_PLACE,
+        rich_help_panel=PLACES,
+        help="Where studies are: each has a folder there, by which it is resumed and replayed.",
+    ),
+]
+Store = Annotated[
+    str,
+    Option(
+        metavar=_PLACE,
+        rich_help_panel=PLACES,
+        help="Where faces, views and features are kept, so that no trial or study computes them "
+        "again.",
+    ),
+]
+Cache = Annotated[
+    str | None,
+    Option(
+        metavar="DIR[:GB]",
+        rich_help_panel=PLACES,
+        help="A folder on each machine that holds copies of a shared store, and its largest size. "
+        "Default: ~/.cache/fer-search, at most half of the free disk.",
+    ),
+]
