@@ -25,6 +25,7 @@ from search.planning import first_draws
 from search.request import data, find_faces, presets, rebuild, rescore
 from search.request.record import begin
 from search.request.settings import Machines, Settings, check_weights_named, trials_of
+from search.results import ownership
 from search.results.board import Board
 from search.screen.progress import Progress
 from search.study import space as spaces
@@ -114,9 +115,10 @@ def run(
         if narrowing := presets.narrowing(drawn):
             progress.print(f"presets are {narrowing}")
         tasks = {config.task or study_data.task for config in drawn}
-        study = _Study(folder, record, space, tasks, settings.rebuild)
         with folder.locked():
+            record = ownership.sign(folder, record, progress.print)
             folder.write_record(record)
+            study = _Study(folder, record, space, tasks, settings.rebuild)
             try:
                 deadline = None if machines.time_budget is None else started + machines.time_budget
                 return _run(study, study_data, machines, progress, deadline)

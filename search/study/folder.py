@@ -55,6 +55,7 @@ class Record(Options):
     versions: dict[str, str] = field(default_factory=dict)  # package: version
     arguments: list[str] = field(default_factory=list)  # of the command that began the study
     home: str | None = None  # the study's folder, by which a copy of it is told from the original
+    signatures: list[str] = field(default_factory=list)  # of its drivers, on its board
     started_at: str
 
     def commit_of(self, result: TrialResult) -> str:
