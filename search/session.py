@@ -25,7 +25,7 @@ from search.planning import first_draws
 from search.request import data, find_faces, presets, rebuild, rescore
 from search.request.record import begin
 from search.request.settings import Machines, Settings, check_weights_named, trials_of
-from search.results import ownership
+from search.results import origin
 from search.results.board import Board
 from search.screen.progress import Progress
 from search.study import space as spaces
@@ -116,7 +116,7 @@ def run(
             progress.print(f"presets are {narrowing}")
         tasks = {config.task or study_data.task for config in drawn}
         with folder.locked():
-            record = ownership.sign(folder, record, progress.print)
+            record = origin.sign(folder, record, progress.print)
             folder.write_record(record)
             study = _Study(folder, record, space, tasks, settings.rebuild)
             try:

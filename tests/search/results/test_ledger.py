@@ -11,7 +11,7 @@ from fer_core.data.protocol import Protocol
 from fer_core.scoring import score
 from fer_core.trial.results import SealedResult
 from search.cluster.sealed_test import write_sealed_scores
-from search.results import board, ledger, ownership
+from search.results import board, ledger, origin
 from search.study.folder import Folder
 
 SPLIT = Protocol(name="made", sealed=("a", "b"), folds=(("c", "d"), ("e", "f")))
@@ -34,7 +34,7 @@ def begin(record, tmp_path):
             split_sha256=split.split_sha256,
             started_at=f"2026-01-15T10:00:00.{len(list(folder.path.parent.iterdir())):03}+00:00",
         )
-        own = ownership.sign(folder, own, print)
+        own = origin.sign(folder, own, print)
         folder.write_record(own)
         return folder
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.errors import FerError
-from search.results import board, ownership, reading
+from search.results import board, origin, reading
 from search.study.folder import Folder
 
 
@@ -24,7 +24,7 @@ def run(make_result):
     def run(folder, record=None):
         lines = []
         own = replace(record or folder.record(), study=folder.name, home=str(folder.path))
-        own = ownership.sign(folder, own, lines.append)
+        own = origin.sign(folder, own, lines.append)
         folder.write_record(own)
         result = make_result(0)
         folder.write_result(result)
