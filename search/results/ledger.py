@@ -78,9 +78,9 @@ class Ledger:
         if same:
             both = sum(bool(other.tested) for other in same)
             yield (
-                f"same split: {_studies(same)}, of which {both} have opened it; their scores "
-                "compare with this study's, but a choice among studies by test_uar would be a "
-                "choice by the sealed subjects"
+                f"same split: {_studies(same)}, {both} of which tested these subjects; their "
+                "scores compare with this study's, but a choice among studies by test_uar would be "
+                "a choice by the sealed subjects"
             )
         for reason in dict.fromkeys(other.unclear for other in self.others if other.unclear):
             unclear = [other for other in self.others if other.unclear == reason]
@@ -154,7 +154,7 @@ def _other(
     )
     if dataset in _MANY_OF_ONE_NAME and writer.data_sha256 != own.data_sha256:
         overlaps = shared.tested or shared.chosen_on
-        why = f"its subjects have the same names in other clips of '{dataset}'"
+        why = f"subjects of the same names in other clips of '{dataset}'"
         return OtherStudy(study=writer.study, unclear=why if overlaps else None)
     return shared
 

@@ -101,7 +101,7 @@ def test_a_study_that_tested_nobody_is_not_counted_but_its_split_is_told(begin, 
     lines = text(begin("own"))
 
     assert "opened before: never" in lines
-    assert "same split: 1 other study (untested), of which 0 have opened it" in lines
+    assert "same split: 1 other study (untested), 0 of which tested these subjects" in lines
 
 
 def test_people_who_chose_in_another_split_are_told_apart_from_those_who_were_tested(begin, end):
@@ -149,7 +149,7 @@ def test_equal_names_in_other_data_of_the_users_own_are_not_taken_for_the_same_p
     own = begin("own", dataset=dataset)
 
     assert ledger.read(own.record()).opened_before == 0
-    assert "not known: 1 other study (other): its subjects have the same names in" in text(own)
+    assert "not known: 1 other study (other): subjects of the same names in other" in text(own)
 
 
 def test_other_clips_of_a_dataset_with_names_of_its_own_show_the_same_people(begin, end):
