@@ -16,7 +16,7 @@ from fer_core.errors import FerError, NoTrialSucceededError
 from fer_core.storage.files import write_atomically
 from search import one_search
 from search.one_search import OneSearch
-from search.results import nested_score
+from search.results import ledger, nested_score
 from search.screen.progress import Progress
 from search.study.folder import Folder, Record, resolved
 
@@ -27,7 +27,12 @@ def run(search: OneSearch, study_data: StudyData, progress: Progress) -> None:
     `search` is the one over all folds, which has ended.
     """
     folder, record, splits = search.folder, search.record, outer_splits(study_data.protocol)
+    if nested_score.read(folder):
+        return
     outer = [folder.outer(place) for place in range(1, len(splits) + 1)]
+    known = ledger.read(record)
+    for line in known.lines():
+        progress.print(line)
     for place, (each, split) in enumerate(zip(outer, splits, strict=True), start=1):
         if is_tested(each):
             continue
@@ -40,7 +45,7 @@ def run(search: OneSearch, study_data: StudyData, progress: Progress) -> None:
                 f"yet; --resume {record.study} goes on with it"
             )
             return
-    for task in nested_score.write(folder, outer):
+    for task in nested_score.write(folder, outer, opened_before=known.opened_before):
         progress.print(_outcome(task, nested_score.read(folder)[task]["scores"]))
 
 

@@ -53,6 +53,15 @@ Export = Annotated[
         "folder. 'python -m fer_core.predict DIR VIDEO' then applies it to a video.",
     ),
 ]
+TestOn = Annotated[
+    tuple[str, Path] | None,
+    Option(
+        metavar="DATASET DIR",
+        rich_help_panel=args.OUTPUT,
+        help="Train the model on all subjects that are not sealed, and score it, once, on another "
+        "dataset, which lies in the folder DIR. The score is a row on that dataset's leaderboard.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,12 @@ class Row:
 
 
 @app.command()
-def main(row: RowName, export: Export = None, studies: machine_args.Studies = "studies") -> None:
+def main(
+    row: RowName,
+    export: Export = None,
+    test_on: TestOn = None,
+    studies: machine_args.Studies = "studies",
+) -> None:
     """Train a row of the leaderboard again, and say whether its scores come out the same."""
     with command.errors_in_one_line("Interrupted. Nothing was written."):
         if export is not None:
@@ -74,10 +88,13 @@ def main(row: RowName, export: Export = None, studies: machine_args.Studies = "s
         record = found.folder.record()
         study_data = _study_data(found.folder, record)
         print(f"{found.config.family}, trial {found.result.number} of {record.study}")
-        print(_verified(found, study_data))
+        if test_on is None or export is not None:
+            print(_verified(found, study_data))
         if export is not None:
             _export(found, record, study_data, export)
             print(f"exported to {export}; try: python -m fer_core.predict {export} VIDEO")
+        if test_on is not None:
+            print(_tested_on(found, record, study_data, *test_on))
 
 
 def _check_new(target: Path) -> None:
@@ -238,6 +255,26 @@ def _export(row: Row, record: "Record", study_data: "StudyData", target: Path) -
         model, row.result, record, scores, nested_score.read(row.folder).get(model.task)
     )
     model_folder.save(model, target, card=text, surface=surface)
+
+
+def _tested_on(
+    row: Row, record: "Record", study_data: "StudyData", dataset: str, root: Path
+) -> str:
+    """Score the row's model on another dataset, unless it was before, and say how it does."""
+    from search.request import other_dataset  # imports torch
+    from search.results import cross_dataset
+    from search.screen.progress import Progress
+
+    if row.result.state == "failed":
+        raise FerError(f"trial {row.result.number} of {record.study} failed: {row.result.error}")
+    with Progress() as progress:
+        other = other_dataset.prepare(row.config, study_data, dataset, root.absolute(), progress)
+        test = cross_dataset.CrossTest(row.folder, record, row.result, other)
+        stored = cross_dataset.read(test)
+        scores = stored or other_dataset.score(test, row.config, study_data, progress)
+    row_file = cross_dataset.write_row(test, scores)
+    at = "" if stored is None else f"; it was scored at {stored['finished_at']}, and only once"
+    return f"{cross_dataset.text(test, scores)}{at}\nits row is in {row_file}"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from search.request import data, find_faces, presets
 from search.request.record import begin
 from search.request.settings import Machines, Settings, check_weights_named, trials_of
 from search.results import leaderboard as leaderboards
+from search.results import origin
 from search.results.board import Board
 from search.screen.progress import Progress
 from search.study import space as spaces
@@ -77,17 +78,18 @@ def run(
         study_data = replace(study_data, checkpoints=folder.checkpoints)
         if narrowing := presets.narrowing(drawn):
             progress.print(f"presets are {narrowing}")
-        search = OneSearch(
-            folder=folder,
-            record=record,
-            space=space,
-            tasks={config.task or study_data.task for config in drawn},
-            machines=machines,
-            deadline=None if machines.time_budget is None else started + machines.time_budget,
-            rebuilds=settings.rebuild,
-        )
         with folder.locked():
+            record = origin.sign(folder, record, progress.print)
             folder.write_record(record)
+            search = OneSearch(
+                folder=folder,
+                record=record,
+                space=space,
+                tasks={config.task or study_data.task for config in drawn},
+                machines=machines,
+                deadline=None if machines.time_budget is None else started + machines.time_budget,
+                rebuilds=settings.rebuild,
+            )
             finished = _run(search, study_data, progress)
         return _outcome(search, study_data, finished, progress)
 

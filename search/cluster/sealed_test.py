@@ -20,6 +20,7 @@ from fer_core.trial import packing
 from search.cluster import memory_errors
 from search.cluster.tuner import TrialResources
 from search.cluster.worker import keep_to_share
+from search.results import ledger
 from search.screen.progress import Progress
 from search.study.folder import Folder, write_arrays
 from search.study.parts import TrialResult
@@ -28,8 +29,8 @@ from search.study.space import describe
 if TYPE_CHECKING:
     from fer_core.trial.results import SealedResult
 
-    # (study's data, folder, trial, its config as JSON, threads) -> test_uar
-    Scoring = Callable[[StudyData, Folder, int, str, int], float]
+    # (study's data, folder, trial, its config as JSON, threads, opened_before) -> test_uar
+    Scoring = Callable[[StudyData, Folder, int, str, int, int | None], float]
 
 _NONE_SEALED = (
     "this protocol seals no subject, so there is no sealed test: val_uar is the only score, and it "
@@ -63,14 +64,19 @@ def score_winners(
 
     def start(result: TrialResult, shape: str) -> Any:
         sized = task.options(num_cpus=resources.cpus, num_gpus=resources.gpus_of(shape))
-        return sized.remote(shared, folder, result.number, result.config_json, resources.threads)
+        threads, before = resources.threads, known.opened_before if known else None
+        return sized.remote(shared, folder, result.number, result.config_json, threads, before)
 
     tested = {result.number for result in finished if folder.sealed_test(result.number).exists()}
     chosen = winners(finished, tested)
     if best_only:
         chosen = best_of_tasks(chosen)
-    if chosen:
-        progress.print(_announcement(len(chosen), len(study_data.protocol.sealed)))
+    if not chosen:
+        return None
+    progress.print(_announcement(len(chosen), len(study_data.protocol.sealed)))
+    known = None if best_only else ledger.read(folder.record())  # the nested study has read it
+    for line in known.lines() if known else ():
+        progress.print(line)
     _wait({start(result, _shape(result)): (result, False) for result in chosen}, start, progress)
 
 
@@ -142,18 +148,27 @@ def _family(result: TrialResult) -> tuple[str, str | None]:
 
 
 def _score(
-    study_data: StudyData, folder: Folder, number: int, config_json: str, threads: int
+    study_data: StudyData,
+    folder: Folder,
+    number: int,
+    config_json: str,
+    threads: int,
+    before: int | None,
 ) -> float:
     from fer_core.trial.evaluate import score_sealed  # imports torch: in workers only
 
     keep_to_share(threads)
-    return write_sealed_scores(
-        folder, number, score_sealed(configs.from_json(config_json), study_data)
-    )
+    result = score_sealed(configs.from_json(config_json), study_data)
+    return write_sealed_scores(folder, number, result, opened_before=before)
 
 
-def write_sealed_scores(folder: Folder, number: int, result: "SealedResult") -> float:
-    """Write the scores and predictions on the sealed subjects, and give the UAR."""
+def write_sealed_scores(
+    folder: Folder, number: int, result: "SealedResult", *, opened_before: int | None = None
+) -> float:
+    """Write the scores and predictions on the sealed subjects, and give the UAR.
+
+    `opened_before` is how many other studies had tested some of them; None for a baseline.
+    """
     arrays = {
         "clips": list(result.clips),
         "subjects": result.subjects,
@@ -165,6 +180,7 @@ def write_sealed_scores(folder: Folder, number: int, result: "SealedResult") -> 
     scores = {f"test_{name}": value for name, value in measured.items()} | {
         "test_subjects": len(set(result.subjects)),
         "test_clips": len(result.clips),
+        "opened_before": opened_before,
     }
     write_atomically(folder.sealed_test(number), json.dumps(scores).encode())
     return result.metrics.uar

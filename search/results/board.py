@@ -20,7 +20,7 @@ from fer_core.config import Config
 from fer_core.storage.files import write_atomically
 from fer_core.storage.paths import AnyPath
 from fer_core.trial.baselines import NUMBERS
-from search.results import leaderboard, nested_score, selection_bias
+from search.results import leaderboard, nested_score, origin, selection_bias
 from search.study.folder import Folder, Record
 from search.study.parts import TrialResult
 
@@ -34,7 +34,7 @@ class Board:
 
     def __init__(self, folder: Folder, record: Record) -> None:
         self._folder, self._record = folder, record
-        self._schema = leaderboard.schema()
+        self._schema = origin.added(leaderboard.schema(), origin.of_study(record))
         self._written = self._schema.empty_table()  # rows that were written before
         self._fresh: list[TrialResult] = []  # results whose rows are not written yet
         self._tasks: set[str] = set()

@@ -45,7 +45,8 @@ class Row:
     trial: int  # Optuna's number; below 0 for a baseline, -50 to -52 for a nested score, -100 and
     # below for a published figure
     config_id: str | None = None  # None where the space drew no valid config
-    source: str  # search, baseline, published, or nested: the score of a nested study
+    # search, baseline, published, cross-dataset, or nested: the score of a nested study
+    source: str
     family: str | None = None
     state: str = "complete"
     error: str | None = None
@@ -63,6 +64,7 @@ class Row:
     test_metrics: OtherMetrics = field(default_factory=dict)
     test_subjects: int | None = None
     test_clips: int | None = None
+    opened_before: int | None = None  # other studies that had tested some of these people by then
     train_seconds: float = 0.0
     stage_seconds: float = 0.0
     params: int | None = None
@@ -95,6 +97,7 @@ class Row:
     host: str | None = None  # the machine on which the trial ended
     epochs_restored: int = 0  # from checkpoints, after a machine was lost
     scoring_version: int | None = None  # scores of two versions do not compare; 1 took fold means
+    trained_on: str | None = None  # dataset that trained the model, where it is another one
 
 
 # Of the files: 1 had no number, 2 gave pruned trials a val_uar, 3 gave each winner a test_uar.

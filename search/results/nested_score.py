@@ -74,10 +74,11 @@ def rows(folder: Folder, record: Record) -> list[Row]:
     ]
 
 
-def write(folder: Folder, outer: Sequence[Folder]) -> list[str]:
+def write(folder: Folder, outer: Sequence[Folder], *, opened_before: int) -> list[str]:
     """Score the sealed folds of all searches together, write the scores, and return their tasks.
 
     A task is scored if each of the searches in the folders `outer` has tested a trial of it.
+    `opened_before` is how many other studies had tested some of the subjects.
 
     Raises: FerError if the predictions of a sealed test are lost.
     """
@@ -86,7 +87,7 @@ def write(folder: Folder, outer: Sequence[Folder]) -> list[str]:
     for task in tasks:
         results = [each[task] for each in tested]
         content = {
-            "scores": _scores(outer, results),
+            "scores": _scores(outer, results) | {"opened_before": opened_before},
             "scoring_version": SCORING_VERSION,
             "folds": len(outer),
             "note": _note([configs.from_json(each.config_json or "").family for each in results]),

@@ -32,7 +32,9 @@ _HEADINGS = (
 _BESIDE = ("trial", "task", "stands for", "val_uar±std", "test_uar [95 %]", "paper")
 _WRAPPED = ("family", "backbone", "stands for")  # where a terminal is too narrow
 _SHOWN = 40  # most rows of the printed table
-_MARKS = ("nested", "baseline", "published")  # sources that are named in place of a trial's number
+_UNRANKED = ("published", "cross-dataset")  # sources whose rows compare with no trial
+# Sources that are named in place of a trial's number.
+_MARKS = ("nested", "baseline", *_UNRANKED)
 _MEANINGS = {  # heading, mark or state: what it means; printed if it is in the table
     "val_uar±std": "unweighted average recall on the validation subjects of all folds together, ± "
     "the standard deviation between folds. It is optimistic, because the search selected by it.",
@@ -47,6 +49,7 @@ _MEANINGS = {  # heading, mark or state: what it means; printed if it is in the 
     "paper": "its published accuracy, which does not compare with our scores.",
     "baseline": "a simple model that every search should beat, on the same folds.",
     "published": "a published figure; it does not compare with our scores.",
+    "cross-dataset": "a model that another dataset has trained; it was tested on this one.",
     "pruned": "stopped early, because other trials did better at that point; in brackets its "
     "val_uar on the folds that it had trained.",
     "failed": "ended by an error; the study's folder failures/ has its traceback.",
@@ -56,16 +59,17 @@ _MEANINGS = {  # heading, mark or state: what it means; printed if it is in the 
 def rank(frame: pd.DataFrame) -> pd.DataFrame:
     """Order rows: complete trials by val_uar, the best first, then pruned ones, then failed ones.
 
-    The score of a nested study stands before its trials.
-    Scores compare only where all of `_COMPARABLE` is equal: each such group has a ranking of its
-    own, one after the other. Published figures compare with nothing, and come last.
+    The score of a nested study stands before its trials. Scores compare only where all of
+    `_COMPARABLE` is equal: each such group has a ranking of its own, one after the other. Published
+    figures, and models of other datasets that were tested on this one, compare with no trial, and
+    come last.
     """
     sources = frame["versions"].map(lambda text: json.loads(text or "{}"))
     keyed = frame.assign(
         _order=frame["state"]
         .map({s: i for i, s in enumerate(STATES)})
         .mask(frame["source"] == "nested", -1),
-        _published=frame["source"] == "published",
+        _published=frame["source"].isin(_UNRANKED),
         # of the study: a pruned trial of before keeps its version, and stands with its study
         _version=frame.groupby("study")["scoring_version"].transform("max").fillna(0),
         _landmarks=sources.map(lambda names: names.get("landmarks")),

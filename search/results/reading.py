@@ -31,7 +31,8 @@ def read(dataset: str, leaderboards: AnyPath) -> pd.DataFrame:
         if not datasets:
             raise FerError(f"no leaderboard of '{dataset}': {leaderboards} holds none yet.")
         raise FerError(unknown("leaderboard of", dataset, datasets))
-    tables = [schema().empty_table(), *at_once(_table, files)]
+    read_tables = (table.replace_schema_metadata(None) for table in at_once(read_file, files))
+    tables = [schema().empty_table(), *read_tables]
     frame: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
     pruned = (frame["state"] == "pruned") & frame["val_uar"].notna()  # of an older file
     frame.loc[pruned, "val_uar_partial"] = frame.loc[pruned, "val_uar"]
@@ -39,8 +40,11 @@ def read(dataset: str, leaderboards: AnyPath) -> pd.DataFrame:
     return frame
 
 
-def _table(file: AnyPath) -> pa.Table:
-    """Read a study's file."""
+def read_file(file: AnyPath) -> pa.Table:
+    """Read a study's file, with the metadata of its schema.
+
+    Raises: FerError where it is damaged or was written by a newer version.
+    """
     try:
         table = pq.read_table(io.BytesIO(file.read_bytes()))
         found = int((table.schema.metadata or {}).get(FORMAT_KEY, b"1"))
@@ -48,4 +52,4 @@ def _table(file: AnyPath) -> pa.Table:
         reason = str(error).splitlines()[0]
         raise FerError(f"the leaderboard {file} is damaged: {reason}") from error
     check_format(f"the leaderboard {file}", found, FORMAT)
-    return table.replace_schema_metadata(None)
+    return table

@@ -56,6 +56,7 @@ class Record(Options):
     arguments: list[str] = field(default_factory=list)  # of the command that began the study
     outer_of: str | None = None  # the nested study, if this search runs inside one of its folds
     home: str | None = None  # the study's folder, by which a copy of it is told from the original
+    signatures: list[str] = field(default_factory=list)  # of its drivers, on its board
     started_at: str
 
     def commit_of(self, result: TrialResult) -> str:

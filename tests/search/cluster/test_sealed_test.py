@@ -55,13 +55,14 @@ def one_gpu():
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_winner_that_runs_out_of_memory_is_tested_once_more_on_a_whole_gpu(
-    one_gpu, folder, make_result
+    one_gpu, folder, record, make_result
 ):
+    folder.write_record(record)
     cnn = from_json(make_result(0).config_json)
     gru = replace(cnn, recurrent=RecurrentConfig(cell="gru", hidden=8))
     shares = folder.path / "shares"
 
-    def scoring(study_data, folder, number, config_json, threads):
+    def scoring(study_data, folder, number, config_json, threads, before):
         share = ray.get_runtime_context().get_assigned_resources()["GPU"]
         with shares.open("a") as file:
             file.write(f"{number}:{share} ")

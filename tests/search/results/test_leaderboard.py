@@ -37,12 +37,12 @@ COLUMNS = """
     val_macro_f1 val_macro_f1_low val_macro_f1_high val_subjects val_clips folds
     test_uar test_uar_low test_uar_high test_war test_war_low test_war_high
     test_macro_f1 test_macro_f1_low test_macro_f1_high test_subjects test_clips
-    train_seconds stage_seconds params peak_memory_gib device
+    opened_before train_seconds stage_seconds params peak_memory_gib device
     config.views config.backbone config.freeze_depth config.pooling config.fc_layers
     config.fusion_point config.recurrent_cell config.pca_dim config.frames config.optimizer
     config.lr config_json seed commit versions data_sha256 split_sha256 frames_read
     started_at finished_at published_accuracy published comparable note host epochs_restored
-    scoring_version
+    scoring_version trained_on
     """
 CONFIG = Config(
     streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)

@@ -36,7 +36,7 @@ def outer(folder, record, make_result):
 
 
 def test_the_sealed_folds_of_all_searches_are_scored_together(folder, record, outer):
-    tasks = nested_score.write(folder, outer)
+    tasks = nested_score.write(folder, outer, opened_before=2)
 
     (row,) = nested_score.rows(folder, record)
     assert tasks == ["hidden"]
@@ -44,12 +44,13 @@ def test_the_sealed_folds_of_all_searches_are_scored_together(folder, record, ou
     assert row.test_uar == pytest.approx((3 / 4 + 1 / 4) / 2)
     assert row.test_uar_low < row.test_uar < row.test_uar_high
     assert (row.test_subjects, row.test_clips) == (4, 8)
+    assert row.opened_before == 2
     assert row.val_uar is None
     assert row.note == "2 searches, each tested on a fold that it never saw; chosen: cnn 2"
 
 
 def test_the_nested_score_stands_before_the_trials_of_its_study(folder, record, outer, make_result):
-    nested_score.write(folder, outer)
+    nested_score.write(folder, outer, opened_before=2)
 
     board = pd.read_parquet(write_board(folder, record, [make_result(0), make_result(1)]))
 
@@ -61,7 +62,7 @@ def test_a_task_of_which_a_fold_was_not_tested_has_no_score(folder, outer):
     for path in (outer[1].path / "opened").iterdir():
         path.unlink()
 
-    assert nested_score.write(folder, outer) == []
+    assert nested_score.write(folder, outer, opened_before=2) == []
     assert nested_score.read(folder) == {}
 
 
@@ -69,4 +70,4 @@ def test_lost_predictions_of_a_sealed_fold_are_named(folder, outer):
     outer[1].predictions(1, sealed=True).write_bytes(b"not an archive")
 
     with pytest.raises(FerError, match=r"1-sealed\.npz is missing or damaged, so the nested score"):
-        nested_score.write(folder, outer)
+        nested_score.write(folder, outer, opened_before=2)
