@@ -39,6 +39,7 @@ def main(
     seed: args.Seed = Options.seed,
     dataset: args.Dataset = Options.dataset,
     data_root: args.OptionalDataRoot = None,
+    subject_pattern: args.SubjectPattern = None,
     task: args.Task = None,
     protocol_name: args.Protocol = Options.protocol_name,
     split_seed: args.SplitSeed = Options.split_seed,
@@ -65,12 +66,19 @@ def main(
 ) -> None:
     """Search for the best facial-expression model of a dataset, and print the leaderboard."""
     with command.errors_in_one_line(_NOTHING_LOST):
-        folder = command.study_folder(resume, studies) if resume is not None else None
-        machines, settings = settings_.machines_of(context.params), _settings(context, folder)
-        if dry_run:
-            _plan(settings, as_json, cpus_per_trial)
-        else:
-            _search(context, settings, machines, folder)
+        _start(context)
+
+
+def _start(context: typer.Context) -> None:
+    """Start the search, or print its plan."""
+    given = context.params
+    resumes = given["resume"] is not None
+    folder = command.study_folder(given["resume"], given["studies"]) if resumes else None
+    machines, settings = settings_.machines_of(given), _settings(context, folder)
+    if given["dry_run"]:
+        _plan(settings, given["as_json"], given["cpus_per_trial"])
+    else:
+        _search(context, settings, machines, folder)
 
 
 def _settings(context: typer.Context, folder: "Folder | None") -> Settings:

@@ -94,6 +94,7 @@ class Row:
     host: str | None = None  # the machine on which the trial ended
     epochs_restored: int = 0  # from checkpoints, after a machine was lost
     scoring_version: int | None = None  # scores of two versions do not compare; 1 took fold means
+    split: str | None = None  # subject-independent or by-clip; None where nobody noted it
 
 
 # Of the files: 1 had no number, 2 gave pruned trials a val_uar, 3 gave each winner a test_uar.
@@ -160,6 +161,7 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
         frames_read=json.dumps(record.clip, sort_keys=True) if record.clip else None,
         data_sha256=record.data_sha256,
         split_sha256=record.split_sha256,
+        split=record.split,
         started_at=datetime.fromisoformat(result.started_at),
         finished_at=datetime.fromisoformat(result.finished_at),
     )
