@@ -8,11 +8,10 @@ is done by `search/checkup/`; this module reads the arguments and prints the rep
 import json
 import os
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
@@ -28,15 +27,47 @@ from search.study.options import Options
 
 if TYPE_CHECKING:
     from fer_core.storage.shared_store import SharedPlace
-    from search.checkup.checkup import Checked, Report
+    from search.checkup.checkup import Checked, Request
+    from search.checkup.report import Report
     from search.screen.progress import Progress
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _INTERRUPTED = "Interrupted. What was prepared is kept: the same command continues there."
-_GROUPED = ("ignored", "note")  # findings of these kinds with the same reason share a line
+_AS_GIVEN = (  # arguments that the checkup takes as they are
+    "dataset",
+    "landmarks",
+    "task",
+    "subject_pattern",
+    "max_missing",
+    "quick",
+    "near_copies",
+)
 _MOST_LINES = 40  # of findings on the screen; --json prints all
 
+NearCopies = Annotated[
+    bool,
+    Option(
+        " /--no-near-copies",
+        metavar="",
+        rich_help_panel=args.DATA,
+        show_default=False,
+        help="Do not look for images that are nearly the same (resized, re-encoded or mirrored) "
+        "and have different subjects or labels.",
+    ),
+]
+SamePerson = Annotated[
+    float | None,
+    Option(
+        "--same-person",
+        metavar="FALSE_MATCHES",
+        min=0.001,
+        rich_help_panel=args.DATA,
+        help="Also compare the faces, and list the 20 likeliest pairs of subjects on different "
+        "sides of the split that may be one person. The number says how many pairs of different "
+        "people may be taken for one, such as 1; fewer mean a stricter threshold.",
+    ),
+]
 Workers = Annotated[
     int | None,
     Option(
@@ -85,13 +116,17 @@ SheetSubjects = Annotated[
 
 @app.command(epilog="The faces are stored: no study has to look for them again.")
 def main(
+    context: typer.Context,
     dataset: args.Dataset,
     data_root: args.DataRoot,
+    subject_pattern: args.SubjectPattern = None,
     task: args.Task = None,
     landmarks: args.Landmarks = "auto",
     max_missing: args.MaxMissing = Options.max_missing,
     view: View = None,
     quick: Quick = False,
+    near_copies: NearCopies = True,
+    same_person: SamePerson = None,
     workers: Workers = None,
     store: machine_args.Store = Options.store,
     sheet: Sheet = None,
@@ -101,29 +136,33 @@ def main(
 ) -> None:
     """Check a dataset: what is missing, odd or unusable, and whether a study may start."""
     with command.errors_in_one_line(_INTERRUPTED):
-        settings_.check_names(dataset)
-        _check_requested(view or (), sheet, quick)
+        settings_.check_names(dataset, subject_pattern=subject_pattern)
+        _check_requested(view or (), sheet, same_person, quick)
         place = _checked_store(store)
         from search.checkup import checkup  # imports OpenCV, which takes seconds
         from search.screen.progress import Progress
 
         with Progress(verbosity=0 if quiet else 1) as progress:
-            checked = checkup.check(
-                dataset,
-                data_root.absolute(),
-                store=place,
-                landmarks=landmarks,
-                task=task,
-                max_missing=max_missing,
-                workers=workers or os.cpu_count() or 1,
-                quick=quick,
-                progress=progress,
-            )
+            request = _request(context.params, place)
+            checked = checkup.check(request, progress)
             _prepare(checked, view or (), place, progress)
             _draw(checked, sheet, sheet_subjects)
         _print(checked.report, as_json)
         if not checked.report.may_start:
             raise typer.Exit(DataError.exit_code)
+
+
+def _request(given: Mapping[str, Any], store: "Path | SharedPlace") -> "Request":
+    """Say what is to be checked, from the arguments of the command."""
+    from search.checkup.checkup import Request
+
+    return Request(
+        **{name: given[name] for name in _AS_GIVEN},
+        root=given["data_root"].absolute(),
+        store=store,
+        workers=given["workers"] or os.cpu_count() or 1,
+        false_matches=given["same_person"],
+    )
 
 
 def _checked_store(text: str) -> "Path | SharedPlace":
@@ -136,13 +175,19 @@ def _checked_store(text: str) -> "Path | SharedPlace":
     return store
 
 
-def _check_requested(views: Sequence[str], sheet: Path | None, quick: bool) -> None:
-    """Refuse a view or a picture that cannot be made, before the long work and not after it."""
+def _check_requested(
+    views: Sequence[str], sheet: Path | None, same_person: float | None, quick: bool
+) -> None:
+    """Refuse what cannot be made, such as a view without faces, before the long work begins."""
     for view in views:
         if view not in VIEWS:
             raise FerError(unknown("view", view, VIEWS))
     if views and quick:
         raise FerError("--view shows faces, and --quick finds none; leave one of them out.")
+    if same_person is not None and quick:
+        raise FerError(
+            "--same-person compares faces, and --quick finds none; leave one of them out."
+        )
     if sheet is None:
         return
     if quick:
@@ -177,10 +222,12 @@ def _print(report: "Report", as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from search.checkup import lines as texts
+
     facts, findings = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
-    for name, fact in _facts(report):
+    for name, fact in texts.facts(report):
         facts.add_row(name, Text(fact))
-    lines = list(_lines(report))
+    lines = list(texts.finding_lines(report))
     for line in lines[:_MOST_LINES]:
         findings.add_row(*map(Text, line))
     command.show(facts)
@@ -189,39 +236,6 @@ def _print(report: "Report", as_json: bool) -> None:
         print(f"and {len(lines) - _MOST_LINES} more, see --json")
     verdict = "a study may start" if report.may_start else "a study must not start"
     print(f"{verdict}: {report.because}")
-
-
-def _facts(report: "Report") -> Iterator[tuple[str, str]]:
-    """Give the name and the text of each line of the report's upper table."""
-    from fer_core.data.datasets import DATASETS  # imports NumPy: too long for --help
-
-    kinds = Counter(finding.kind for finding in report.findings)
-    yield "dataset", f"{report.dataset}, {report.root}"
-    yield "clips", f"{report.clips} of {report.subjects} subjects, {report.frames} frames"
-    yield "classes", ", ".join(f"{name} {count}" for name, count in report.classes.items())
-    as_known = "as published" if DATASETS[report.dataset].totals else "none are known"
-    for total in report.totals or [as_known]:
-        yield "totals", total
-    for split in report.protocols:
-        about = f"cannot be followed: {split.unfit}" if split.unfit else split.about
-        yield "protocol", f"{split.name}: {about}"
-        yield from (("", side) for side in split.sides)
-    yield "findings", ", ".join(f"{kind} {count}" for kind, count in kinds.items()) or "none"
-    if report.faces:
-        counts = asdict(report.faces).items()
-        yield "faces", ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts)
-    if report.forecast:
-        yield "preparing", str(report.forecast)
-
-
-def _lines(report: "Report") -> Iterator[tuple[str, str, str]]:
-    """Give kind, path and reason of each finding; notes with one reason share a line."""
-    paths = defaultdict(list)
-    for finding in report.findings:
-        own_line = "" if finding.kind in _GROUPED else finding.path
-        paths[finding.kind, finding.reason, own_line].append(finding.path)
-    for (kind, reason, _), (first, *others) in paths.items():
-        yield kind, f"{first} and {len(others)} more" if others else first, reason
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -243,6 +243,7 @@ def _farthest(then: "Array", now: "Array") -> float:
 
 
 def _export(row: Row, record: "Record", study_data: "StudyData", target: Path) -> None:
+    from fer_core.data import subjects
     from fer_core.predict import model_folder
     from fer_core.trial.evaluate import refit
     from search.results import card, nested_score
@@ -250,6 +251,7 @@ def _export(row: Row, record: "Record", study_data: "StudyData", target: Path) -
     model = refit(row.config, study_data)
     sealed_scores = row.folder.sealed_test(row.result.number)
     scores = json.loads(sealed_scores.read_text()) if sealed_scores.is_file() else None
+    record = replace(record, split=subjects.kind_of_split(study_data.manifest))
     surface = Path(study_data.surface) if study_data.surface else None
     text = card.text(
         model, row.result, record, scores, nested_score.read(row.folder).get(model.task)

@@ -40,6 +40,7 @@ def main(
     seed: args.Seed = Options.seed,
     dataset: args.Dataset = Options.dataset,
     data_root: args.OptionalDataRoot = None,
+    subject_pattern: args.SubjectPattern = None,
     task: args.Task = None,
     protocol_name: args.Protocol = Options.protocol_name,
     split_seed: args.SplitSeed = Options.split_seed,
@@ -67,10 +68,11 @@ def main(
 ) -> None:
     """Search for the best facial-expression model of a dataset, and print the leaderboard."""
     with command.errors_in_one_line(_NOTHING_LOST):
-        _plan_or_search(context)
+        _start(context)
 
 
-def _plan_or_search(context: typer.Context) -> None:
+def _start(context: typer.Context) -> None:
+    """Start the search, or print its plan."""
     given = context.params
     resumes = given["resume"] is not None
     folder = command.study_folder(given["resume"], given["studies"]) if resumes else None

@@ -1,7 +1,7 @@
 """Spread work over processes of this machine. Each process uses one core.
 
-Finding faces and rendering clips use it, since both are bound by the CPU. The processes end when
-their parent ends, however it ends.
+Finding faces, rendering clips and reading thumbnails use it: all are bound by the CPU. The
+processes end when their parent ends, however it ends.
 """
 
 import os
@@ -16,6 +16,7 @@ from typing import TypeVar
 from fer_core.errors import FerError
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def spread(work: Callable[[Item], object], items: Sequence[Item], workers: int) -> Iterator[int]:
@@ -25,19 +26,29 @@ def spread(work: Callable[[Item], object], items: Sequence[Item], workers: int) 
 
     Raises: FerError if a process was killed; the items that were done by then stay done.
     """
+    for done, _ in enumerate(results(work, items, workers), start=1):
+        yield done
+
+
+def results(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Iterator[tuple[int, Result]]:
+    """Do the work as `spread` does, and yield the place of each item with its result.
+
+    They come in the order in which they are done.
+
+    Raises: FerError if a process was killed.
+    """
     if min(workers, len(items)) <= 1:
-        for done, item in enumerate(items, start=1):
-            work(item)
-            yield done
+        yield from enumerate(map(work, items))
         return
     pool = ProcessPoolExecutor(
         min(workers, len(items)), mp_context=get_context("spawn"), initializer=_use_one_core
     )
     try:
-        futures = [pool.submit(work, item) for item in items]
-        for done, future in enumerate(as_completed(futures), start=1):
-            future.result()
-            yield done
+        places = {pool.submit(work, item): place for place, item in enumerate(items)}
+        for future in as_completed(places):
+            yield places[future], future.result()
     except BrokenProcessPool as error:
         raise FerError(
             "a worker process was killed, most often because memory ran out; free some memory and "

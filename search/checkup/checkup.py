@@ -5,83 +5,48 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fer_core.config import ONE_FRAME, ClipConfig
-from fer_core.data import datasets, protocol
+from fer_core.data import datasets, protocol, subjects
 from fer_core.data.dataset import difference
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
 from fer_core.errors import DataError
 from fer_core.faces import follow
-from fer_core.faces.file_checks import Header, header
+from fer_core.faces.file_checks import header
 from fer_core.storage.shared_store import SharedPlace
+from search.checkup import near_copies
+from search.checkup.findings import faults, findings
+from search.checkup.report import FaceCounts, Found, Report, SamePersonReport, Split
 from search.planning import face_seconds
-from search.planning.face_seconds import Forecast
 from search.request import data, find_faces, sides
 from search.request.find_faces import Prepared
 from search.screen.progress import Progress
 from search.study.options import SEALED
 
-# The kinds of findings, the gravest first. "left out": the file cannot be the clip that it should
-# be. "skipped": it shows no usable face. "copy": it equals another file. "ignored": by the
-# dataset's own rules it is no clip. "note": it is used, and something about it is odd.
-KINDS = LEFT_OUT, SKIPPED, COPY, IGNORED, NOTE = "left out", "skipped", "copy", "ignored", "note"
 _SEALED = "a sealed fifth of the subjects, and five grouped folds of the others"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """Something that the user should know about one file or clip."""
-
-    path: str  # relative to the root of the dataset
-    kind: str  # one of KINDS
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """A protocol, and whether this copy of the dataset can follow it."""
-
-    name: str
-    about: str
-    unfit: str | None  # why it cannot be followed; None: it can
-    sides: tuple[str, ...] = ()  # who is on which side, a line each
-
-
-@dataclass(frozen=True, kw_only=True)
-class FaceCounts:
-    """How many frames of the usable clips show a face."""
-
-    frames: int
-    found: int
-    interpolated: int  # no face was found, but the frames around show one
-    left_out: int  # no face
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """The result of a check. `--json` prints these fields."""
+class Request:
+    """What is to be checked, and how thoroughly."""
 
     dataset: str
-    root: str
-    clips: int  # labelled clips, including the skipped ones
-    subjects: int
-    classes: dict[str, int]  # emotion: clips
-    frames: int  # as many as the files say that they have
-    totals: tuple[str, ...]  # how this copy differs from the published releases
-    protocols: tuple[Split, ...]  # the default is the first
-    missing_share: float  # share of the files that should be clips and cannot be used
-    max_missing: float  # the largest share with which a study may start
-    findings: tuple[Finding, ...]
-    faces: FaceCounts | None  # None: no faces were looked for
-    forecast: Forecast | None  # time and space to find the faces; None: no clip to measure
-    may_start: bool  # whether a study may start
-    because: str  # why it may, or may not
+    root: Path
+    store: Path | SharedPlace
+    landmarks: str
+    task: str | None
+    subject_pattern: str | None
+    max_missing: float
+    workers: int
+    quick: bool  # look for no face
+    near_copies: bool  # look for images that are nearly the same
+    false_matches: float | None  # of clips that may show one person; None: do not look for them
 
 
 @dataclass(frozen=True)
@@ -95,44 +60,87 @@ class Checked:
     workers: int
 
 
-def check(
-    dataset: str,
-    root: Path,
-    *,
-    store: Path | SharedPlace,
-    landmarks: str,
-    task: str | None,
-    max_missing: float,
-    workers: int,
-    quick: bool,
-    progress: Progress,
-) -> Checked:
+def check(request: Request, progress: Progress) -> Checked:
     """Examine every file of a dataset and, unless `quick`, find and store every face.
 
     Raises: DataError if the folder holds no clip of the dataset.
     """
-    manifest = datasets.load(dataset, root)
-    clips = len(manifest.clips)
+    pattern = request.subject_pattern
+    manifest = datasets.load(request.dataset, request.root, subject_pattern=pattern)
+    clips, workers = len(manifest.clips), request.workers
     progress.print(f"{clips} clips of {len(manifest.subjects)} subjects; examining their files")
     headers = {clip.clip: header(clip) for clip in manifest.clips}
-    engine = data.landmarks_of(manifest, landmarks)
+    engine = data.landmarks_of(manifest, request.landmarks)
     expected = face_seconds.forecast(
         [clip for clip in manifest.clips if not headers[clip.clip].fault],
         frames=sum(found.frames for found in headers.values()),
         engine=engine,
         workers=workers,
-        store=store,
+        store=request.store,
     )
     where = "given by the dataset" if engine == "data" else f"found by {engine}"
     progress.print(f"faces, landmarks {where}: {expected or 'no clip can be read'}")
-    prepared = None
-    if not quick:
-        prepared = find_faces.faces(
-            manifest, engine=engine, store=store, workers=workers, progress=progress.prepared
-        )
-        progress.print(f"{prepared.made} shards made in {prepared.seconds:.0f} s")
-    report = _report(manifest, headers, prepared, expected, task=task, max_missing=max_missing)
-    return Checked(manifest, prepared, report, engine, workers)
+    compare = _comparer(request, manifest, progress)
+    near = None
+    if request.near_copies:
+        near = near_copies.look(manifest, headers, workers=workers, progress=progress)
+    prepared = None if request.quick else _prepared(request, manifest, engine, progress)
+    found = Found(
+        headers=headers,
+        expected=expected,
+        prepared=prepared,
+        near=near,
+        same_person=compare(prepared) if compare and prepared else None,
+    )
+    return Checked(manifest, prepared, _report(request, manifest, found), engine, workers)
+
+
+def _prepared(request: Request, manifest: Manifest, engine: str, progress: Progress) -> Prepared:
+    prepared = find_faces.faces(
+        manifest,
+        engine=engine,
+        store=request.store,
+        workers=request.workers,
+        progress=progress.prepared,
+    )
+    progress.print(f"{prepared.made} shards made in {prepared.seconds:.0f} s")
+    return prepared
+
+
+def _comparer(
+    request: Request, manifest: Manifest, progress: Progress
+) -> Callable[[Prepared], SamePersonReport] | None:
+    """Load what compares faces, and print how long it will take; None if nobody asked for it."""
+    if request.false_matches is None:
+        return None
+    from search.checkup import same_person  # imports torch
+
+    describer, most = same_person.load(), request.false_matches
+    seconds = same_person.forecast(describer, len(manifest.clips))
+    progress.print(f"comparing the people of {len(manifest.clips)} clips: about {seconds:.0f} s")
+    side_of = _side_of(manifest, request.task)
+    return lambda prepared: same_person.look(
+        describer,
+        manifest.clips,
+        prepared.faces,
+        side_of,
+        false_matches=most,
+        progress=progress.prepared,
+    )
+
+
+def _side_of(manifest: Manifest, task: str | None) -> Callable[[str], str]:
+    """Give the function that names a subject's side in the project's own split.
+
+    If there are too few subjects for it, each is a side of its own.
+    """
+    try:
+        split = data.split_subjects(manifest, task or data.default_task(manifest), seed=0)
+    except DataError:
+        return lambda subject: f"subject {subject}"
+    named = {"sealed": split.sealed} | {f"fold {i}": f for i, f in enumerate(split.folds, start=1)}
+    side = {subject: name for name, people in named.items() for subject in people}
+    return lambda subject: side[subject]
 
 
 def prepare_view(
@@ -156,76 +164,41 @@ def prepare_view(
     )
 
 
-def _report(
-    manifest: Manifest,
-    headers: Mapping[str, Header],
-    prepared: Prepared | None,
-    expected: Forecast | None,
-    *,
-    task: str | None,
-    max_missing: float,
-) -> Report:
+def _report(request: Request, manifest: Manifest, found: Found) -> Report:
     """Judge whether a study may start, by the faces, or by the files if none were looked for."""
-    skipped = prepared.skipped if prepared else _faults(headers)
-    splits = _splits(manifest, task)
+    prepared, most = found.prepared, request.max_missing
+    skipped = prepared.skipped if prepared else faults(found.headers)
+    splits = _splits(manifest, request.task)
     problems = [split.unfit for split in splits[:1] if split.unfit]
     try:
-        find_faces.check_missing(manifest, skipped, max_missing)
+        find_faces.check_missing(manifest, skipped, most)
     except DataError as error:
         problems.insert(0, str(error))
     share = manifest.missing_share(len(skipped))
     total = len(manifest.clips) + len(manifest.left_out)
-    missing = f"{100 * share:.1f} % of {total} clips are missing (at most {100 * max_missing:g} %)"
+    missing = f"{100 * share:.1f} % of {total} clips are missing (at most {100 * most:g} %)"
+    kind = subjects.kind_of_split(manifest)
     return Report(
         dataset=manifest.dataset,
         root=str(manifest.root),
         clips=len(manifest.clips),
         subjects=len(manifest.subjects),
+        split=kind,
+        split_because=sides.by_clip(manifest) if kind == subjects.BY_CLIP else None,
         classes=dict(sorted(Counter(clip.emotion for clip in manifest.clips).items())),
-        frames=sum(found.frames for found in headers.values()),
+        frames=sum(found.frames for found in found.headers.values()),
         totals=difference(manifest, datasets.DATASETS[manifest.dataset].totals),
         protocols=splits,
         missing_share=share,
-        max_missing=max_missing,
-        findings=_findings(manifest, headers, prepared),
+        max_missing=most,
+        findings=findings(manifest, found),
+        near_copies=found.near.counts if found.near else None,
+        same_person=found.same_person,
         faces=_count_faces(prepared) if prepared else None,
-        forecast=expected,
+        forecast=found.expected,
         may_start=not problems,
         because="; ".join(problems) or missing,
     )
-
-
-def _findings(
-    manifest: Manifest, headers: Mapping[str, Header], prepared: Prepared | None
-) -> tuple[Finding, ...]:
-    """List all findings, the gravest first.
-
-    A clip whose file is damaged and which shows no face is listed for its file. If the file looks
-    damaged and the clip shows faces all the same, it gets a note.
-    """
-    faults = _faults(headers)
-    skipped = prepared.skipped if prepared else faults
-    notes = [(clip, note) for clip, found in headers.items() for note in found.notes]
-    contradicted = [(clip, fault) for clip, fault in faults.items() if clip not in skipped]
-    lists = {
-        LEFT_OUT: [
-            *manifest.left_out,
-            *((clip, faults[clip]) for clip in skipped if clip in faults),
-        ],
-        SKIPPED: [(clip, why) for clip, why in skipped.items() if clip not in faults],
-        COPY: manifest.copies,
-        IGNORED: manifest.ignored,
-        NOTE: [*notes, *contradicted, *(prepared.notes.items() if prepared else ())],
-    }
-    return tuple(
-        Finding(path=path, kind=kind, reason=reason)
-        for kind in KINDS
-        for path, reason in sorted(lists[kind])
-    )
-
-
-def _faults(headers: Mapping[str, Header]) -> dict[str, str]:
-    return {clip: found.fault for clip, found in headers.items() if found.fault}
 
 
 def _splits(manifest: Manifest, task: str | None) -> tuple[Split, ...]:

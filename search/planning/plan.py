@@ -235,7 +235,8 @@ def _data(settings: Settings) -> _Data:
         )
     from fer_core.data import datasets  # only where there is something to count
 
-    manifest = datasets.load(options.dataset, settings.data_root)
+    pattern = options.subject_pattern
+    manifest = datasets.load(options.dataset, settings.data_root, subject_pattern=pattern)
     split = data.checked_split(manifest, options)
     task = options.task or data.default_task(manifest)
     return _Data(

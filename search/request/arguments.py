@@ -93,6 +93,15 @@ OptionalDataRoot = Annotated[
         "without: it is then rendered into the store.",
     ),
 ]
+SubjectPattern = Annotated[
+    str | None,
+    Option(
+        metavar="REGEX",
+        rich_help_panel=DATA,
+        help="A regular expression whose first group, or group 'subject', is the subject in the "
+        r"path of each file, such as '(\d+)_'. For the dataset 'folder' only.",
+    ),
+]
 Task = Annotated[
     TaskName | None,
     Option(
@@ -224,10 +233,5 @@ Verbose = Annotated[
 ]
 Quiet = Annotated[
     bool,
-    Option(
-        "-q",
-        metavar="",
-        rich_help_panel=OUTPUT,
-        help="Print no progress: only the result, and errors.",
-    ),
+    Option("-q", metavar="", rich_help_panel=OUTPUT, help="Print only the result, and errors."),
 ]

@@ -44,8 +44,9 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
     task = options.task or default_task(manifest)
     split = protocol.from_json(past.protocol) if past else _split(manifest, task, options)
     protocol.check(split, manifest)
-    for line in sides.lines(split, manifest, task) if past is None else ():
-        progress.print(line)
+    if past is None:
+        for line in (*sides.lines(split, manifest, task), *sides.about_subjects(manifest)):
+            progress.print(line)
     return StudyData(
         manifest=manifest,
         protocol=split,
@@ -120,7 +121,8 @@ def _manifest(settings: Settings, progress: "Progress") -> Manifest:
         from fer_core.synthetic import dataset as renderer  # no other dataset needs it
 
         renderer.ensure(settings.data_root, subjects=settings.subjects, progress=progress.rendered)
-    return datasets.load(dataset, settings.data_root)
+    pattern = settings.options.subject_pattern
+    return datasets.load(dataset, settings.data_root, subject_pattern=pattern)
 
 
 def _split(manifest: Manifest, task: str, options: Options) -> Protocol:

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from fer_core.data import subjects
 from fer_core.data.study_data import StudyData
 from fer_core.errors import DataError, FerError
 from fer_core.storage import paths
@@ -45,7 +46,8 @@ def begin(
             f"{home} is a copy of study {past.study}, which is still at {original}; rename the "
             "copy, so that it gets a leaderboard of its own."
         )
-    return folder, replace(past, trials=trials, study=folder.name, home=home)
+    split = subjects.kind_of_split(study_data.manifest)
+    return folder, replace(past, trials=trials, study=folder.name, home=home, split=split)
 
 
 def _new_record(settings: Settings, study_data: StudyData, folder: Folder, trials: int) -> Record:
@@ -64,6 +66,7 @@ def _new_record(settings: Settings, study_data: StudyData, folder: Folder, trial
         clip=asdict(study_data.clip) if study_data.clip else None,
         protocol=study_data.protocol.to_json(),
         protocol_id=study_data.protocol.protocol_id,
+        split=subjects.kind_of_split(study_data.manifest),
         data_sha256=study_data.manifest.sha256,
         split_sha256=study_data.protocol.split_sha256,
         commit=provenance.commit(),

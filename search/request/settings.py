@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_core.config import Config, blocks_of
+from fer_core.data import subjects
 from fer_core.errors import ConfigError, FerError, unknown
 from fer_core.storage import paths
 from fer_core.storage.paths import AnyPath, S3Path
@@ -119,7 +120,7 @@ def resolve(options: Options, *, studies: str, cache: str | None = None) -> Sett
 
     Raises: FerError that names the option.
     """
-    check_names(options.dataset, options.protocol_name)
+    check_names(options.dataset, options.protocol_name, options.subject_pattern)
     if options.data_root is None and options.dataset != SYNTHETIC:
         raise FerError(
             f"dataset '{options.dataset}' needs its folder; say where it is with --data-root DIR."
@@ -207,10 +208,10 @@ def seconds(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def check_names(dataset: str, protocol: str = SEALED) -> None:
-    """Refuse the name of a dataset or of a protocol that does not exist.
+def check_names(dataset: str, protocol: str = SEALED, subject_pattern: str | None = None) -> None:
+    """Refuse a dataset or a protocol that does not exist, and a pattern that cannot be used.
 
-    Raises: FerError that lists the names that do.
+    Raises: FerError that lists the names that do exist, or says what is wrong with the pattern.
     """
     from fer_core.data.datasets import DATASETS  # imports NumPy
 
@@ -219,6 +220,8 @@ def check_names(dataset: str, protocol: str = SEALED) -> None:
     known = (SEALED, *DATASETS[dataset].protocols)
     if protocol not in known:
         raise FerError(unknown(f"protocol of {dataset}", protocol, known))
+    if subject_pattern is not None:
+        subjects.pattern(subject_pattern, dataset)
 
 
 def check_folder(flag: str, text: str) -> None:

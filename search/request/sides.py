@@ -1,11 +1,13 @@
 """Say in lines who is on which side of a split: the subjects, the clips and the classes of each.
 
+`about_subjects` says what else a user should know of the subjects before trusting a score.
 `data.prepare` prints the lines when a study starts, and the checkup reports them.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from fer_core.data import subjects
 from fer_core.data.labels import label
 from fer_core.data.manifest import Clip, Manifest
 from fer_core.data.protocol import Protocol
@@ -32,6 +34,33 @@ def lines(split: Protocol, manifest: Manifest, task: str) -> list[str]:
             f"only {sealed} of {all_subjects} are sealed: the final test will be uncertain"
         )
     return found
+
+
+def about_subjects(manifest: Manifest) -> list[str]:
+    """Say whether the split keeps people apart, if it may not, and name subjects to look at.
+
+    No line if the subjects are persons, and no two have nearly the same name.
+    """
+    found = []
+    if subjects.kind_of_split(manifest) == subjects.BY_CLIP:
+        found.append(f"{subjects.BY_CLIP}, not {subjects.SUBJECT_INDEPENDENT}: {by_clip(manifest)}")
+    for names in subjects.similar_names(manifest.subjects):
+        found.append(f"subjects {same_person(names)}")
+    return found
+
+
+def by_clip(manifest: Manifest) -> str:
+    """Say why a split of this dataset is by clips, and what that means."""
+    return (
+        f"{subjects.lone_share(manifest):.0%} of the clips are the only one of their subject, so "
+        "one person may be on several sides"
+    )
+
+
+def same_person(names: Sequence[str]) -> str:
+    """Say of subjects with nearly the same name that they may be one person."""
+    quoted = " and ".join(f"'{name}'" for name in names)
+    return f"{quoted} have nearly the same name; if they are one person, give them one name"
 
 
 def _line(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fer_core.config import Config, StreamConfig
+from fer_core.data.subjects import BY_CLIP
 from fer_core.trial.fitted_model import Model
 from search.study.folder import Record
 from search.study.parts import TrialResult
@@ -102,7 +103,7 @@ def _scores(
     nested: Mapping[str, Any] | None,
     classes: int,
 ) -> list[str]:
-    lines = ["| subjects | unweighted average recall |", "|---|---|"]
+    lines = [*_split(record.split), "| subjects | unweighted average recall |", "|---|---|"]
     if result.val_uar is not None:
         spread = "" if result.val_uar_std is None else f" ± {result.val_uar_std:.3f} between folds"
         lines.append(
@@ -133,6 +134,17 @@ def _scores(
         )
     lines.append(f"| chance | {1 / classes:.3f} |")
     return [*lines, "", *words]
+
+
+def _split(kind: str | None) -> list[str]:
+    """Say whether the split kept people apart; nothing if an older version did not note it."""
+    if kind != BY_CLIP:
+        return [f"The split is {kind}.", ""] if kind else []
+    return [
+        "The split is by-clip, not subject-independent: nearly every clip counts as a subject of",
+        "its own, so the people of the scored clips may be among those that trained.",
+        "",
+    ]
 
 
 def _interval(sealed_scores: Mapping[str, float | None]) -> str:

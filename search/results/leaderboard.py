@@ -98,6 +98,7 @@ class Row:
     epochs_restored: int = 0  # from checkpoints, after a machine was lost
     scoring_version: int | None = None  # scores of two versions do not compare; 1 took fold means
     trained_on: str | None = None  # dataset that trained the model, where it is another one
+    split: str | None = None  # subject-independent or by-clip; None where nobody noted it
 
 
 # Of the files: 1 had no number, 2 gave pruned trials a val_uar, 3 gave each winner a test_uar.
@@ -164,6 +165,7 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
         frames_read=frames_read(record),
         data_sha256=record.data_sha256,
         split_sha256=record.split_sha256,
+        split=record.split,
         started_at=datetime.fromisoformat(result.started_at),
         finished_at=datetime.fromisoformat(result.finished_at),
     )

@@ -65,6 +65,7 @@ def rows(folder: Folder, record: Record) -> list[Row]:
             versions=json.dumps(record.versions | leaderboard.sources(record)),
             data_sha256=record.data_sha256,
             split_sha256=record.split_sha256,
+            split=record.split,
             frames_read=leaderboard.frames_read(record),
             scoring_version=scores["scoring_version"],
             started_at=datetime.fromisoformat(record.started_at),

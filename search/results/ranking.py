@@ -13,6 +13,7 @@ from rich.table import Table
 
 from fer_core import config as configs
 from fer_core.config import Config, StreamConfig
+from fer_core.data.subjects import BY_CLIP
 from fer_core.intervals import LEAST_SUBJECTS
 
 STATES = ("complete", "pruned", "failed")
@@ -50,6 +51,8 @@ _MEANINGS = {  # heading, mark or state: what it means; printed if it is in the 
     "baseline": "a simple model that every search should beat, on the same folds.",
     "published": "a published figure; it does not compare with our scores.",
     "cross-dataset": "a model that another dataset has trained; it was tested on this one.",
+    BY_CLIP: "the split of these rows is not subject-independent: nearly every clip counts as a "
+    "subject of its own, so one person may be on several sides.",
     "pruned": "stopped early, because other trials did better at that point; in brackets its "
     "val_uar on the folds that it had trained.",
     "failed": "ended by an error; the study's folder failures/ has its traceback.",
@@ -112,6 +115,7 @@ def explained(ranked: pd.DataFrame) -> str:
         *(_BESIDE if _repeats_published(ranked) else _HEADINGS),
         *rows["source"],
         *rows["state"],
+        *rows["split"].dropna(),
     }
     alone = ranked["source"] != "nested"
     tested = ranked.loc[alone, "test_subjects"].dropna().unique()

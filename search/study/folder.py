@@ -49,6 +49,7 @@ class Record(Options):
     clip: dict[str, Any] | None = None  # the frames that are read, if no space may choose them
     protocol: dict[str, Any]  # who trains, who chooses, and who is sealed
     protocol_id: str
+    split: str | None = None  # "subject-independent" or "by-clip"; None: of an older version
     data_sha256: str
     split_sha256: str
     commit: str = "unknown"

@@ -20,6 +20,7 @@ class Options:
     space: str  # the space file, as the user named it
     dataset: str = SYNTHETIC
     data_root: str | None = None  # folder of the dataset; None: where the synthetic one is rendered
+    subject_pattern: str | None = None  # of dataset "folder": finds the subject in a file's path
     task: str | None = None  # None: "hidden" if every clip has an authenticity, else "emotion"
     trials: int | None = None  # None: all points of the space, or a default number of draws
     seed: int = 0

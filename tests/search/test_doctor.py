@@ -252,6 +252,97 @@ def test_a_copy_is_told_and_not_missed(doctor, photographs):
     assert (exit_code, json.loads(printed)["missing_share"]) == (0, 0)
 
 
+def test_near_copies_across_subjects_or_labels_are_findings_and_others_are_not(
+    doctor, photographs, portraits
+):
+    face = portraits["anger", "1"]
+    half = cv2.resize(face, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    write(photographs / "anger" / "2_other.jpg", half[:, ::-1])
+    write(photographs / "happiness" / "1_other.jpg", face)
+    write(photographs / "anger" / "1_again.png", half)
+
+    exit_code, printed, said = doctor(photographs, "--quick", "--json")
+    _, screen, _ = doctor(photographs, "--quick")
+
+    report, named = json.loads(printed), findings(printed)
+    assert {name: kind for name, (kind, _) in named.items()} == dict.fromkeys(
+        ("2_other.jpg", "1_other.jpg"), "near copy"
+    )
+    assert "mirrored" in named["2_other.jpg"][1]
+    assert "subject '2' here and '1' there" in named["2_other.jpg"][1]
+    assert "label 'happiness' here and 'anger' there" in named["1_other.jpg"][1]
+    assert report["near_copies"]["images"] == 23
+    assert "looking for near copies, about 0 s" in said
+    assert f"{report['near_copies']['pairs']} pairs with different subjects or labels" in screen
+    assert exit_code == 0
+
+
+def test_near_copies_can_be_left_out(doctor, photographs, portraits):
+    write(photographs / "anger" / "2_other.jpg", portraits["anger", "1"])
+
+    _, printed, said = doctor(photographs, "--quick", "--json", "--no-near-copies")
+
+    assert json.loads(printed)["near_copies"] is None
+    assert findings(printed) == {}
+    assert "near copies" not in said
+
+
+def test_where_each_image_is_its_own_subject_the_split_is_by_clip(doctor, photographs):
+    for number, path in enumerate(sorted(photographs.rglob("*.png"))):
+        path.rename(path.with_name(f"{number}_a.png"))
+
+    _, printed, _ = doctor(photographs, "--quick", "--json")
+    _, screen, _ = doctor(photographs, "--quick")
+
+    assert json.loads(printed)["split"] == "by-clip"
+    assert "split        by-clip: 100% of the clips are the only one of their subject" in screen
+
+
+def test_subjects_that_differ_in_spelling_only_are_a_finding(doctor, photographs):
+    for old, new in (("1_a.png", "Subj3_a.png"), ("2_a.png", "subj3_a.png")):
+        for path in photographs.rglob(old):
+            path.rename(path.with_name(new))
+
+    exit_code, printed, _ = doctor(photographs, "--quick", "--json")
+
+    kind, reason = findings(printed)["subj3_a.png"]
+    assert (kind, "'Subj3' and 'subj3' have nearly the same name" in reason) == ("subject", True)
+    assert (exit_code, json.loads(printed)["split"]) == (0, "subject-independent")
+
+
+def test_a_pattern_says_who_the_subjects_are(doctor, photographs):
+    for path in photographs.rglob("*.png"):
+        path.rename(path.with_name(f"img_{path.name}"))
+
+    _, plain, _ = doctor(photographs, "--quick", "--json")
+    _, named, _ = doctor(photographs, "--quick", "--json", "--subject-pattern", r"img_(\d+)")
+    exit_code, _, said = doctor(photographs, "--quick", "--subject-pattern", r"img_\d+")
+
+    assert (json.loads(plain)["subjects"], json.loads(named)["subjects"]) == (1, 10)
+    assert "has no group" in said
+    assert exit_code == 2
+
+
+def test_faces_are_compared_on_demand_with_a_forecast_first(doctor, photographs):
+    exit_code, printed, said = doctor(photographs, "--json", "--same-person", "2")
+
+    report = json.loads(printed)["same_person"]
+    assert (report["clips"], report["false_matches"], report["genuine_pairs"]) == (20, 2, 10)
+    assert 100 < report["pairs"] <= 180
+    assert len(report["likeliest"]) <= 20
+    assert all(pair["distance"] < report["threshold"] for pair in report["likeliest"])
+    assert "quantile" in report["method"]
+    assert said.index("comparing the people of 20 clips: about") < said.index("shards made")
+    assert exit_code == 0
+
+
+def test_faces_cannot_be_compared_where_none_are_looked_for(doctor, photographs):
+    exit_code, _, said = doctor(photographs, "--quick", "--same-person", "1")
+
+    assert "--same-person compares faces, and --quick finds none" in said
+    assert exit_code == 2
+
+
 def test_published_totals_and_protocols_are_held_against_the_copy(doctor, rendered):
     _, printed, _ = doctor(rendered, "--quick", "--json", dataset="sase_fe")
     _, screen, _ = doctor(rendered, "--quick", dataset="sase_fe")

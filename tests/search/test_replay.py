@@ -135,6 +135,7 @@ def test_an_exported_row_comes_with_its_card(finished, capsys, tmp_path):
     assert "this row had no sealed test" in card
     assert f"{finished.result(0).val_uar:.3f}" in card
     assert "must not decide over people" in card
+    assert "The split is subject-independent." in card
 
 
 def test_a_row_is_found_by_its_config_too(finished):

@@ -26,6 +26,7 @@ OPTIONS = """
     dry-run smoke json
     """
 SMOKE = ["--space", "spaces/smoke.py"]
+FOLDER = [*SMOKE, "--dataset", "folder", "--data-root", "."]
 STUDY = ["--space", str(ROOT / "spaces" / "study.py")]
 
 
@@ -60,6 +61,9 @@ def refused(monkeypatch, tmp_path):
         (["--space", "spaces/smok.py"], 3, "did you mean 'spaces/smoke.py'?"),
         ([*SMOKE, "--dataset", "folder"], 2, "say where it is with --data-root"),
         ([*SMOKE, "--dataset", "foldr", "--data-root", "."], 2, "did you mean 'folder'?"),
+        ([*SMOKE, "--subject-pattern", r"(\d+)_"], 2, "'synthetic' has its own rule"),
+        ([*FOLDER, "--subject-pattern", r"(\d"], 2, "is no regular expression"),
+        ([*FOLDER, "--subject-pattern", r"\d+_"], 2, "has no group"),
         ([*SMOKE, "--protocol", "10fold"], 2, "no protocol of synthetic '10fold'"),
         ([*SMOKE, "--surface", "face.obj"], 2, "file face.obj does not exist"),
         ([*SMOKE, "--time-budget", "soon"], 2, "30s, 10m or 2h"),
@@ -208,6 +212,17 @@ def test_more_missing_clips_than_the_study_can_do_without_stop_it_before_a_trial
     assert exit_code == 4
 
 
+def test_a_pattern_that_does_not_fit_all_files_stops_the_run(refused, photographs):
+    arguments = ["--dataset", "folder", "--data-root", str(photographs)]
+
+    for option in ("--smoke", "--dry-run"):
+        exit_code, line = refused(*SMOKE, *arguments, option, "--subject-pattern", "g/([0-9]+)_")
+
+        assert "finds no subject in 12 of 24 files" in line
+        assert "neutral/00_a.jpg" in line
+        assert exit_code == 4
+
+
 def test_one_class_is_no_task(refused, photographs):
     shutil.rmtree(photographs / "neutral")
 
@@ -274,7 +289,9 @@ def test_help_says_in_sentences_and_in_groups_what_each_argument_is(command):
     assert groups <= {"Study", "Data", "Budget", "Machines", "Places", "Output"}
 
 
-@pytest.mark.parametrize("option", ["seed", "max-missing", "no-pruning", "data-root"])
+@pytest.mark.parametrize(
+    "option", ["seed", "max-missing", "no-pruning", "data-root", "subject-pattern"]
+)
 def test_a_resumed_study_keeps_the_options_that_it_began_with(refused, folder, record, option):
     folder.write_record(record)
     values = {"no-pruning": [], "data-root": ["."]}.get(option, ["0"])
@@ -288,12 +305,12 @@ def test_a_resumed_study_keeps_the_options_that_it_began_with(refused, folder, r
 def test_a_study_of_a_newer_version_is_refused_by_name(refused, folder, record):
     folder.write_record(record)
     file = folder.path / "study.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 4}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 5}))
 
     exit_code, line = refused("--resume", str(folder.path))
 
     assert line == (
-        f"error: {file} has format 4; this version of fer-search reads formats up to 3. "
+        f"error: {file} has format 5; this version of fer-search reads formats up to 4. "
         "Update fer-search to read it."
     )
     assert exit_code == 2

@@ -7,6 +7,7 @@ of `--dataset` from this table.
 
 from pathlib import Path
 
+from fer_core.data import subjects
 from fer_core.data.dataset import Dataset
 from fer_core.data.datasets import (
     affectnet,
@@ -45,10 +46,13 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-def load(name: str, root: Path) -> Manifest:
+def load(name: str, root: Path, *, subject_pattern: str | None = None) -> Manifest:
     """Read a dataset from the folder `root` into its manifest.
 
-    Raises: DataError if there is no such dataset, or the folder does not hold it.
+    `subject_pattern` finds the subject in the path of each file; only `folder` can have one.
+
+    Raises: DataError if there is no such dataset, or the folder does not hold it; FerError if the
+        pattern cannot be used.
     """
     if name not in DATASETS:
         raise DataError(unknown("dataset", name, DATASETS))
@@ -57,6 +61,8 @@ def load(name: str, root: Path) -> Manifest:
     try:
         if not any(root.iterdir()):
             raise DataError(f"{root} is empty; give the folder that holds the dataset '{name}'.")
+        if subject_pattern is not None:
+            return folder.manifest(root, subjects.pattern(subject_pattern, name))
         return DATASETS[name].manifest(root)
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error

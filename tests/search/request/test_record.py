@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,13 @@ def test_a_folder_that_was_moved_goes_on_as_the_same_study(original, study_data,
     shutil.move(original.path, moved.path)
 
     assert resumed(moved, study_data).study == original.name
+
+
+def test_a_study_notes_whether_its_split_keeps_people_apart_even_if_an_older_version_began_it(
+    original, study_data
+):
+    assert original.record().split == "by-clip"  # the one clip is alone in its subject
+
+    original.write_record(replace(original.record(), split=None))
+
+    assert resumed(original, study_data).split == "by-clip"

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 from fer_core.data import protocol
@@ -50,3 +51,29 @@ def test_many_folds_share_a_line():
     assert sides.lines(protocol.leave_one_out(data), data, "emotion") == [
         "40 folds: 1 subject and 4 clips each"
     ]
+
+
+def test_people_with_several_clips_need_no_warning():
+    assert sides.about_subjects(manifest(12)) == []
+
+
+def test_where_each_clip_is_its_own_subject_the_split_is_said_to_be_by_clip():
+    data = manifest(12)
+    alone = build("folder", Path(), [replace(clip, subject=clip.clip) for clip in data.clips])
+
+    (line,) = sides.about_subjects(alone)
+
+    assert line == (
+        "by-clip, not subject-independent: 100% of the clips are the only one of their subject, so "
+        "one person may be on several sides"
+    )
+
+
+def test_subjects_with_nearly_one_name_are_named():
+    data = manifest(12)
+    spelled = {"s03": "Subj3", "s04": "subj3"}
+    clips = [replace(c, subject=spelled.get(c.subject, c.subject)) for c in data.clips]
+
+    (line,) = sides.about_subjects(build("folder", Path(), clips))
+
+    assert line.startswith("subjects 'Subj3' and 'subj3' have nearly the same name")

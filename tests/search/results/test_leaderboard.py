@@ -42,7 +42,7 @@ COLUMNS = """
     config.fusion_point config.recurrent_cell config.pca_dim config.frames config.optimizer
     config.lr config_json seed commit versions data_sha256 split_sha256 frames_read
     started_at finished_at published_accuracy published comparable note host epochs_restored
-    scoring_version trained_on
+    scoring_version trained_on split
     """
 CONFIG = Config(
     streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)
@@ -183,6 +183,16 @@ def test_scores_of_two_scoring_versions_are_ranked_apart_the_newer_first(
 
     assert list(ranked["study"]) == ["c", "a", "a", "c", "b", "b"]
     assert list(ranked["state"])[:2] == ["complete"] * 2
+
+
+@pytest.mark.parametrize("split", ["by-clip", "subject-independent", None])
+def test_a_row_says_whether_its_split_keeps_people_apart_and_the_board_explains_by_clip(
+    folder, record, make_result, split
+):
+    board = written(folder, replace(record, split=split), [make_result(0)])
+
+    assert list(board["split"].astype(object).where(board["split"].notna(), None)) == [split]
+    assert ("by-clip: the split of these rows" in ranking.explained(board)) == (split == "by-clip")
 
 
 def test_the_printed_table_says_what_became_of_each_trial(folder, record, make_result):

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from fer_core.data.datasets import load
-from fer_core.errors import DataError
+from fer_core.errors import DataError, FerError
 
 
 def test_a_table_names_files_and_folders_of_frames(tmp_path, write):
@@ -125,3 +125,50 @@ def test_a_file_beside_the_table_that_is_no_table_is_passed_over(tmp_path, write
     write(tmp_path / "notes.csv", '"' + "x" * 200_000)
 
     assert len(load("folder", tmp_path).clips) == 1
+
+
+def test_a_pattern_finds_the_subject_in_the_path_wherever_the_file_lies(tmp_path, write):
+    write(tmp_path / "joy" / "Subj3" / "one.jpg")
+    write(tmp_path / "rage" / "Subj3" / "more" / "two.jpg")
+    write(tmp_path / "rage" / "Subj4" / "one.png")
+    write(tmp_path / "rage" / "Subj4" / "notes.txt")
+
+    manifest = load("folder", tmp_path, subject_pattern=r"/Subj(\d+)/")
+
+    assert [(c.clip, c.subject, c.emotion) for c in manifest.clips] == [
+        ("joy/Subj3/one.jpg", "3", "joy"),
+        ("rage/Subj3/more/two.jpg", "3", "rage"),
+        ("rage/Subj4/one.png", "4", "rage"),
+    ]
+    assert [name for name, _ in manifest.ignored] == ["rage/Subj4/notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "table", ["path,emotion\na_1.jpg,joy\n", "path,subject,emotion\na_1.jpg,x,joy\n"]
+)
+def test_with_a_pattern_a_table_needs_no_subjects_and_those_it_has_do_not_count(
+    tmp_path, write, table
+):
+    write(tmp_path / "a_1.jpg")
+    write(tmp_path / "labels.csv", table)
+
+    (clip,) = load("folder", tmp_path, subject_pattern="^([a-z])_").clips
+
+    assert (clip.subject, clip.emotion) == ("a", "joy")
+
+
+def test_files_in_which_a_pattern_finds_no_subject_are_counted_and_the_first_is_named(
+    tmp_path, write
+):
+    for name in ("joy/a_1.jpg", "joy/b.jpg", "rage/c.jpg", "rage/notes.txt"):
+        write(tmp_path / name)
+
+    with pytest.raises(DataError, match=r"no subject in 2 of 3 files .* first is 'joy/b\.jpg'"):
+        load("folder", tmp_path, subject_pattern=r"([a-z])_\d")
+
+
+def test_another_dataset_takes_no_pattern(tmp_path, write):
+    write(tmp_path / "a.jpg")
+
+    with pytest.raises(FerError, match="'jaffe' has its own rule"):
+        load("jaffe", tmp_path, subject_pattern="(a)")

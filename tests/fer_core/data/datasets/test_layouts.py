@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_core.data import tables
+from fer_core.data import subjects, tables
 from fer_core.data.datasets import DATASETS, load
 from fer_core.data.labels import EMOTIONS
 from fer_core.errors import DataError
@@ -25,6 +25,7 @@ specification.loader.exec_module(layouts)
 
 WITHOUT_TREE = {"synthetic"} | {name for name in DATASETS if name.startswith("oulu_casia_")}
 FILES = [name for name in layouts.LAYOUTS if name not in ("fer2013", "ferplus")]  # not one table
+NOBODY_KNOWS = {"affectnet", "dfew", "fer2013", "ferplus", "raf_db", "raf_db_aligned"}
 OULU = {
     ("VL", "Strong"): "oulu_casia",
     ("NI", "Dark"): "oulu_casia_ni_dark",
@@ -87,6 +88,20 @@ def test_a_tree_is_read_back_exactly(layout, trees):
     assert names(manifest.ignored) == sorted(tree.ignored)
     assert names(manifest.copies) == sorted(tree.copies)
     assert manifest.dataset == dataset
+
+
+@pytest.mark.parametrize("layout", layouts.LAYOUTS)
+def test_a_split_is_by_clip_where_nobody_knows_the_people_and_no_subject_has_two_names(
+    layout, trees
+):
+    root, dataset, tree = trees(layout)
+    unknown = all(clip == subject for clip, subject, *_ in tree.rows)
+
+    manifest = load(dataset, root)
+
+    assert (subjects.kind_of_split(manifest) == subjects.BY_CLIP) >= unknown
+    assert unknown == (dataset in NOBODY_KNOWS)
+    assert subjects.similar_names(manifest.subjects) == []
 
 
 @pytest.mark.parametrize(("camera", "light"), OULU)

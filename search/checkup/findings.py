@@ -1,0 +1,80 @@
+"""List what a user should know of single files and clips, the gravest first.
+
+`checkup` puts the list into its report.
+"""
+
+from collections.abc import Mapping
+
+from fer_core.data import subjects
+from fer_core.data.manifest import Manifest
+from fer_core.faces.file_checks import Header
+from search.checkup.report import (
+    COPY,
+    IGNORED,
+    KINDS,
+    LEFT_OUT,
+    NEAR_COPY,
+    NOTE,
+    SAME_PERSON,
+    SKIPPED,
+    SUBJECT,
+    Finding,
+    Found,
+    SamePersonReport,
+)
+from search.request import sides
+
+
+def findings(manifest: Manifest, found: Found) -> tuple[Finding, ...]:
+    """List all findings, the gravest first; of clips that may show one person, the likeliest first.
+
+    A clip whose file is damaged and which shows no face is listed for its file. If the file looks
+    damaged and the clip shows faces all the same, it gets a note.
+    """
+    damaged, prepared = faults(found.headers), found.prepared
+    skipped = prepared.skipped if prepared else damaged
+    notes = [(clip, note) for clip, each in found.headers.items() for note in each.notes]
+    contradicted = [(clip, fault) for clip, fault in damaged.items() if clip not in skipped]
+    lists = {
+        LEFT_OUT: [
+            *manifest.left_out,
+            *((clip, damaged[clip]) for clip in skipped if clip in damaged),
+        ],
+        SKIPPED: [(clip, why) for clip, why in skipped.items() if clip not in damaged],
+        NEAR_COPY: found.near.reasons.items() if found.near else (),
+        SUBJECT: _similar_subjects(manifest),
+        SAME_PERSON: _same_people(manifest, found.same_person) if found.same_person else (),
+        COPY: manifest.copies,
+        IGNORED: manifest.ignored,
+        NOTE: [*notes, *contradicted, *(prepared.notes.items() if prepared else ())],
+    }
+    return tuple(
+        Finding(path=path, kind=kind, reason=reason)
+        for kind in KINDS
+        for path, reason in (lists[kind] if kind == SAME_PERSON else sorted(lists[kind]))
+    )
+
+
+def _similar_subjects(manifest: Manifest) -> list[tuple[str, str]]:
+    """Name subjects with nearly the same name, at the first clip of the second of them."""
+    first = {clip.subject: clip.clip for clip in reversed(manifest.clips)}
+    groups = subjects.similar_names(manifest.subjects)
+    return [(first[names[1]], f"subjects {sides.same_person(names)}") for names in groups]
+
+
+def _same_people(manifest: Manifest, found: SamePersonReport) -> list[tuple[str, str]]:
+    """Name the clips that may show one person."""
+    subject = {clip.clip: clip.subject for clip in manifest.clips}
+    return [
+        (
+            pair.second,
+            f"subject '{subject[pair.second]}' may be '{subject[pair.first]}' of {pair.first}: "
+            f"distance {pair.distance:.3f}",
+        )
+        for pair in found.likeliest
+    ]
+
+
+def faults(headers: Mapping[str, Header]) -> dict[str, str]:
+    """Say of each clip with a damaged file what is wrong with it."""
+    return {clip: found.fault for clip, found in headers.items() if found.fault}

@@ -1,0 +1,78 @@
+"""Write a report of a checkup in lines, for the screen.
+
+`search.doctor` prints them as two tables: the facts about the dataset, and the findings.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from fer_core.data.datasets import DATASETS
+from search.checkup.report import NearCopyCounts, Report, SamePersonReport
+
+_GROUPED = ("ignored", "note")  # findings of these kinds with the same reason share a line
+
+
+def facts(report: Report) -> Iterator[tuple[str, str]]:
+    """Give the name and the text of each line of the report's upper table."""
+    kinds = Counter(finding.kind for finding in report.findings)
+    yield "dataset", f"{report.dataset}, {report.root}"
+    yield "clips", f"{report.clips} of {report.subjects} subjects, {report.frames} frames"
+    independent = "a subject is on one side only"
+    yield "split", f"{report.split}: {report.split_because or independent}"
+    yield "classes", ", ".join(f"{name} {count}" for name, count in report.classes.items())
+    as_known = "as published" if DATASETS[report.dataset].totals else "none are known"
+    for total in report.totals or [as_known]:
+        yield "totals", total
+    for split in report.protocols:
+        about = f"cannot be followed: {split.unfit}" if split.unfit else split.about
+        yield "protocol", f"{split.name}: {about}"
+        yield from (("", side) for side in split.sides)
+    yield "findings", ", ".join(f"{kind} {count}" for kind, count in kinds.items()) or "none"
+    if report.near_copies:
+        yield "near copies", _near_copies(report.near_copies)
+    if report.same_person:
+        first, *others = _same_person(report.same_person)
+        yield "same person", first
+        yield from (("", line) for line in others)
+    if report.faces:
+        counts = asdict(report.faces).items()
+        yield "faces", ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts)
+    if report.forecast:
+        yield "preparing", str(report.forecast)
+
+
+def _near_copies(counts: NearCopyCounts) -> str:
+    unreadable = f", {counts.unreadable} could not be read" if counts.unreadable else ""
+    return (
+        f"{counts.pairs} pairs with different subjects or labels, among {counts.images} images"
+        f"{unreadable} ({counts.seconds:.0f} s)"
+    )
+
+
+def _same_person(found: SamePersonReport) -> Iterator[str]:
+    compared = f"{found.pairs} pairs of clips on different sides were compared"
+    if found.threshold is None:
+        yield f"{compared}; these are too few to set a threshold"
+        return
+    yield (
+        f"{found.matches} of {found.pairs} pairs of clips on different sides are nearer than "
+        f"{found.threshold:.3f} ({found.seconds:.0f} s)"
+    )
+    yield f"at that threshold {found.false_matches:g} of them are expected to be false"
+    yield found.method
+    if found.genuine_share is not None:
+        yield (
+            f"{found.genuine_share:.0%} of {found.genuine_pairs} pairs of clips of one subject are "
+            "nearer than that"
+        )
+
+
+def finding_lines(report: Report) -> Iterator[tuple[str, str, str]]:
+    """Give kind, path and reason of each finding; notes with one reason share a line."""
+    paths = defaultdict(list)
+    for finding in report.findings:
+        own_line = "" if finding.kind in _GROUPED else finding.path
+        paths[finding.kind, finding.reason, own_line].append(finding.path)
+    for (kind, reason, _), (first, *others) in paths.items():
+        yield kind, f"{first} and {len(others)} more" if others else first, reason

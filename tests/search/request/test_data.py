@@ -1,0 +1,72 @@
+"""The data of a study, loaded from a folder of portraits; no face is looked for."""
+
+import io
+from dataclasses import asdict
+
+import cv2
+import numpy as np
+import pytest
+from rich.console import Console
+
+from fer_core.errors import DataError
+from search.request import data, settings
+from search.screen.progress import Progress
+from search.study.options import Options
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Twelve people, two labels; the person stands behind the label in the name."""
+    rng = np.random.default_rng(0)
+    for label in ("joy", "rage"):
+        (tmp_path / "faces" / label).mkdir(parents=True)
+        for person in range(12):
+            name = f"{label}_{'S' if person % 2 else 's'}{person}.png"
+            image = rng.integers(0, 255, (8, 8, 3), np.uint8)
+            cv2.imwrite(str(tmp_path / "faces" / label / name), image)
+    return tmp_path / "faces"
+
+
+def prepared(root, tmp_path, past=None, **options):
+    """Load the data of a study; give them and the lines that were printed."""
+    chosen = Options(
+        space="spaces/smoke.py",
+        dataset="folder",
+        data_root=str(root),
+        landmarks="dlib",
+        store=str(tmp_path / "store"),
+        **options,
+    )
+    made = settings.resolve(chosen, studies=str(tmp_path / "studies"))
+    console = Console(file=io.StringIO(), width=200)
+    study_data = data.prepare(made, Progress(console=console), past)
+    return study_data, console.file.getvalue()
+
+
+def test_a_study_splits_the_subjects_that_its_pattern_finds(root, tmp_path):
+    study_data, printed = prepared(root, tmp_path, subject_pattern=r"_(?i:s)(\d+)")
+
+    assert sorted(study_data.manifest.subjects, key=int) == [str(i) for i in range(12)]
+    assert "by-clip" not in printed
+
+
+def test_a_study_begins_by_saying_that_its_split_is_by_clip(root, tmp_path):
+    _, printed = prepared(root, tmp_path, subject_pattern=r"([^/]+/[^.]+)")
+
+    assert "by-clip, not subject-independent: 100% of the clips are the only one" in printed
+
+
+def test_a_resumed_study_reads_its_data_by_its_pattern(root, tmp_path, record):
+    pattern = r"_(?i:s)(\d+)"
+    first, _ = prepared(root, tmp_path, subject_pattern=pattern)
+    began = asdict(record) | {
+        "data_sha256": first.manifest.sha256,
+        "protocol": first.protocol.to_json(),
+    }
+    past = type(record)(**began)
+
+    again, _ = prepared(root, tmp_path, past, subject_pattern=pattern)
+
+    assert again.manifest == first.manifest
+    with pytest.raises(DataError, match="have changed since study"):
+        prepared(root, tmp_path, past, subject_pattern=r"([^/]+/[^.]+)")
