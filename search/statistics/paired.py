@@ -68,25 +68,54 @@ def resampled_uars(found: HitCounts, *, resamples: int = RESAMPLES, seed: int = 
     return scores
 
 
-def difference_interval(
-    values: Array, subjects: float, level: float = LEVEL, *, least_variance: float = 0.0
-) -> Interval | None:
-    """Give the interval of a paired difference from its values on resamples (R,), within [-1, 1].
+def observed_uars(found: HitCounts) -> Array:
+    """Score M models on all clips (M,)."""
+    scores: Array = uars(found, np.ones((1, len(found.clips))))[0]
+    return scores
 
-    It is Student's interval with the standard error of the bootstrap. That is widened by
-    sqrt(n / (n - 1)) for n subjects, because resamples vary too little by this factor (Hesterberg
-    2015, https://doi.org/10.1080/00031305.2015.1089789). Percentiles, even expanded ones, never
-    leave the range of the subjects: of three, they hold the truth in 0.75 of all cases at best.
 
-    Where people differ in how many clips they show, `subjects` is their effective number. The
-    variance is taken to be at least `least_variance`, because two models that differed on none of
-    these clips may differ on others. None for fewer than three subjects.
+def least_variance(found: HitCounts) -> float:
+    """Give the variance of a difference of UARs between two models that differ on a single clip.
+
+    It is that of the average clip. Models that agree on all of these few clips may differ on
+    others, so no difference is taken to be surer than this.
+    """
+    clips = found.clips.sum(axis=0)
+    shown = clips[clips > 0]
+    return float((1 / shown).sum() / (len(shown) ** 2 * shown.sum()))
+
+
+def half_widths(variances: Array, subjects: int, level: float, *, least: float = 0.0) -> Array:
+    """Give half the width of each interval from the variance of the bootstrap over n subjects.
+
+    It is Student's interval. The variance is multiplied by n / (n - 1), because resamples vary too
+    little by this factor (Hesterberg 2015, https://doi.org/10.1080/00031305.2015.1089789), and is
+    at least `least`.
     """
     from scipy import stats  # takes long to import
 
+    quantile = stats.t.ppf((1 + level) / 2, subjects - 1)
+    halves: Array = quantile * np.sqrt(np.maximum(variances * subjects / (subjects - 1), least))
+    return halves
+
+
+def difference_interval(
+    values: Array,
+    subjects: int,
+    level: float = LEVEL,
+    *,
+    observed: float | None = None,
+    least: float = 0.0,
+) -> Interval | None:
+    """Give the interval of a paired difference from its values on resamples (R,), within [-1, 1].
+
+    Its centre is the difference that was `observed`, or the mean of the values; `half_widths` says
+    how wide it is. Percentiles of the values, even expanded ones, would never leave the range of
+    the subjects: of three, they hold the truth in 0.75 of all cases at best. None for fewer than
+    three subjects.
+    """
     if subjects < LEAST_SUBJECTS:
         return None
-    centre, variance = float(values.mean()), float(values.var()) * subjects / (subjects - 1)
-    quantile = float(stats.t.ppf((1 + level) / 2, subjects - 1))
-    half = quantile * max(variance, least_variance) ** 0.5
+    centre = float(values.mean()) if observed is None else observed
+    half = float(half_widths(values.var(), subjects, level, least=least))
     return Interval(max(-1.0, centre - half), min(1.0, centre + half))
