@@ -74,28 +74,28 @@ def observed_uars(found: HitCounts) -> Array:
     return scores
 
 
-def least_variance(found: HitCounts) -> float:
+def variance_of_a_clip(found: HitCounts) -> float:
     """Give the variance of a difference of UARs between two models that differ on a single clip.
 
-    It is that of the average clip. Models that agree on all of these few clips may differ on
-    others, so no difference is taken to be surer than this.
+    It is that of the average clip. Each difference has it as an allowance, because models that
+    agree on all of these few clips may differ on others.
     """
     clips = found.clips.sum(axis=0)
     shown = clips[clips > 0]
     return float((1 / shown).sum() / (len(shown) ** 2 * shown.sum()))
 
 
-def half_widths(variances: Array, subjects: int, level: float, *, least: float = 0.0) -> Array:
+def half_widths(variances: Array, subjects: int, level: float, *, allowance: float = 0.0) -> Array:
     """Give half the width of each interval from the variance of the bootstrap over n subjects.
 
     It is Student's interval. The variance is multiplied by n / (n - 1), because resamples vary too
-    little by this factor (Hesterberg 2015, https://doi.org/10.1080/00031305.2015.1089789), and is
-    at least `least`.
+    little by this factor (Hesterberg 2015, https://doi.org/10.1080/00031305.2015.1089789), and
+    `allowance` is added to it.
     """
     from scipy import stats  # takes long to import
 
     quantile = stats.t.ppf((1 + level) / 2, subjects - 1)
-    halves: Array = quantile * np.sqrt(np.maximum(variances * subjects / (subjects - 1), least))
+    halves: Array = quantile * np.sqrt(variances * subjects / (subjects - 1) + allowance)
     return halves
 
 
@@ -105,7 +105,7 @@ def difference_interval(
     level: float = LEVEL,
     *,
     observed: float | None = None,
-    least: float = 0.0,
+    allowance: float = 0.0,
 ) -> Interval | None:
     """Give the interval of a paired difference from its values on resamples (R,), within [-1, 1].
 
@@ -117,5 +117,5 @@ def difference_interval(
     if subjects < LEAST_SUBJECTS:
         return None
     centre = float(values.mean()) if observed is None else observed
-    half = float(half_widths(values.var(), subjects, level, least=least))
+    half = float(half_widths(values.var(), subjects, level, allowance=allowance))
     return Interval(max(-1.0, centre - half), min(1.0, centre + half))

@@ -50,7 +50,7 @@ def ranks(found: HitCounts, *, resamples: int = RESAMPLES, seed: int = 0) -> Ran
         shared = resampled[:, some].T @ resampled / resamples
         apart = np.maximum(variances[some, None] + variances - 2 * shared, 0.0)
         halves = paired.half_widths(
-            apart, len(found.clips), LEVEL, least=paired.least_variance(found)
+            apart, len(found.clips), LEVEL, allowance=paired.variance_of_a_clip(found)
         )
         worse = scores[some, None] + halves < scores
         low[some] += worse.sum(axis=1)
@@ -67,17 +67,20 @@ class Difference:
     interval: Interval | None  # None for fewer than three subjects
 
 
-def differences(found: HitCounts, *, seed: int = 0) -> Sequence[Difference]:
+def differences(
+    found: HitCounts, *, resamples: int = paired.RESAMPLES, seed: int = 0
+) -> Sequence[Difference]:
     """Compare each model but the first with the first, the headline.
 
     The intervals are corrected by Holm's method (1979, https://www.jstor.org/stable/4615733): the
     clearest of K differences has an interval at the level 1 - 0.05 / K, the next one at
     1 - 0.05 / (K - 1), and so on to the first interval that holds 0; its level is that of the rest.
     """
-    scores, resampled = paired.observed_uars(found), paired.resampled_uars(found, seed=seed)
+    scores = paired.observed_uars(found)
+    resampled = paired.resampled_uars(found, resamples=resamples, seed=seed)
     values, observed = resampled[:, 1:] - resampled[:, :1], scores[1:] - scores[0]
-    least, subjects = paired.least_variance(found), len(found.clips)
-    errors = np.sqrt(np.maximum(values.var(axis=0), least))
+    allowance, subjects = paired.variance_of_a_clip(found), len(found.clips)
+    errors = paired.half_widths(values.var(axis=0), max(subjects, 2), LEVEL, allowance=allowance)
     intervals: dict[int, Interval | None] = {}
     remaining = len(observed)
     for model in np.argsort(-np.abs(observed) / errors, kind="stable"):
@@ -86,7 +89,7 @@ def differences(found: HitCounts, *, seed: int = 0) -> Sequence[Difference]:
             subjects,
             1 - (1 - LEVEL) / remaining,
             observed=observed[model],
-            least=least,
+            allowance=allowance,
         )
         intervals[int(model)] = found_interval
         if found_interval and not found_interval.low <= 0 <= found_interval.high:

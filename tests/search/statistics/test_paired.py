@@ -77,7 +77,7 @@ def test_fewer_than_three_subjects_give_no_interval_of_a_difference():
 def test_models_that_never_differed_here_may_differ_elsewhere():
     same = np.zeros(100)
 
-    found = difference_interval(same, 10, least=0.01)
+    found = difference_interval(same, 10, allowance=0.01)
 
     assert found.high == -found.low == pytest.approx(0.1 * stats.t.ppf(0.975, 9))
-    assert difference_interval(same, 3, least=1.0).high == 1.0
+    assert difference_interval(same, 3, allowance=1.0).high == 1.0

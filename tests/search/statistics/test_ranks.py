@@ -46,13 +46,13 @@ def test_two_subjects_rank_nothing_and_give_no_interval():
 @pytest.mark.parametrize("subjects", [3, 5, 16])
 def test_ranges_hold_the_true_rank_of_equal_models_as_often_as_they_say(subjects):
     rng = np.random.default_rng(subjects)
-    held = []
+    covered = []
     for _ in range(150):  # of equal models, any order is the true one
         result = ranks(made(rng, [0.6] * 8, subjects), resamples=400)
         true = np.arange(1, 9)
-        held.append(((result.low <= true) & (true <= result.high)).mean())
+        covered.append(((result.low <= true) & (true <= result.high)).mean())
 
-    assert np.mean(held) >= 0.93
+    assert np.mean(covered) >= 0.93
 
 
 def test_holm_widens_the_intervals_until_one_holds_zero():
