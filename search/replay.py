@@ -7,7 +7,6 @@ are not sealed, and writes it to a folder that `fer_core.predict` reads.
 
 import hashlib
 import io
-import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -227,11 +226,11 @@ def _farthest(then: "Array", now: "Array") -> float:
 def _export(row: Row, record: "Record", study_data: "StudyData", target: Path) -> None:
     from fer_core.predict import model_folder
     from fer_core.trial.evaluate import refit
-    from search.results import card
+    from search.results import card, comparisons
 
     model = refit(row.config, study_data)
-    sealed_scores = row.folder.sealed_test(row.result.number)
-    scores = json.loads(sealed_scores.read_text()) if sealed_scores.is_file() else None
+    finished = list(_results(row.folder))
+    scores = comparisons.sealed_row(row.folder, row.result.number, finished, record.task)
     surface = Path(study_data.surface) if study_data.surface else None
     model_folder.save(
         model, target, card=card.text(model, row.result, record, scores), surface=surface

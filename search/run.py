@@ -50,6 +50,7 @@ def main(
     time_budget: args.TimeBudget = None,
     smoke: args.Smoke = Options.smoke,
     pruning: args.Pruning = Options.pruning,
+    repeats: args.Repeats = Options.repeats,
     address: args.Address = Machines.address,
     cpus_per_trial: args.CpusPerTrial = Machines.cpus_per_trial,
     gpus_per_trial: args.GpusPerTrial = None,
@@ -65,12 +66,19 @@ def main(
 ) -> None:
     """Search for the best facial-expression model of a dataset, and print the leaderboard."""
     with command.errors_in_one_line(_NOTHING_LOST):
-        folder = command.study_folder(resume, studies) if resume is not None else None
-        machines, settings = settings_.machines_of(context.params), _settings(context, folder)
-        if dry_run:
-            _plan(settings, as_json, cpus_per_trial)
-        else:
-            _search(context, settings, machines, folder)
+        _start(context)
+
+
+def _start(context: typer.Context) -> None:
+    """Start the plan or the search that the arguments of the command ask for."""
+    given = context.params
+    resumed = given["resume"] is not None
+    folder = command.study_folder(given["resume"], given["studies"]) if resumed else None
+    machines, settings = settings_.machines_of(given), _settings(context, folder)
+    if given["dry_run"]:
+        _plan(settings, given["as_json"], given["cpus_per_trial"])
+    else:
+        _search(context, settings, machines, folder)
 
 
 def _settings(context: typer.Context, folder: "Folder | None") -> Settings:

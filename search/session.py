@@ -174,7 +174,7 @@ def _run(
         journal.reconcile()  # trials that were drawn and did not start in time wait for a resume
         baseline_tasks.finish(baselines, progress)
         finished = journal.finished()
-        score_winners(finished, study_data, folder, each, progress)
+        score_winners(finished, study_data, folder, each, progress, repeats=record.repeats)
     journal.sync()  # fails if another driver has taken over: then the board is that driver's
     board.write(finished)
     folder.clear_checkpoints()
@@ -247,7 +247,7 @@ def _settle(study: _Study, study_data: StudyData) -> None:
     """Tell the journal how every finished trial ended, and write the board, for a later resume."""
     journal = study.journal(study_data)
     journal.reconcile(counts=False)
-    Board(study.folder, study.record).write(journal.finished(), corrects=False)
+    Board(study.folder, study.record).write(journal.finished(), compares=False)
 
 
 def _require_success(finished: Sequence[TrialResult], folder: Folder) -> None:

@@ -182,6 +182,15 @@ Smoke = Annotated[
         help="Try the command quickly: a smaller synthetic dataset and few trials.",
     ),
 ]
+Repeats = Annotated[
+    int,
+    Option(
+        metavar="R",
+        min=1,
+        rich_help_panel=BUDGET,
+        help="Refit each winner with R training seeds; its sealed test is still opened once.",
+    ),
+]
 Pruning = Annotated[
     bool,
     Option(
@@ -285,10 +294,5 @@ Verbose = Annotated[
 ]
 Quiet = Annotated[
     bool,
-    Option(
-        "-q",
-        metavar="",
-        rich_help_panel=OUTPUT,
-        help="Print no progress: only the result, and errors.",
-    ),
+    Option("-q", metavar="", rich_help_panel=OUTPUT, help="Print only the result, and errors."),
 ]

@@ -14,7 +14,7 @@ from fer_core.data.labels import label
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
 from fer_core.data.study_data import StudyData
-from fer_core.errors import DataError
+from fer_core.errors import DataError, FerError
 from fer_core.faces.landmarks import best_engine
 from search.request import sides
 from search.request.settings import Settings
@@ -126,7 +126,13 @@ def _split(manifest: Manifest, task: str, options: Options) -> Protocol:
     published = _published(options)
     if published is None:
         return split_subjects(manifest, task, options.split_seed)
-    return published.split(manifest)
+    split = published.split(manifest)
+    if options.repeats > 1 and not split.sealed:
+        raise FerError(
+            f"--repeats {options.repeats} refits the winners for their sealed test, and protocol "
+            f"'{options.protocol_name}' of {options.dataset} seals no subject; leave it out."
+        )
+    return split
 
 
 def _published(options: Options) -> Published | None:

@@ -55,13 +55,26 @@ class Row:
     val_metrics: OtherMetrics = field(default_factory=dict)
     val_subjects: int | None = None
     val_clips: int | None = None  # those that the trial could not show count as wrong
+    val_rank_low: int | None = None  # ranks that it may have in truth, among complete trials
+    val_rank_high: int | None = None
+    val_tied_with_best: bool | None = None  # it is not surely worse than the best of them
     folds: int = 0  # they are scored together; a pruned trial's last may be half trained
+    headline: bool | None = None  # whether it alone has a test score; None: it was not tested
     test_uar: float | None = None  # the test columns are None for trials without a sealed test
     test_uar_low: float | None = None  # 95 % interval over subjects
     test_uar_high: float | None = None
     test_metrics: OtherMetrics = field(default_factory=dict)
     test_subjects: int | None = None
     test_clips: int | None = None
+    test_repeats: int | None = None  # seeds with which it was refitted; test_uar is of the first
+    test_uar_mean: float | None = None  # of all seeds, if there were several
+    test_uar_std: float | None = None  # standard deviation between the seeds (n - 1)
+    test_difference: float | None = None  # of another winner: how much better than the headline
+    test_difference_low: float | None = None  # 95 % interval, Holm-corrected
+    test_difference_high: float | None = None
+    rank_low: int | None = None  # ranks that it may have in truth, among tested trials
+    rank_high: int | None = None
+    tied_with_best: bool | None = None
     train_seconds: float = 0.0
     stage_seconds: float = 0.0
     params: int | None = None

@@ -1,24 +1,16 @@
 """Correct the best val_uar of a study for having been chosen as the best, without any training.
 
-The more trials a search compares, the more the score of its best one flatters it. `board.py` puts
-the corrected score into the column `val_uar_corrected` of the best trial. It is computed from the
-stored predictions by BBC-CV (Tsamardinos, Greasidou and Borboudakis 2018,
+The more trials a search compares, the more the score of its best one flatters it. `comparisons.py`
+puts the corrected score into the column `val_uar_corrected` of the best trial. It is computed from
+the stored predictions by BBC-CV (Tsamardinos, Greasidou and Borboudakis 2018,
 https://doi.org/10.1007/s10994-018-5714-4), with subjects in place of samples.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from fer_core.arrays import Array
-from fer_core.storage.s3_requests import at_once
-from search.results import predictions
-from search.statistics import paired
 from search.statistics.paired import HitCounts, uars
-from search.study.folder import Folder
 
 RESAMPLES = 1000  # bootstrap samples of the subjects
-_AT_ONCE = 50  # trials whose predictions are in memory together
 _LEAST = 2  # trials; a single one was not chosen
 
 
@@ -40,21 +32,3 @@ def corrected(found: HitCounts, *, resamples: int = RESAMPLES, seed: int = 0) ->
     best = uars(found, drawn).argmax(axis=1)
     scores = np.take_along_axis(uars(found, others), best[:, None], axis=1)
     return float(scores.mean())
-
-
-def read(folder: Folder, numbers: Sequence[int]) -> HitCounts | None:
-    """Read what trials got right from their predictions; None if those of the first are missing.
-
-    Trials that were scored on other clips than the first one are left out, and so are those whose
-    predictions are missing, or of a version that did not note the subjects.
-    """
-    first = predictions.read(folder, numbers[0]) if numbers else None
-    if first is None:
-        return None
-    right: list[Array] = []
-    for start in range(0, len(numbers), _AT_ONCE):
-        some = numbers[start : start + _AT_ONCE]
-        for found in filter(None, at_once(lambda number: predictions.read(folder, number), some)):
-            if found.same_clips(first):
-                right.append(found.right)
-    return paired.count_hits(first.subjects, first.labels, np.stack(right))
