@@ -13,7 +13,9 @@ from search.study.folder import Folder
 from search.study.parts import TrialResult
 
 
-def headlines_of(finished: Sequence[TrialResult], folder: Folder, study_task: str) -> Mapping[str, int]:
+def headlines_of(
+    finished: Sequence[TrialResult], folder: Folder, study_task: str
+) -> Mapping[str, int]:
     """Give the number of the headline of each task, and write down those that are new.
 
     It is the complete trial with the highest val_uar; of equal ones the first. A headline stays,

@@ -252,5 +252,5 @@ def _test(row: dict[str, Any]) -> str:
     if row["test_uar"] is None:
         return "" if row["state"] == "complete" else str(row["state"])
     if row["test_uar_low"] is None:
-        return f"{row['test_uar']:.3f} [{row['test_subjects']} subjects]"
+        return f"{row['test_uar']:.3f} [{row['test_subjects']:.0f} subjects]"
     return f"{row['test_uar']:.3f} [{row['test_uar_low']:.3f}, {row['test_uar_high']:.3f}]"
