@@ -87,9 +87,9 @@ def test_the_headline_is_unbiased_where_the_best_of_eight_tests_is_not():
 def test_a_thousand_trials_of_five_thousand_clips_are_ranked_within_seconds():
     rng = np.random.default_rng(0)
     found = made(rng, rng.uniform(0.4, 0.6, 1000), subjects=500, classes=5, each=2)
-    began = time.perf_counter()
+    began = time.process_time()
 
     result = ranks(found)
 
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
     assert (result.low <= result.high).all()
