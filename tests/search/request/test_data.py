@@ -12,5 +12,5 @@ def test_repeats_are_refused_where_a_protocol_seals_nobody():
     data = manifest(10)
 
     assert checked_split(data, Options(**LOSO)).sealed == ()
-    with pytest.raises(FerError, match="--repeats 3 .* protocol 'loso' of jaffe seals no subject"):
+    with pytest.raises(FerError, match=r"--repeats 3 .* protocol 'loso' of jaffe seals no subject"):
         checked_split(data, Options(**LOSO, repeats=3))
