@@ -24,7 +24,7 @@ _ALLOWANCE = 0.15
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval within [0, 1]."""
+    """The two ends of an interval: of a metric within [0, 1], of a difference within [-1, 1]."""
 
     low: float
     high: float

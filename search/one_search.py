@@ -99,8 +99,15 @@ def run(search: OneSearch, study_data: StudyData, progress: Progress) -> list[Tr
         baseline_tasks.finish(baselines, progress)
         finished = journal.finished()
         if search.may_test(finished):
-            best_only = search.is_outer
-            score_winners(finished, study_data, folder, each, progress, best_only=best_only)
+            score_winners(
+                finished,
+                study_data,
+                folder,
+                each,
+                progress,
+                repeats=record.repeats,
+                best_only=search.is_outer,
+            )
     journal.sync()  # fails if another driver has taken over: then the board is that driver's
     board.write(finished)
     folder.clear_checkpoints()
@@ -112,7 +119,7 @@ def settle(search: OneSearch, study_data: StudyData) -> None:
     """Tell the journal how every finished trial ended, and write the board, for a later resume."""
     journal = search.journal(study_data)
     journal.reconcile(counts=False)
-    Board(search.folder, search.record).write(journal.finished(), corrects=False)
+    Board(search.folder, search.record).write(journal.finished(), compares=False)
 
 
 def _open_journal(search: OneSearch, study_data: StudyData, progress: Progress) -> Journal:

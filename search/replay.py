@@ -7,7 +7,6 @@ are not sealed, and writes it to a folder that `fer_core.predict` reads.
 
 import hashlib
 import io
-import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -246,11 +245,11 @@ def _export(row: Row, record: "Record", study_data: "StudyData", target: Path) -
     from fer_core.data import subjects
     from fer_core.predict import model_folder
     from fer_core.trial.evaluate import refit
-    from search.results import card, nested_score
+    from search.results import card, comparisons, nested_score
 
     model = refit(row.config, study_data)
-    sealed_scores = row.folder.sealed_test(row.result.number)
-    scores = json.loads(sealed_scores.read_text()) if sealed_scores.is_file() else None
+    finished = list(_results(row.folder))
+    scores = comparisons.sealed_row(row.folder, row.result.number, finished, record.task)
     record = replace(record, split=subjects.kind_of_split(study_data.manifest))
     surface = Path(study_data.surface) if study_data.surface else None
     text = card.text(

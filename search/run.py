@@ -53,6 +53,7 @@ def main(
     time_budget: args.TimeBudget = None,
     smoke: args.Smoke = Options.smoke,
     pruning: args.Pruning = Options.pruning,
+    repeats: args.Repeats = Options.repeats,
     address: machine_args.Address = Machines.address,
     cpus_per_trial: machine_args.CpusPerTrial = Machines.cpus_per_trial,
     gpus_per_trial: machine_args.GpusPerTrial = None,

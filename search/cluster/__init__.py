@@ -7,8 +7,8 @@ of this room. On a laptop the same code runs on a Ray of its own.
 The *driver* is the process that the user started. Its side: `connection.py` finds and joins the
 cluster, `reachability.py` checks that all machines see the study's files, `tuner.py` divides the
 cluster among trials and runs Ray Tune, `watch.py` and `nodes.py` watch for machines that join, fail
-or are lost. `baseline_tasks.py` runs the baselines, and `sealed_test.py` tests the winners at the
-end.
+or are lost. `baseline_tasks.py` runs the baselines. At the end `headlines.py` chooses the trial
+whose test score is shown, and `sealed_test.py` tests the winners.
 
 The workers' side: `worker.py` trains one pack after another, `trial_record.py` writes what came out
 of each trial, `memory_errors.py` tells a lack of memory from other errors. One worker computes each

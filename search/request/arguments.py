@@ -201,6 +201,15 @@ Smoke = Annotated[
         help="Try the command quickly: a smaller synthetic dataset and few trials.",
     ),
 ]
+Repeats = Annotated[
+    int,
+    Option(
+        metavar="R",
+        min=1,
+        rich_help_panel=BUDGET,
+        help="Refit each winner with R training seeds; its sealed test is still opened once.",
+    ),
+]
 Pruning = Annotated[
     bool,
     Option(

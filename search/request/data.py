@@ -14,7 +14,7 @@ from fer_core.data.labels import label
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
 from fer_core.data.study_data import StudyData
-from fer_core.errors import DataError
+from fer_core.errors import DataError, FerError
 from fer_core.faces.landmarks import best_engine
 from search.request import sides
 from search.request.settings import Settings
@@ -128,10 +128,18 @@ def _manifest(settings: Settings, progress: "Progress") -> Manifest:
 def _split(manifest: Manifest, task: str, options: Options) -> Protocol:
     published = _published(options)
     if published is None:
-        return split_subjects(manifest, task, options.split_seed, nested=options.nested)
-    split = published.split(manifest)
+        split = split_subjects(manifest, task, options.split_seed, nested=options.nested)
+    else:
+        split = published.split(manifest)
     if options.nested:
         protocol.outer_splits(split)  # refuses a protocol that cannot be nested
+    if options.repeats > 1 and not split.sealed:
+        name = f"protocol '{options.protocol_name}' of {options.dataset}"
+        raise FerError(
+            f"--repeats {options.repeats} refits the winners for their sealed test, and "
+            f"{'a nested study' if options.nested else name} seals no subject for one; leave it "
+            "out."
+        )
     return split
 
 

@@ -6,10 +6,8 @@ study. At the end, `write` makes the file anew from all trials.
 """
 
 import io
-import json
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -20,11 +18,10 @@ from fer_core.config import Config
 from fer_core.storage.files import write_atomically
 from fer_core.storage.paths import AnyPath
 from fer_core.trial.baselines import NUMBERS
-from search.results import leaderboard, nested_score, origin, selection_bias
+from search.results import columns, comparisons, leaderboard, nested_score, origin
 from search.study.folder import Folder, Record
 from search.study.parts import TrialResult
 
-_CORRECTED = "val_uar_corrected"  # column
 _SECONDS = 2.0  # least time between two writes
 _SHARE = 50  # between two writes passes at least so many times the time that a write takes
 
@@ -34,7 +31,7 @@ class Board:
 
     def __init__(self, folder: Folder, record: Record) -> None:
         self._folder, self._record = folder, record
-        self._schema = origin.added(leaderboard.schema(), origin.of_study(record))
+        self._schema = origin.added(columns.schema(), origin.of_study(record))
         self._written = self._schema.empty_table()  # rows that were written before
         self._fresh: list[TrialResult] = []  # results whose rows are not written yet
         self._tasks: set[str] = set()
@@ -56,40 +53,24 @@ class Board:
         now = time.monotonic()
         self._due = now + max(_SECONDS, _SHARE * (now - began))
 
-    def write(self, finished: Iterable[TrialResult], *, corrects: bool = True) -> AnyPath:
+    def write(self, finished: Iterable[TrialResult], *, compares: bool = True) -> AnyPath:
         """Replace the file by a new one of all finished trials, in the given order.
 
-        With `corrects`, the best trials get their corrected score, for which the predictions of all
-        trials are read.
+        With `compares`, trials are compared with each other (`comparisons.py`), for which the
+        predictions of all are read.
         """
-        results = list(finished)
-        scores = dict(self._corrected(results)) if corrects else {}
-        rows = list(map(self._row, results))
-        for row in rows:
-            row[_CORRECTED] = scores.get(row["trial"])
+        results, record = list(finished), self._record
+        compared = comparisons.columns(self._folder, results, record.task) if compares else {}
+        rows = [self._row(result) | compared.get(result.number, {}) for result in results]
         self._put(pa.Table.from_pylist(rows, schema=self._schema))
         return self.path
-
-    def _corrected(self, finished: Sequence[TrialResult]) -> Iterator[tuple[int, float]]:
-        """Give the best trial of each task with its corrected score."""
-        of_task: dict[str | None, list[TrialResult]] = defaultdict(list)
-        for result in finished:
-            if result.state == "complete" and result.config_json:
-                of_task[configs.from_json(result.config_json).task].append(result)
-        for trials in of_task.values():
-            best = max(trials, key=lambda result: (result.val_uar or 0.0, -result.number))
-            others = [result.number for result in trials if result is not best]
-            found = selection_bias.read(self._folder, [best.number, *others])
-            score = selection_bias.corrected(found) if found else None
-            if score is not None:
-                yield best.number, score
 
     def _put(self, trials: pa.Table) -> None:
         """Write the rows of trials, of baselines, of nested scores and of published figures."""
         baselines = self._table(filter(None, map(self._folder.result, NUMBERS)))
         figures = nested_score.rows(self._folder, self._record)
         figures += leaderboard.published_rows(self._repeats, self._tasks, self._record)
-        rows = pa.Table.from_pylist(list(map(leaderboard.columns, figures)), schema=self._schema)
+        rows = pa.Table.from_pylist(list(map(columns.columns, figures)), schema=self._schema)
         buffer = io.BytesIO()
         pq.write_table(pa.concat_tables([trials, baselines, rows]).combine_chunks(), buffer)
         write_atomically(self.path, buffer.getvalue())
@@ -98,23 +79,14 @@ class Board:
         return pa.Table.from_pylist(list(map(self._row, results)), schema=self._schema)
 
     def _row(self, result: TrialResult) -> dict[str, Any]:
-        sealed_scores = _sealed_scores(self._folder, result.number)
+        sealed_scores = comparisons.sealed_scores(self._folder, result.number)
         row = leaderboard.row(result, self._record, sealed_scores)
         self._tasks.add(row.task)
         if result.config_json and (config := configs.from_json(result.config_json)).stands_for:
             self._repeats[config.stands_for] = config
-        return leaderboard.columns(row)
+        return columns.columns(row)
 
 
 def write(folder: Folder, record: Record, finished: Iterable[TrialResult]) -> AnyPath:
     """Write the leaderboard file of a study, and give its path."""
     return Board(folder, record).write(finished)
-
-
-def _sealed_scores(folder: Folder, number: int) -> dict[str, Any] | None:
-    """Read the scores of a trial's sealed test; None where it had none."""
-    try:
-        scores: dict[str, Any] = json.loads(folder.sealed_test(number).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return scores

@@ -109,7 +109,9 @@ def _scores(
         lines.append(
             f"| development, {len(result.fold_uars)} folds | {result.val_uar:.3f}{spread} |"
         )
-    if sealed_scores:
+    if sealed_scores and "test_uar" not in sealed_scores:
+        lines.append(f"| sealed | {_difference(sealed_scores)} |")
+    elif sealed_scores:
         people, clips = sealed_scores["test_subjects"], sealed_scores["test_clips"]
         subjects = f"sealed, {people} subjects, {clips} clips"
         lines.append(f"| {subjects} | {sealed_scores['test_uar']:.3f}{_interval(sealed_scores)} |")
@@ -147,7 +149,17 @@ def _split(kind: str | None) -> list[str]:
     ]
 
 
-def _interval(sealed_scores: Mapping[str, float | None]) -> str:
+def _difference(sealed_scores: Mapping[str, Any]) -> str:
+    """Say how a trial that is not the headline did on the sealed subjects."""
+    difference = sealed_scores.get("test_difference")
+    if difference is None:
+        return "not shown: this trial is not its study's headline"
+    low, high = sealed_scores["test_difference_low"], sealed_scores["test_difference_high"]
+    interval = "" if low is None else f", 95 % [{low:.3f}, {high:.3f}]"
+    return f"{difference:+.3f}{interval} to the headline of its study, which alone has a score"
+
+
+def _interval(sealed_scores: Mapping[str, Any]) -> str:
     low, high = sealed_scores["test_uar_low"], sealed_scores["test_uar_high"]
     return ", too few for an interval" if low is None else f", 95 % [{low:.3f}, {high:.3f}]"
 

@@ -21,8 +21,8 @@ from fer_core.scoring import SCORING_VERSION
 from fer_core.storage.files import write_atomically
 from fer_core.storage.paths import AnyPath, parse
 from fer_core.trial.results import SealedResult
-from search.results import leaderboard, ledger, origin
-from search.results.leaderboard import Row
+from search.results import columns, leaderboard, ledger, origin
+from search.results.columns import Row
 from search.results.ledger import Ledger
 from search.results.origin import Origin
 from search.study import parts, provenance
@@ -133,8 +133,8 @@ def text(test: CrossTest, values: Mapping[str, Any]) -> str:
 
 def write_row(test: CrossTest, values: Mapping[str, Any]) -> AnyPath:
     """Write the row of a test to the board of its dataset, and give the file."""
-    schema = origin.added(leaderboard.schema(), test.origin)
-    table = pa.Table.from_pylist([leaderboard.columns(_row(test, values))], schema=schema)
+    schema = origin.added(columns.schema(), test.origin)
+    table = pa.Table.from_pylist([columns.columns(_row(test, values))], schema=schema)
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     write_atomically(test.board, buffer.getvalue())

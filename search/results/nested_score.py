@@ -24,7 +24,7 @@ from fer_core.scoring import SCORING_VERSION
 from fer_core.storage.files import write_atomically
 from fer_core.storage.paths import AnyPath
 from search.results import leaderboard, predictions
-from search.results.leaderboard import Row
+from search.results.columns import Row
 from search.study import parts
 from search.study.folder import Folder, Record
 from search.study.parts import TrialResult

@@ -39,13 +39,15 @@ class Predictions:
         return np.array_equal(self.clips, other.clips) and np.array_equal(self.labels, other.labels)
 
 
-def read(folder: Folder, number: int, *, sealed: bool = False) -> Predictions | None:
-    """Read the predictions of a trial or a baseline.
+def read(
+    folder: Folder, number: int, *, sealed: bool = False, repeat: int = 0
+) -> Predictions | None:
+    """Read the predictions of a trial or a baseline; `repeat` counts the seeds of a sealed test.
 
     None where they are missing or damaged, or of a version that did not note the subjects.
     """
     try:
-        content = folder.predictions(number, sealed=sealed).read_bytes()
+        content = folder.predictions(number, sealed=sealed, repeat=repeat).read_bytes()
         with np.load(io.BytesIO(content)) as arrays:
             columns = _columns(arrays, [""] if sealed else _fold_prefixes(arrays))
     except (OSError, KeyError, ValueError, BadZipFile):

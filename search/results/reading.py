@@ -14,7 +14,7 @@ from fer_core.errors import FerError, unknown
 from fer_core.storage.formats import check_format
 from fer_core.storage.paths import AnyPath, S3Path
 from fer_core.storage.s3_requests import at_once
-from search.results.leaderboard import FORMAT, FORMAT_KEY, schema
+from search.results.columns import FORMAT, FORMAT_KEY, schema
 
 
 def read(dataset: str, leaderboards: AnyPath) -> pd.DataFrame:

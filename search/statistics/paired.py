@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fer_core.arrays import Array
+from fer_core.intervals import LEAST_SUBJECTS, LEVEL, Interval
 
 RESAMPLES = 10_000  # bootstrap samples of the subjects
 MOST_BLOCKS = 500  # more subjects are put into so many blocks, which are drawn in their place
@@ -65,3 +66,56 @@ def resampled_uars(found: HitCounts, *, resamples: int = RESAMPLES, seed: int = 
         parts.append(uars(found, drawn.astype(np.float64)))
     scores: Array = np.concatenate(parts)
     return scores
+
+
+def observed_uars(found: HitCounts) -> Array:
+    """Score M models on all clips (M,)."""
+    scores: Array = uars(found, np.ones((1, len(found.clips))))[0]
+    return scores
+
+
+def variance_of_a_clip(found: HitCounts) -> float:
+    """Give the variance of a difference of UARs between two models that differ on a single clip.
+
+    It is that of the average clip. Each difference has it as an allowance, because models that
+    agree on all of these few clips may differ on others.
+    """
+    clips = found.clips.sum(axis=0)
+    shown = clips[clips > 0]
+    return float((1 / shown).sum() / (len(shown) ** 2 * shown.sum()))
+
+
+def half_widths(variances: Array, subjects: int, level: float, *, allowance: float = 0.0) -> Array:
+    """Give half the width of each interval from the variance of the bootstrap over n subjects.
+
+    It is Student's interval. The variance is multiplied by n / (n - 1), because resamples vary too
+    little by this factor (Hesterberg 2015, https://doi.org/10.1080/00031305.2015.1089789), and
+    `allowance` is added to it.
+    """
+    from scipy import stats  # takes long to import
+
+    quantile = stats.t.ppf((1 + level) / 2, subjects - 1)
+    halves: Array = quantile * np.sqrt(variances * subjects / (subjects - 1) + allowance)
+    return halves
+
+
+def difference_interval(
+    values: Array,
+    subjects: int,
+    level: float = LEVEL,
+    *,
+    observed: float | None = None,
+    allowance: float = 0.0,
+) -> Interval | None:
+    """Give the interval of a paired difference from its values on resamples (R,), within [-1, 1].
+
+    Its centre is the difference that was `observed`, or the mean of the values; `half_widths` says
+    how wide it is. Percentiles of the values, even expanded ones, would never leave the range of
+    the subjects: of three, they hold the truth in 0.75 of all cases at best. None for fewer than
+    three subjects.
+    """
+    if subjects < LEAST_SUBJECTS:
+        return None
+    centre = float(values.mean()) if observed is None else observed
+    half = float(half_widths(values.var(), subjects, level, allowance=allowance))
+    return Interval(max(-1.0, centre - half), min(1.0, centre + half))

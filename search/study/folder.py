@@ -8,7 +8,7 @@ import fcntl
 import io
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
@@ -94,9 +94,13 @@ class Folder:
         """Where long trainings save their state, to continue from it after a kill."""
         return self.path / "checkpoints"
 
-    def predictions(self, number: int, *, sealed: bool = False) -> AnyPath:
-        """Return the file of a trial's predictions, out of fold or on the sealed subjects."""
-        return self.path / "predictions" / f"{number}{'-sealed' if sealed else ''}.npz"
+    def predictions(self, number: int, *, sealed: bool = False, repeat: int = 0) -> AnyPath:
+        """Return the file of a trial's predictions, out of fold or on the sealed subjects.
+
+        A sealed test that was repeated with other seeds has a file for each `repeat`.
+        """
+        name = f"{number}{'-sealed' if sealed else ''}{f'-repeat{repeat}' if repeat else ''}"
+        return self.path / "predictions" / f"{name}.npz"
 
     def failure(self, number: int) -> AnyPath:
         """Return the file with the traceback of a trial that failed."""
@@ -109,6 +113,18 @@ class Folder:
     def outer(self, place: int) -> "Folder":
         """Return the folder of the search inside outer fold `place` (1, 2, ...) of this study."""
         return Folder(self.path / "outer" / f"{self.name}-outer{place}")
+
+    def headlines(self) -> dict[str, int]:
+        """Read the number of the headline of each task; a study without sealed tests has none."""
+        try:
+            found: dict[str, int] = json.loads((self.path / "headlines.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def write_headlines(self, headlines: Mapping[str, int]) -> None:
+        """Write down the headline of each task, before any sealed test begins."""
+        write_atomically(self.path / "headlines.json", json.dumps(dict(headlines)).encode())
 
     def result(self, number: int) -> TrialResult | None:
         """Read the result of a trial; None if there is none, or if its file is damaged."""

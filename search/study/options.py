@@ -34,4 +34,5 @@ class Options:
     surface: str | None = None  # file of the frontal views' surface; None: the project's own
     max_missing: float = 0.05  # largest share of the clips that the study can do without
     smoke: bool = False  # small data and few trials
+    repeats: int = 1  # training seeds with which each winner is refitted for its sealed test
     pruning: bool = True  # whether trials are compared at rungs, and the worse ones stopped

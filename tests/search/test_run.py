@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = """
     space dataset data-root task trials time-budget seed address cpus-per-trial gpus-per-trial
     leaderboards studies store resume weights landmarks protocol surface max-missing
-    dry-run smoke json
+    dry-run smoke json repeats
     """
 SMOKE = ["--space", "spaces/smoke.py"]
 FOLDER = [*SMOKE, "--dataset", "folder", "--data-root", "."]
@@ -248,6 +248,7 @@ def test_a_folder_that_cannot_be_made_is_named(refused, tmp_path):
         ("--spce x", "--space"),
         ("--trials 0", "'--trials'"),
         ("--seed -1", "'--seed'"),
+        ("--repeats 0", "'--repeats'"),
         ("--task emotions", "'emotions' is not one of 'emotion', 'authenticity', 'hidden'"),
         ("--landmarks dlibb", "not one of 'auto', 'data', 'dlib', 'face_alignment'"),
     ],
@@ -290,11 +291,11 @@ def test_help_says_in_sentences_and_in_groups_what_each_argument_is(command):
 
 
 @pytest.mark.parametrize(
-    "option", ["seed", "max-missing", "no-pruning", "data-root", "subject-pattern"]
+    "option", ["seed", "repeats", "max-missing", "no-pruning", "data-root", "subject-pattern"]
 )
 def test_a_resumed_study_keeps_the_options_that_it_began_with(refused, folder, record, option):
     folder.write_record(record)
-    values = {"no-pruning": [], "data-root": ["."]}.get(option, ["0"])
+    values = {"no-pruning": [], "data-root": ["."]}.get(option, ["1"])
 
     exit_code, line = refused("--resume", str(folder.path), f"--{option}", *values)
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fer_core.errors import DataError
+from fer_core.errors import DataError, FerError
 from search.request import data, settings
 from search.screen.progress import Progress
 from search.study.options import Options
+from tests.search.request.test_sides import manifest
 
 
 @pytest.fixture
@@ -70,3 +71,14 @@ def test_a_resumed_study_reads_its_data_by_its_pattern(root, tmp_path, record):
     assert again.manifest == first.manifest
     with pytest.raises(DataError, match="have changed since study"):
         prepared(root, tmp_path, past, subject_pattern=r"([^/]+/[^.]+)")
+
+
+LOSO = {"space": "toy.py", "dataset": "jaffe", "protocol_name": "loso", "task": "emotion"}
+
+
+def test_repeats_are_refused_where_a_protocol_seals_nobody():
+    clips = manifest(10)
+
+    assert data.checked_split(clips, Options(**LOSO)).sealed == ()
+    with pytest.raises(FerError, match=r"--repeats 3 .* protocol 'loso' of jaffe seals no subject"):
+        data.checked_split(clips, Options(**LOSO, repeats=3))

@@ -26,7 +26,7 @@ from fer_core.storage.files import write_atomically
 from fer_core.trial.baselines import NUMBERS
 from search.results import ranking
 from search.results.board import write
-from search.results.leaderboard import FORMAT, FORMAT_KEY
+from search.results.columns import FORMAT, FORMAT_KEY
 from search.study import parts
 
 ROOT = Path(__file__).parents[3]
@@ -34,10 +34,13 @@ COLUMNS = """
     dataset task protocol_id study space trial config_id source family state error
     val_uar val_uar_partial val_uar_corrected val_uar_std val_uar_low val_uar_high
     val_war val_war_low val_war_high
-    val_macro_f1 val_macro_f1_low val_macro_f1_high val_subjects val_clips folds
-    test_uar test_uar_low test_uar_high test_war test_war_low test_war_high
+    val_macro_f1 val_macro_f1_low val_macro_f1_high val_subjects val_clips
+    val_rank_low val_rank_high val_tied_with_best folds
+    headline test_uar test_uar_low test_uar_high test_war test_war_low test_war_high
     test_macro_f1 test_macro_f1_low test_macro_f1_high test_subjects test_clips
-    opened_before train_seconds stage_seconds params peak_memory_gib device
+    opened_before test_repeats test_uar_mean test_uar_std
+    test_difference test_difference_low test_difference_high rank_low rank_high tied_with_best
+    train_seconds stage_seconds params peak_memory_gib device
     config.views config.backbone config.freeze_depth config.pooling config.fc_layers
     config.fusion_point config.recurrent_cell config.pca_dim config.frames config.optimizer
     config.lr config_json seed commit versions data_sha256 split_sha256 frames_read
@@ -314,8 +317,7 @@ def test_below_the_table_its_headings_and_marks_are_explained_and_no_others(
         "val_uar±std",
         "test_uar [95 %]",
         "frozen",
-        "pooling",
-        "PCA",
+        "pool",
     ]
     assert "optimistic" in plain
     for mark in ("stands for", "paper", "baseline", "pruned"):
@@ -412,7 +414,7 @@ from fer_core.trial.results import FoldResult, SealedResult
 from search.cluster.sealed_test import write_sealed_scores
 from search.cluster.trial_record import Account
 from search.results.board import write
-from search.results.leaderboard import FORMAT, FORMAT_KEY
+from search.results.columns import FORMAT, FORMAT_KEY
 from search.study import parts
 from search.study.folder import Folder, Record
 from pathlib import Path

@@ -1,9 +1,17 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from fer_core.scoring import score
-from search.statistics.paired import MOST_BLOCKS, count_hits, resampled_uars, uars
+from search.statistics.paired import (
+    MOST_BLOCKS,
+    count_hits,
+    difference_interval,
+    resampled_uars,
+    uars,
+)
 
 
 def made(seed, models=3, subjects=7, classes=3, each=2):
@@ -48,3 +56,28 @@ def test_many_subjects_are_drawn_in_blocks():
     found = count_hits(people, labels, np.ones((1, len(people)), bool))
 
     assert found.clips.tolist() == [[3]] * MOST_BLOCKS
+
+
+@pytest.mark.parametrize("subjects", [3, 5, 20])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_the_interval_of_a_mean_difference_is_that_of_the_paired_t_test(subjects, level):
+    differences = np.random.default_rng(subjects).normal(0.1, 0.05, subjects)
+    drawn = np.random.default_rng(0).integers(subjects, size=(100_000, subjects))
+    exact = stats.ttest_1samp(differences, 0.0).confidence_interval(level)
+
+    found = difference_interval(differences[drawn].mean(axis=1), subjects, level)
+
+    assert np.allclose([found.low, found.high], exact, atol=0.02 * (exact.high - exact.low))
+
+
+def test_fewer_than_three_subjects_give_no_interval_of_a_difference():
+    assert difference_interval(np.array([0.1, 0.2]), 2) is None
+
+
+def test_models_that_never_differed_here_may_differ_elsewhere():
+    same = np.zeros(100)
+
+    found = difference_interval(same, 10, allowance=0.01)
+
+    assert found.high == -found.low == pytest.approx(0.1 * stats.t.ppf(0.975, 9))
+    assert difference_interval(same, 3, allowance=1.0).high == 1.0

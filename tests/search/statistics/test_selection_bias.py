@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.results.selection_bias import HitCounts, corrected, read
-from search.study.folder import write_arrays
+from search.statistics.selection_bias import HitCounts, corrected
 
 
 def made(rng, trials, subjects, classes, quality=0.5, spread=0.0):
@@ -52,32 +51,3 @@ def test_two_trials_of_which_one_is_always_right_are_not_corrected():
     found = HitCounts(clips, np.stack([clips, clips // 2]))
 
     assert corrected(found) == 1.0
-
-
-def write(folder, number, probabilities, clips="ab"):
-    arrays = {
-        "fold0.clips": np.array([f"{clips}-1", f"{clips}-2"]),
-        "fold0.subjects": np.array(["p", "q"]),
-        "fold0.labels": np.array([0, 1]),
-        "fold0.probabilities": np.array(probabilities, np.float32),
-    }
-    write_arrays(folder.predictions(number), arrays)
-
-
-def test_predictions_are_read_of_trials_that_were_scored_on_the_same_clips(folder):
-    write(folder, 0, [[0.9, 0.1], [0.8, 0.2]])
-    write(folder, 1, [[0.9, 0.1], [np.nan, np.nan]])
-    write(folder, 2, [[0.9, 0.1], [0.1, 0.9]], clips="other")
-    write(folder, 3, [[0.9, 0.1], [0.1, 0.9]])
-    damaged = folder.predictions(3)
-    damaged.write_bytes(damaged.read_bytes()[:200])
-    write_arrays(folder.predictions(4), {})
-
-    found = read(folder, [0, 1, 2, 3, 4, 5])
-
-    assert found.clips.tolist() == [[1, 0], [0, 1]]
-    assert found.hits.tolist() == [[[1, 0], [0, 0]]] * 2
-
-
-def test_without_predictions_there_is_nothing_to_correct(folder):
-    assert read(folder, [0, 1]) is None
