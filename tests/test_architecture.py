@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = {"run", "session", "doctor", "replay", "command"}  # files beside search's rooms
+COMMANDS = {
+    "run",
+    "session",
+    "doctor",
+    "replay",
+    "compare",
+    "command",
+}  # files beside search's rooms
 FLOORS = {  # from the ground up
     "fer_core": [
         {"errors", "arrays", "machine"},
@@ -28,7 +35,7 @@ FLOORS = {  # from the ground up
     "search": [
         {"study", "statistics"},
         {"results", "screen"},
-        {"request"},
+        {"request", "comparison"},
         {"planning", "cluster"},
         {"checkup"},
         COMMANDS,
