@@ -18,7 +18,7 @@ from search.comparison.comparison import AcrossDatasets
 FORMATS = ("svg", "png", "pdf")
 _INCHES, _DPI = 7.0, 150  # width and resolution
 _LINE, _FIRST = 0.32, 0.75  # inches: height of a method's line, and of the axis with the bars' top
-_BAR, _INSET = 0.14, 0.04  # inches between bars; ranks by which a bar is longer than its group
+_BAR, _OVER = 0.14, 0.02  # inches between bars; share of the axis by which a bar is longer
 
 
 def check_format(path: Path) -> None:
@@ -44,10 +44,12 @@ def draw(found: AcrossDatasets, path: Path) -> None:
         _method(axes, method, rank, -bars - _LINE * line, on_left=i < left, methods=methods)
     for i, group in enumerate(found.groups):
         ranks = [found.mean_ranks[found.methods.index(method)] for method in group]
-        ends = (min(ranks) - _INSET, max(ranks) + _INSET)
+        over = _OVER * (methods - 1)
+        ends = (min(ranks) - over, max(ranks) + over)
         axes.plot(ends, [-0.18 - _BAR * i] * 2, color="black", linewidth=4, solid_capstyle="butt")
     file = io.BytesIO()
-    figure.savefig(file, format=path.suffix.removeprefix("."))
+    # "tight" grows the picture where a name is longer than the room for it.
+    figure.savefig(file, format=path.suffix.removeprefix("."), bbox_inches="tight")
     write_atomically(path, file.getvalue())
 
 

@@ -4,6 +4,7 @@ A document needs `\\usepackage{booktabs}` and nothing else. The explanations sta
 as comments.
 """
 
+import re
 from collections.abc import Sequence
 
 from search.comparison.tables import TextTable
@@ -44,8 +45,6 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cell(cell: str) -> str:
-    """Escape what LaTeX reads as a command, and write the sign of a negative number as a minus."""
+    """Escape what LaTeX reads as a command, and write the minus of numbers and differences."""
     escaped = "".join(_ESCAPES.get(sign, sign) for sign in cell)
-    for before in ("[", " "):
-        escaped = escaped.replace(f"{before}-0.", f"{before}$-$0.")
-    return f"$-${escaped[1:]}" if escaped.startswith("-0.") else escaped
+    return re.sub(r"(?<![^ \[])-(?=0\.| )", "$-$", escaped)

@@ -140,14 +140,17 @@ def _check_compares(row: ScoredRow, other: ScoredRow) -> None:
             f"rows {row.name} and {other.name} do not compare: they were scored on different clips "
             f"({len(ours.clips)} and {len(theirs.clips)})."
         )
-    if len(set(zip(ours.folds, theirs.folds, strict=True))) > len(set(ours.folds)):
+    both = set(zip(ours.folds, theirs.folds, strict=True))
+    if not len(both) == len(set(ours.folds)) == len(set(theirs.folds)):
         raise FerError(
             f"rows {row.name} and {other.name} do not compare: they were scored on other folds."
         )
 
 
 def _with_own_names(found: Sequence[ScoredRow]) -> list[ScoredRow]:
-    """Name each row of a dataset differently: where a family has several, by STUDY/TRIAL.
+    """Give each row of a dataset a method of its own, where the user named none.
+
+    Rows of one family are told apart by their trial, or by their study too if they have several.
 
     Raises: FerError where the user gave one name to two rows of a dataset, and where rows of
         several datasets do not tell which rows are of one method.
@@ -155,15 +158,13 @@ def _with_own_names(found: Sequence[ScoredRow]) -> list[ScoredRow]:
     several = len({row.dataset for row in found}) > 1
     unique: list[ScoredRow] = []
     for row in found:
-        same = [
-            other.name
-            for other in found
-            if (other.dataset, other.method) == (row.dataset, row.method)
-        ]
-        if len(same) > 1 and (row.named or several):
+        alike = [each for each in found if (each.dataset, each.method) == (row.dataset, row.method)]
+        if len(alike) > 1 and (row.named or several):
             raise FerError(
-                f"{' and '.join(same[:2])} are both {row.method} on {row.dataset}: name the "
-                "methods apart, as in NAME=ROW."
+                f"{alike[0].name} and {alike[1].name} are both {row.method} on {row.dataset}: name "
+                "the methods apart, as in NAME=ROW."
             )
-        unique.append(replace(row, method=row.name) if len(same) > 1 else row)
+        studies = {each.name.rpartition("/")[0] for each in alike}
+        short = f"{row.method} {row.name.rpartition('/')[2]}" if len(studies) == 1 else row.name
+        unique.append(replace(row, method=short) if len(alike) > 1 else row)
     return unique
