@@ -78,7 +78,7 @@ def main(
     studies: args.Studies = "studies",
 ) -> None:
     """Test whether rows of the leaderboard differ, with intervals and corrected p-values."""
-    with command.errors_in_one_line("Interrupted. Nothing was written."):
+    with command.errors_in_one_line("Interrupted."):
         if as_json and as_latex:
             raise FerError("--json and --latex both print; give one of them.")
         if diagram is not None:

@@ -5,6 +5,7 @@
 
 import textwrap
 from dataclasses import dataclass
+from statistics import fmean
 
 from rich.table import Table
 
@@ -13,7 +14,7 @@ from search.comparison.comparison import AcrossDatasets, Comparison, DatasetComp
 from search.statistics.across import LEAST_DATASETS, LEAST_METHODS, LEVEL, least_p
 
 _SHOWN_P = 0.001  # smaller p-values are shown as smaller than this
-_WRAPPED = ("method", "row", "pair")  # columns that may wrap in a narrow terminal
+_INTERVAL = "[95 %]"  # in the headings of columns that never wrap in a narrow terminal
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ def of(comparison: Comparison) -> list[TextTable]:
 
 def shown(table: TextTable) -> Table:
     """Make a table for the terminal."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left")
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in table.headings:
-        made.add_column(name, no_wrap=name not in _WRAPPED, overflow="fold")
+        made.add_column(name, no_wrap=_INTERVAL in name, overflow="fold")
     for row in table.rows:
         made.add_row(*row)
     return made
@@ -72,31 +73,22 @@ def _one_dataset(found: DatasetComparison) -> list[TextTable]:
     return [
         TextTable(
             f"{found.dataset}, {found.task}: {people}{folds}",
-            ("method", "row", f"{side} [95 %]"),
+            ("method", "row", f"{side} {_INTERVAL}"),
             rows,
         ),
         TextTable(
             "Differences, and the p-values of three tests",
-            ("pair", "difference [95 %]", "subjects", "McNemar", "folds"),
+            ("pair", f"difference {_INTERVAL}", "subjects", "McNemar", "folds"),
             pairs,
         ),
     ]
 
 
 def _across(found: AcrossDatasets) -> list[TextTable]:
-    of_methods = tuple(
-        (
-            method,
-            f"{rank:.2f}",
-            f"{sum(of_dataset[i] for of_dataset in found.uars) / len(found.uars):.3f}",
-        )
-        for i, (method, rank) in enumerate(zip(found.methods, found.mean_ranks, strict=True))
-    )
-    each = tuple(
-        (dataset, method, f"{uar:.3f}")
-        for dataset, uars in zip(found.datasets, found.uars, strict=True)
-        for method, uar in zip(found.methods, uars, strict=True)
-    )
+    means = [fmean(of_method) for of_method in zip(*found.uars, strict=True)]
+    scores = [*zip(found.datasets, found.uars, strict=True), ("mean", means)]
+    rows = [(name, *(f"{uar:.3f}" for uar in uars)) for name, uars in scores]
+    ranks = ("mean rank", *(f"{rank:.2f}" for rank in found.mean_ranks))
     pairs = tuple(
         (
             f"{pair.first} - {pair.second}",
@@ -109,11 +101,10 @@ def _across(found: AcrossDatasets) -> list[TextTable]:
     )
     return [
         TextTable(
-            f"{len(found.methods)} methods on {len(found.datasets)} datasets",
-            ("method", "mean rank", "mean UAR"),
-            of_methods,
+            f"UAR of {len(found.methods)} methods on {len(found.datasets)} datasets",
+            ("dataset", *found.methods),
+            (*rows, ranks),
         ),
-        TextTable("UAR on each dataset", ("dataset", "method", "UAR"), each),
         TextTable(
             "Wilcoxon's signed-rank test", ("pair", "wins", "losses", "p", "p (Holm)"), pairs
         ),
@@ -162,10 +153,12 @@ def _about_ranks(found: AcrossDatasets) -> list[str]:
         f"Nemenyi's critical difference of mean ranks is {found.critical_difference:.2f} at "
         f"{LEVEL}.",
     ]
-    if least_p(datasets) >= LEVEL:
+    least, pairs = least_p(datasets), len(found.pairs)
+    if least * pairs >= LEVEL:
+        corrected = f", and {min(1.0, least * pairs):.3f} corrected for {pairs} pairs"
         texts.append(
-            f"With {datasets} datasets Wilcoxon's p is never below {least_p(datasets):.3f}, so no "
-            "pair can differ significantly."
+            f"No pair can differ significantly: with {datasets} datasets Wilcoxon's p is at least "
+            f"{least:.3f}{corrected if pairs > 1 else ''}."
         )
     return texts
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.statistics.across import (
+    Friedman,
     critical_difference,
     friedman,
     groups,
@@ -116,9 +117,16 @@ def test_a_group_holds_neighbours_of_which_no_two_differ():
 
 
 def test_all_methods_are_one_group_where_friedman_finds_no_difference():
-    rng = np.random.default_rng(1)
-    alike = rng.normal(0.7, 0.01, (8, 4))
+    worst_last = np.array([[0.9, 0.8, 0.7, 0.6]] * 12)
+    ranks, pairs = mean_ranks(worst_last), signed_ranks(worst_last)
 
-    (found,) = groups(mean_ranks(alike), signed_ranks(alike), friedman(alike))
+    assert groups(ranks, pairs, friedman(worst_last)) == []
+    assert groups(ranks, pairs, Friedman(statistic=1.0, p=0.8)) == [(0, 1, 2, 3)]
+
+
+def test_a_group_within_a_longer_one_is_left_out():
+    alike = np.random.default_rng(1).normal(0.7, 0.01, (8, 4))
+
+    (found,) = groups(mean_ranks(alike), signed_ranks(alike), None)
 
     assert set(found) == {0, 1, 2, 3}

@@ -10,7 +10,7 @@ from search.statistics.pairwise import corrected_t, mcnemar, subject_bootstrap
 
 # Designs: classes, clips of a subject and class, log-odds by which a model is off on a subject.
 DESIGNS = ((2, 6, 1.0), (6, 3, 0.5), (7, 1, 0.0), (2, 20, 2.0))
-SIMULATIONS = 500
+SIMULATIONS = 1000
 
 
 def made(seed, subjects=6, classes=3, each=3, gap=1.0, better=0.0):
@@ -57,7 +57,7 @@ def test_a_model_does_not_differ_from_itself(seed, subjects):
     found = compared(people, labels, itself)
 
     assert (found.value, found.p) == (0, 1)
-    assert found.low < 0 < found.high, "these clips do not prove that two models are the same"
+    assert found.high == -found.low > 1 / len(labels), "on other clips it may be off by one"
     assert mcnemar(*itself).p == 1
     assert corrected_t([0.0] * 5) == 1
 
@@ -118,7 +118,7 @@ def test_folds_that_all_differ_by_the_same_differ_surely_and_one_fold_says_nothi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("subjects", [3, 5, 8, 24])
+@pytest.mark.parametrize("subjects", [3, 5, 24])
 def test_the_interval_of_two_equal_models_holds_0_as_often_as_it_says(subjects):
     for classes, each, gap in DESIGNS:
         covered, rejected = 0, 0
