@@ -1,8 +1,8 @@
 """Search for the best facial-expression-recognition model of a dataset.
 
-The commands are `python -m search.run`, `search.doctor` and `search.replay`. From Python there is
-one door, `read_leaderboard`. This package is the only one that knows Ray and Optuna; what it trains
-and measures is in `fer_core`.
+The commands are `python -m search.run`, `search.doctor`, `search.replay` and `search.compare`. From
+Python there are two doors, `read_leaderboard` and `search.compare.compare`. This package is the
+only one that knows Ray and Optuna; what it trains and measures is in `fer_core`.
 """
 
 from os import PathLike, fspath

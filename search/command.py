@@ -1,7 +1,8 @@
 """What the command lines share: errors in one line, exit codes, interrupts, plain tables.
 
-`search.run`, `search.doctor` and `search.replay` wrap their work in `errors_in_one_line` and start
-with `run`. Everything heavy is imported inside functions, so that `--help` is answered at once.
+`search.run`, `search.doctor`, `search.replay` and `search.compare` wrap their work in
+`errors_in_one_line` and start with `run`. Everything heavy is imported inside functions, so that
+`--help` is answered at once.
 """
 
 import signal

@@ -5,11 +5,10 @@ and says whether they are the same. With `--export` it also trains the model on 
 are not sealed, and writes it to a folder that `fer_core.predict` reads.
 """
 
-import hashlib
 import io
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -107,49 +106,10 @@ def find(row: str, studies: AnyPath) -> Row:
 
     Raises: FerError if there is none, or if it has no config.
     """
-    from search.study import folder as folders  # imports NumPy: too long for --help
+    from search.results import rows  # imports NumPy: too long for --help
 
-    study, _, number = row.replace(":", "/").rpartition("/")
-    if study and number.removeprefix("-").isdigit():
-        folder = folders.find(study, studies)
-        folder.record()  # refuses a study of a newer format before its results are read
-        result = folder.result(int(number))
-        if result is None and folder.has_result(int(number)):
-            raise FerError(f"the result of trial {number} of study {folder.name} is damaged.")
-        if result is None:
-            raise FerError(f"study {folder.name} has no finished trial {number}.")
-        return _row(folder, result)
-    all_folders = [folders.Folder(file.parents[1]) for file in _all(studies, "*/parts/*.json")]
-    named = {
-        f"{folder.name}/{result.number}": (folder, result)
-        for folder in dict.fromkeys(all_folders)
-        for result in _results(folder)
-        if result.config_json
-        and hashlib.sha256(result.config_json.encode()).hexdigest()[:16] == row
-    }
-    if not named:
-        raise FerError(
-            f"no row '{row}' in the studies of {studies}; name it STUDY/TRIAL, or by its config_id."
-        )
-    if len(named) > 1:
-        raise FerError(f"'{row}' is the config of several rows; name one: {', '.join(named)}.")
-    return _row(*next(iter(named.values())))
-
-
-def _all(folder: AnyPath, pattern: str) -> list[AnyPath]:
-    return sorted(folder.glob(pattern), key=str)
-
-
-def _results(folder: "Folder") -> "Iterator[TrialResult]":
-    """Read the result of every finished trial of a study."""
-    numbers = [file.stem for file in _all(folder.path, "parts/*.json")]
-    for number in filter(lambda each: each.removeprefix("-").isdigit(), numbers):
-        result = folder.result(int(number))
-        if result is not None:
-            yield result
-
-
-def _row(folder: "Folder", result: "TrialResult") -> Row:
+    found = rows.find(row, studies)
+    folder, result = found.folder, found.result
     if result.config_json is None:
         why = "it is a baseline" if result.number < 0 else result.error
         raise FerError(f"trial {result.number} of {folder.name} has no config to replay: {why}")
@@ -248,7 +208,7 @@ def _export(row: Row, record: "Record", study_data: "StudyData", target: Path) -
     from search.results import card, comparisons, nested_score
 
     model = refit(row.config, study_data)
-    finished = list(_results(row.folder))
+    finished = list(row.folder.results(row.folder.result_numbers()).values())
     scores = comparisons.sealed_row(row.folder, row.result.number, finished, record.task)
     record = replace(record, split=subjects.kind_of_split(study_data.manifest))
     surface = Path(study_data.surface) if study_data.surface else None

@@ -21,6 +21,7 @@ COMMANDS = {
     "one_search",
     "doctor",
     "replay",
+    "compare",
     "command",
 }  # files beside search's rooms
 FLOORS = {  # from the ground up
@@ -36,7 +37,7 @@ FLOORS = {  # from the ground up
     "search": [
         {"study", "statistics"},
         {"results", "screen"},
-        {"request"},
+        {"request", "comparison"},
         {"planning", "cluster"},
         {"checkup"},
         COMMANDS,

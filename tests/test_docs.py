@@ -25,6 +25,7 @@ APPS = {  # module of a command: what holds its options
     "search.run": ("search.run", "app"),
     "search.doctor": ("search.doctor", "app"),
     "search.replay": ("search.replay", "app"),
+    "search.compare": ("search.compare", "app"),
     "fer_core.synthetic": ("fer_core.synthetic.__main__", "main"),
     "fer_core.predict": ("fer_core.predict.__main__", "main"),
 }

@@ -85,17 +85,22 @@ def variance_of_a_clip(found: HitCounts) -> float:
     return float((1 / shown).sum() / (len(shown) ** 2 * shown.sum()))
 
 
-def half_widths(variances: Array, subjects: int, level: float, *, allowance: float = 0.0) -> Array:
-    """Give half the width of each interval from the variance of the bootstrap over n subjects.
+def standard_errors(variances: Array, subjects: int, *, allowance: float = 0.0) -> Array:
+    """Give the standard error of each difference from its variance in the bootstrap over subjects.
 
-    It is Student's interval. The variance is multiplied by n / (n - 1), because resamples vary too
-    little by this factor (Hesterberg 2015, https://doi.org/10.1080/00031305.2015.1089789), and
-    `allowance` is added to it.
+    That of n subjects is multiplied by n / (n - 1), because resamples vary too little by this
+    factor (Hesterberg 2015, https://doi.org/10.1080/00031305.2015.1089789). `allowance` is added.
     """
+    errors: Array = np.sqrt(variances * subjects / (subjects - 1) + allowance)
+    return errors
+
+
+def half_widths(variances: Array, subjects: int, level: float, *, allowance: float = 0.0) -> Array:
+    """Give half the width of each Student's interval; the arguments are `standard_errors`'s."""
     from scipy import stats  # takes long to import
 
     quantile = stats.t.ppf((1 + level) / 2, subjects - 1)
-    halves: Array = quantile * np.sqrt(variances * subjects / (subjects - 1) + allowance)
+    halves: Array = quantile * standard_errors(variances, subjects, allowance=allowance)
     return halves
 
 

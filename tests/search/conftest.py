@@ -1,5 +1,6 @@
 """A study's folder, and the spaces and parts that tests of the search are about."""
 
+import fcntl
 import textwrap
 
 import pytest
@@ -11,6 +12,7 @@ from search.study.folder import Folder, Record
 from search.study.journal import Journal
 from search.study.journal_backends import file_storage
 from search.study.parts import TrialResult
+from tests.search import finished_study
 from tests.search.running_study import drivers
 
 CONFIG = Config(
@@ -34,6 +36,17 @@ def start(tmp_path):
     """Start the command as a process of its own; see `running_study`."""
     with drivers(tmp_path / "studies") as start:
         yield start
+
+
+@pytest.fixture(scope="session")
+def finished(rendered, run_folder):
+    """A study of two finished trials and a pruned one; tests copy it before they change it.
+
+    The workers of one run share it, as they share `rendered`.
+    """
+    with (run_folder / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return finished_study.ensure(run_folder / "finished", rendered)
 
 
 @pytest.fixture
