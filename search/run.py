@@ -47,6 +47,7 @@ def main(
     weights: args.Weights = None,
     surface: args.Surface = None,
     trials: args.Trials = None,
+    per_family: args.PerFamily = Options.per_family,
     time_budget: args.TimeBudget = None,
     smoke: args.Smoke = Options.smoke,
     pruning: args.Pruning = Options.pruning,
@@ -65,12 +66,19 @@ def main(
 ) -> None:
     """Search for the best facial-expression model of a dataset, and print the leaderboard."""
     with command.errors_in_one_line(_NOTHING_LOST):
-        folder = command.study_folder(resume, studies) if resume is not None else None
-        machines, settings = settings_.machines_of(context.params), _settings(context, folder)
-        if dry_run:
-            _plan(settings, as_json, cpus_per_trial)
-        else:
-            _search(context, settings, machines, folder)
+        _start(context)
+
+
+def _start(context: typer.Context) -> None:
+    """Start the plan or the search that the arguments of the command ask for."""
+    given = context.params
+    resumed = given["resume"] is not None
+    folder = command.study_folder(given["resume"], given["studies"]) if resumed else None
+    machines, settings = settings_.machines_of(given), _settings(context, folder)
+    if given["dry_run"]:
+        _plan(settings, given["as_json"], given["cpus_per_trial"])
+    else:
+        _search(context, settings, machines, folder)
 
 
 def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
@@ -103,8 +111,8 @@ def _named(context: typer.Context) -> dict[str, str]:
 
 
 def _plan(settings: Settings, as_json: bool, cpus: float) -> None:
+    from search.drawing import space
     from search.planning import plan  # these import Optuna, which takes 0.3 s: too long for --help
-    from search.study import space
 
     made = plan.make(space.load(settings.space), settings, cpus=cpus)
     print(json.dumps(asdict(made), indent=1) if as_json else plan.text(made))

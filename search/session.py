@@ -21,19 +21,22 @@ from fer_core.storage.shared_store import SharedPlace
 from fer_core.trial import packing, rungs
 from search.cluster import baseline_tasks, connection, nodes, reachability, tuner
 from search.cluster.sealed_test import score_winners
+from search.drawing import space as spaces
+from search.drawing.draws import foreseen
+from search.drawing.space import Space
+from search.drawing.suited import suited
 from search.planning import first_draws
 from search.request import data, find_faces, presets, rebuild, rescore
+from search.request.draws import draws_of
 from search.request.record import begin
 from search.request.settings import Machines, Settings, check_weights_named, trials_of
 from search.results.board import Board
 from search.screen.progress import Progress
-from search.study import space as spaces
 from search.study.folder import Folder, Record
 from search.study.journal import Journal
 from search.study.journal_backends import file_storage
 from search.study.parts import TrialResult
 from search.study.searcher import StudySearcher
-from search.study.space import Space
 
 _FORESEEN = 300  # trials that are drawn ahead, to see which features they share
 
@@ -78,14 +81,9 @@ class _Study:
         """
         storage = file_storage(self.folder)
         rebuild.check(self.folder, storage)
-        return Journal(
-            self.folder,
-            storage,
-            seed=self.record.seed,
-            points=self.space.points,
-            first=self.space.first,
-            rungs=rungs.rungs(len(study_data.protocol.folds), raced=True) if self.raced else (),
-        )
+        draws = draws_of(self.space, self.record, study_data.clip, trials=self.record.trials)
+        raced = rungs.rungs(len(study_data.protocol.folds), raced=True) if self.raced else ()
+        return Journal(self.folder, storage, draws, rungs=raced)
 
 
 def run(
@@ -114,7 +112,7 @@ def run(
         if narrowing := presets.narrowing(drawn):
             progress.print(f"presets are {narrowing}")
         tasks = {config.task or study_data.task for config in drawn}
-        study = _Study(folder, record, space, tasks, settings.rebuild)
+        study = _Study(folder, record, suited(space, study_data), tasks, settings.rebuild)
         with folder.locked():
             folder.write_record(record)
             try:
@@ -138,10 +136,11 @@ def _study_data(
     """Load the data, check the models on them, and find all faces, before the first trial."""
     study_data = replace(data.prepare(settings, progress, past), store=store)
     first_draws.check_models(drawn, study_data)
-    draws = spaces.draws(space, seed=settings.options.seed, count=min(trials, _FORESEEN))
-    foreseen = [config for _, config in draws]
-    study_data = replace(study_data, streams=first_draws.shared_streams(foreseen))
-    first_draws.print_what_is_not_stored(foreseen, study_data, progress)
+    suits = suited(space, study_data)
+    draws = draws_of(suits, settings.options, study_data.clip, trials=trials)
+    expected = foreseen(suits, draws, count=min(trials, _FORESEEN))
+    study_data = replace(study_data, streams=first_draws.shared_streams(expected))
+    first_draws.print_what_is_not_stored(expected, study_data, progress)
     find_faces.prepare(study_data, settings.options.max_missing, progress)
     return study_data
 
@@ -172,6 +171,8 @@ def _run(
         searcher = _searcher(study, study_data, journal, board, progress, each.concurrent, deadline)
         tuner.run(searcher, study_data, folder, each, raced=study.raced, progress=progress)
         journal.reconcile()  # trials that were drawn and did not start in time wait for a resume
+        for line in journal.draws.summary():
+            progress.print(line)
         baseline_tasks.finish(baselines, progress)
         finished = journal.finished()
         score_winners(finished, study_data, folder, each, progress)
@@ -179,7 +180,7 @@ def _run(
     board.write(finished)
     folder.clear_checkpoints()
     _require_success(finished, folder)
-    return _outcome(study, study_data, finished, board.path, progress)
+    return _outcome(study, study_data, journal, board.path, progress)
 
 
 def _open_journal(study: _Study, study_data: StudyData, progress: Progress) -> Journal:
@@ -201,17 +202,17 @@ def _open_journal(study: _Study, study_data: StudyData, progress: Progress) -> J
 def _outcome(
     study: _Study,
     study_data: StudyData,
-    finished: Sequence[TrialResult],
+    journal: Journal,
     leaderboard: AnyPath,
     progress: Progress,
 ) -> Outcome:
-    skipped = frozenset(clip for result in finished for clip in result.skipped)
+    skipped = frozenset(clip for result in journal.finished() for clip in result.skipped)
     if skipped:
         clips = len(study_data.manifest.clips)
         unusable = f"{len(skipped)} of {clips} clips could not be used"
         progress.print(f"{unusable}; parts/*.json in the study's folder say why (skipped)")
     points = len(study.space.points)
-    may_grow = not points or study.record.trials < points
+    may_grow = study.record.trials < points if points else not journal.draws.exhausted
     return Outcome(record=study.record, leaderboard=leaderboard, skipped=skipped, may_grow=may_grow)
 
 

@@ -26,7 +26,8 @@ FLOORS = {  # from the ground up
         {"predict"},
     ],
     "search": [
-        {"study", "statistics"},
+        {"drawing", "statistics"},
+        {"study"},
         {"results", "screen"},
         {"request"},
         {"planning", "cluster"},

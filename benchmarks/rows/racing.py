@@ -23,8 +23,9 @@ from fer_core.trial import pack as pack_
 from fer_core.trial import packing
 from fer_core.trial.rungs import rungs as rungs_of
 from search.cluster.worker import ActivePack
+from search.drawing import space as spaces
+from search.drawing.draws import Draws
 from search.study import folder as folders
-from search.study import space as spaces
 from search.study.folder import Folder
 from search.study.journal import Journal
 from search.study.journal_backends import file_storage
@@ -100,7 +101,7 @@ def _study(
     folder = folders.create(root / "studies", space=file, dataset="stills")
     study_data = replace(study_data, seed=seed)
     rungs = rungs_of(len(study_data.protocol.folds), raced=raced)
-    journal = Journal(folder, file_storage(folder), seed=seed, rungs=rungs if raced else ())
+    journal = Journal(folder, file_storage(folder), Draws(seed=seed), rungs=rungs if raced else ())
     ended: list[TrialResult] = []
     searcher = StudySearcher(
         journal,

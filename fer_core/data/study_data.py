@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from fer_core.config import ClipConfig, StreamConfig
@@ -44,7 +45,7 @@ class StudyData:
         """Return the class of a clip in the study's task."""
         return label(self.task, clip.emotion, clip.authenticity)
 
-    @property
+    @cached_property  # a search asks for them at each draw, and there may be many clips
     def classes(self) -> tuple[str, ...]:
         """The classes of the task, in the order of the logits."""
         return class_names([self.label(clip) for clip in self.manifest.clips])

@@ -16,9 +16,9 @@ from fer_core.trial import baselines
 from search.cluster.sealed_test import write_sealed_scores
 from search.cluster.tuner import TrialResources
 from search.cluster.worker import finish_alone, keep_to_share
+from search.drawing.space import describe
 from search.screen.progress import Progress
 from search.study.folder import Folder
-from search.study.space import describe
 
 
 def start(

@@ -20,10 +20,10 @@ from fer_core.trial import packing
 from search.cluster import memory_errors
 from search.cluster.tuner import TrialResources
 from search.cluster.worker import keep_to_share
+from search.drawing.space import describe
 from search.screen.progress import Progress
 from search.study.folder import Folder, write_arrays
 from search.study.parts import TrialResult
-from search.study.space import describe
 
 if TYPE_CHECKING:
     from fer_core.trial.results import SealedResult

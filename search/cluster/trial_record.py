@@ -18,10 +18,10 @@ from fer_core.errors import FerError
 from fer_core.intervals import with_intervals
 from fer_core.scoring import SCORING_VERSION, pooled, score
 from fer_core.storage.files import write_atomically
+from search.drawing.space import describe
 from search.study import disk, parts, provenance
 from search.study.folder import Folder, write_arrays
 from search.study.parts import State, TrialResult
-from search.study.space import describe
 
 if TYPE_CHECKING:
     from fer_core.trial.results import FoldResult

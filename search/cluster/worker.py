@@ -27,10 +27,10 @@ from fer_core.trial.rungs import rungs as rungs_of
 from search.cluster import memory_errors
 from search.cluster.reachability import missing_file_message
 from search.cluster.trial_record import Account
+from search.drawing.space import describe
 from search.study import disk
 from search.study.folder import Folder
 from search.study.parts import TrialResult
-from search.study.space import describe
 
 if TYPE_CHECKING:
     from fer_core.trial.pack import AtRung

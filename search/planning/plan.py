@@ -14,12 +14,12 @@ from fer_core.data.labels import AUTHENTICITIES, EMOTIONS, class_names, label
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import FOLDS
 from fer_core.trial.baselines import BASELINES
+from search.drawing import space as spaces
+from search.drawing.space import Space
 from search.planning.duration import Duration
 from search.request import data, presets
 from search.request.settings import Settings, check_weights_named, trials_of
-from search.study import space as spaces
 from search.study.options import SYNTHETIC
-from search.study.space import Space
 
 if TYPE_CHECKING:  # importing torch takes seconds
     from fer_core.features.storing_rule import Choice

@@ -80,9 +80,7 @@ Dataset = Annotated[
 DataRoot = Annotated[
     Path,
     Option(
-        metavar="DIR",
-        rich_help_panel=DATA,
-        help="The folder of the dataset, or a folder above it.",
+        metavar="DIR", rich_help_panel=DATA, help="The folder of the dataset, or a folder above it."
     ),
 ]
 OptionalDataRoot = Annotated[
@@ -164,6 +162,15 @@ Trials = Annotated[
         "that lists its points.",
     ),
 ]
+PerFamily = Annotated[
+    int,
+    Option(
+        metavar="N",
+        min=0,
+        rich_help_panel=BUDGET,
+        help="Give each family of models at least N trials: the first ones go round the families.",
+    ),
+]
 TimeBudget = Annotated[
     str | None,
     Option(
@@ -204,12 +211,7 @@ Address = Annotated[
 ]
 CpusPerTrial = Annotated[
     float,
-    Option(
-        metavar="CPUS",
-        min=0.01,
-        rich_help_panel=MACHINES,
-        help="How many CPU cores each trial gets.",
-    ),
+    Option(metavar="CPUS", min=0.01, rich_help_panel=MACHINES, help="The CPU cores of each trial."),
 ]
 GpusPerTrial = Annotated[
     float | None,

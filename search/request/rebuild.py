@@ -9,11 +9,12 @@ import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from fer_core.errors import FerError
+from search.drawing.space import Space
 from search.study.folder import Folder
-from search.study.journal import CONFIG, INTERRUPTED, REPEATS, STATES, STUDY
+from search.study.journal import STATES, STUDY
 from search.study.journal_backends import DurableStorage
+from search.study.marks import CONFIG, INTERRUPTED, REPEATS
 from search.study.parts import TrialResult
-from search.study.space import Space
 
 
 def check(folder: Folder, storage: DurableStorage) -> None:

@@ -22,6 +22,7 @@ class Options:
     data_root: str | None = None  # folder of the dataset; None: where the synthetic one is rendered
     task: str | None = None  # None: "hidden" if every clip has an authenticity, else "emotion"
     trials: int | None = None  # None: all points of the space, or a default number of draws
+    per_family: int = 0  # least trials of each family of models; 0: as many as the sampler gives
     seed: int = 0
     split_seed: int = 0  # of who is sealed and who is in which fold; all studies share it
     store: str = "store"  # folder or s3://.. of what trials share

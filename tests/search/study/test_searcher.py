@@ -7,7 +7,8 @@ from ray.tune.search import Searcher
 from fer_core import config as configs
 from fer_core.storage.files import write_atomically
 from fer_core.trial.rungs import rungs
-from search.study import space as spaces
+from search.drawing import space as spaces
+from search.drawing.draws import Draws
 from search.study.disk import FullDiskError
 from search.study.folder import Folder
 from search.study.journal import RETRIES, Journal
@@ -54,7 +55,9 @@ def make_searcher(journal, space, finished):
 
 @pytest.fixture
 def raced(journal):
-    return Journal(journal.folder, file_storage(journal.folder), seed=0, rungs=rungs(2, raced=True))
+    return Journal(
+        journal.folder, file_storage(journal.folder), Draws(seed=0), rungs=rungs(2, raced=True)
+    )
 
 
 @pytest.fixture
@@ -155,7 +158,7 @@ def test_heavy_configs_are_never_drawn_ahead(make_searcher, journal):
 
     searcher.suggest("a")
 
-    assert journal.drawn == 1
+    assert journal.draws.kept == 1
 
 
 def test_several_workers_share_a_short_study(make_searcher, light):
@@ -179,7 +182,7 @@ def test_two_runs_draw_and_pack_alike(make_searcher, two_kinds, make_result, tmp
     def packed(name):
         folder = Folder(tmp_path / name)
         folder.path.mkdir()
-        journal = Journal(folder, file_storage(folder), seed=0)
+        journal = Journal(folder, file_storage(folder), Draws(seed=0))
         searcher, seen = make_searcher(trials=30, most=4, space=two_kinds, journal=journal), []
         while (pack := searcher.suggest("a")) != Searcher.FINISHED:
             seen.append(pack)
