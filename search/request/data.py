@@ -40,16 +40,26 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
             f"the clips below {settings.data_root} have changed since study {past.study} began; "
             "start a new study."
         )
-    options = settings.options
-    task = options.task or default_task(manifest)
-    split = protocol.from_json(past.protocol) if past else _split(manifest, task, options)
-    protocol.check(split, manifest)
-    for line in sides.lines(split, manifest, task) if past is None else ():
+    if past is not None:
+        split = protocol.from_json(past.protocol)
+        protocol.check(split, manifest)
+        return of_split(manifest, split, settings)
+    study_data = of_split(manifest, checked_split(manifest, settings.options), settings)
+    for line in sides.lines(study_data.protocol, manifest, study_data.task):
         progress.print(line)
+    return study_data
+
+
+def of_split(manifest: Manifest, split: Protocol, settings: Settings) -> StudyData:
+    """Join the clips and their split with what the options say of them.
+
+    Raises: DataError if the landmarks that are asked for are missing.
+    """
+    options = settings.options
     return StudyData(
         manifest=manifest,
         protocol=split,
-        task=task,
+        task=options.task or default_task(manifest),
         seed=options.seed,
         store=settings.store,
         weights=options.weights,

@@ -8,7 +8,7 @@ study. At the end, `write` makes the file anew from all trials.
 import io
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -24,7 +24,7 @@ from search.results import leaderboard, selection_bias
 from search.study.folder import Folder, Record
 from search.study.parts import TrialResult
 
-_CORRECTED = "val_uar_corrected"  # column
+_CORRECTED, _FAMILY_TRIALS = "val_uar_corrected", "family_trials"  # columns
 _SECONDS = 2.0  # least time between two writes
 _SHARE = 50  # between two writes passes at least so many times the time that a write takes
 
@@ -90,7 +90,8 @@ class Board:
         figures = leaderboard.published_rows(self._repeats, self._tasks, self._record)
         rows = pa.Table.from_pylist(list(map(leaderboard.columns, figures)), schema=self._schema)
         buffer = io.BytesIO()
-        pq.write_table(pa.concat_tables([trials, baselines, rows]).combine_chunks(), buffer)
+        counted = _with_family_trials(trials)
+        pq.write_table(pa.concat_tables([counted, baselines, rows]).combine_chunks(), buffer)
         write_atomically(self.path, buffer.getvalue())
 
     def _table(self, results: Iterable[TrialResult]) -> pa.Table:
@@ -108,6 +109,15 @@ class Board:
 def write(folder: Folder, record: Record, finished: Iterable[TrialResult]) -> AnyPath:
     """Write the leaderboard file of a study, and give its path."""
     return Board(folder, record).write(finished)
+
+
+def _with_family_trials(trials: pa.Table) -> pa.Table:
+    """Fill in, for each trial, how many trials its family has so far."""
+    families = trials["family"].to_pylist()
+    counts = Counter(families)
+    values = [None if family is None else counts[family] for family in families]
+    place = trials.schema.get_field_index(_FAMILY_TRIALS)
+    return trials.set_column(place, trials.schema.field(place), pa.array(values, pa.int64()))
 
 
 def _sealed_scores(folder: Folder, number: int) -> dict[str, Any] | None:

@@ -46,6 +46,7 @@ class Row:
     config_id: str | None = None  # None where the space drew no valid config
     source: str  # search, baseline or published
     family: str | None = None
+    family_trials: int | None = None  # of its family in this study, whether they succeeded or not
     state: str = "complete"
     error: str | None = None
     val_uar: float | None = None  # of complete trials and baselines only

@@ -7,8 +7,8 @@ and `search/session.py` puts both together.
 
 A trial goes through these files, in this order:
 
-1. Ask. `journal.py` asks Optuna for a trial. Its sampler, `sampling.py`, chooses the values of the
-   parameters, and the user's file, loaded by `space.py`, makes a config of them.
+1. Ask. `journal.py` asks Optuna for a trial. `search/drawing/` chooses the values of the parameters
+   and lets the space, the user's file, make a config of them.
 2. Queue. `searcher.py` puts the trial into `queue.py`, which gathers trials that can train together
    into a pack. Ray Tune asks the searcher for the next pack whenever a worker is free.
 3. Prune. A worker reports all members of its pack at each rung. `pruning.py` passes the report on

@@ -109,6 +109,35 @@ def test_a_config_that_the_space_cannot_make_fails_and_the_next_is_drawn(
     assert journal.finished() == finished
 
 
+SMALL = """
+    from fer_core.config import Config, ConfigError, GeometryConfig
+
+
+    def space(trial):
+        hidden = trial.suggest_int("hidden", 0, 4)
+        if hidden > 2:
+            raise ConfigError(f"hidden is {hidden}; it must be at most 2.")
+        return Config(streams=(GeometryConfig(hidden=hidden),))
+    """
+
+
+def test_a_study_of_a_small_space_ends_with_all_its_configs_and_says_why_once(
+    make_searcher, write_space, journal, make_result, finished
+):
+    searcher, lines = make_searcher(trials=9, space=spaces.load(write_space(SMALL))), []
+    searcher.print = lines.append
+
+    while (pack := searcher.suggest("a")) != Searcher.FINISHED:
+        config = configs.from_json(pack["members"][0]["config_json"])
+        complete(searcher, journal, make_result, "a", only(pack), config=config)
+
+    assert sorted(configs.from_json(r.config_json).streams[0].hidden for r in finished) == [0, 1, 2]
+    assert {result.state for result in finished} == {"complete"}
+    assert len(lines) == 2
+    assert any("; it must be at most 2" in line for line in lines)
+    assert any("an earlier trial has this config" in line for line in lines)
+
+
 def test_a_trial_that_lost_its_worker_is_repeated(make_searcher, journal, make_result, finished):
     searcher = make_searcher(trials=1)
     lost = searcher.suggest("a")
