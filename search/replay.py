@@ -71,7 +71,7 @@ def main(row: RowName, export: Export = None, studies: args.Studies = "studies")
             _check_new(export)
         found = find(row, command.studies_folder(studies))
         record = found.folder.record()
-        study_data = _study_data(found.folder, record)
+        study_data = _study_data(found.folder, record).reseeded(found.result.seed_offset)
         print(f"{found.config.family}, trial {found.result.number} of {record.study}")
         print(_verified(found, study_data))
         if export is not None:

@@ -10,24 +10,22 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
-from fer_core.config import Config
 from fer_core.data.study_data import StudyData
 from fer_core.errors import NoTrialSucceededError
 from fer_core.storage.paths import AnyPath
 from fer_core.storage.s3_requests import OUTAGES
-from fer_core.storage.shared_store import SharedPlace
 from fer_core.trial import packing, rungs
 from search.cluster import baseline_tasks, connection, nodes, reachability, tuner
 from search.cluster.sealed_test import score_winners
 from search.drawing import space as spaces
 from search.drawing.draws import foreseen
+from search.drawing.families import Families
 from search.drawing.space import Space
 from search.drawing.suited import suited
 from search.planning import first_draws
 from search.request import data, find_faces, presets, rebuild, rescore
-from search.request.draws import draws_of
+from search.request.draws import draws_of, families_of
 from search.request.record import begin
 from search.request.settings import Machines, Settings, check_weights_named, trials_of
 from search.results.board import Board
@@ -68,6 +66,7 @@ class _Study:
     space: Space
     tasks: set[str]  # those that its trials learn: a space may choose other than the study's
     rebuilds: bool = False  # whether its journal is made from its results first
+    families: Families | None = None  # those that get their trials first
 
     @property
     def raced(self) -> bool:
@@ -81,7 +80,7 @@ class _Study:
         """
         storage = file_storage(self.folder)
         rebuild.check(self.folder, storage)
-        draws = draws_of(self.space, self.record, study_data.clip, trials=self.record.trials)
+        draws = draws_of(self.space, self.record, study_data.clip, self.families)
         raced = rungs.rungs(len(study_data.protocol.folds), raced=True) if self.raced else ()
         return Journal(self.folder, storage, draws, rungs=raced)
 
@@ -106,13 +105,17 @@ def run(
     cluster = machines.address != "local"
     with connection.connected(machines.address) if cluster else nullcontext():
         store = reachability.shared_store(settings, grows=cluster and nodes.may_grow())
-        study_data = _study_data(settings, store, space, drawn, trials, progress, past)
+        study_data = replace(data.prepare(settings, progress, past), store=store)
+        first_draws.check_models(drawn, study_data)
+        space = suited(space, study_data)
+        families = families_of(space, settings.options, trials=trials)
+        study_data = _prepared(study_data, settings, space, families, trials, progress)
         folder, record = begin(settings, study_data, folder, trials=trials)
         study_data = replace(study_data, checkpoints=folder.checkpoints)
         if narrowing := presets.narrowing(drawn):
             progress.print(f"presets are {narrowing}")
         tasks = {config.task or study_data.task for config in drawn}
-        study = _Study(folder, record, suited(space, study_data), tasks, settings.rebuild)
+        study = _Study(folder, record, space, tasks, settings.rebuild, families)
         with folder.locked():
             folder.write_record(record)
             try:
@@ -124,21 +127,17 @@ def run(
                 raise InterruptedStudyError(record.study) from interrupt
 
 
-def _study_data(
+def _prepared(
+    study_data: StudyData,
     settings: Settings,
-    store: Path | SharedPlace,
     space: Space,
-    drawn: Sequence[Config],
+    families: Families | None,
     trials: int,
     progress: Progress,
-    past: Record | None,
 ) -> StudyData:
-    """Load the data, check the models on them, and find all faces, before the first trial."""
-    study_data = replace(data.prepare(settings, progress, past), store=store)
-    first_draws.check_models(drawn, study_data)
-    suits = suited(space, study_data)
-    draws = draws_of(suits, settings.options, study_data.clip, trials=trials)
-    expected = foreseen(suits, draws, count=min(trials, _FORESEEN))
+    """Find all faces before the first trial, and note what the first trials will share."""
+    draws = draws_of(space, settings.options, study_data.clip, families)
+    expected = foreseen(space, draws, count=min(trials, _FORESEEN))
     study_data = replace(study_data, streams=first_draws.shared_streams(expected))
     first_draws.print_what_is_not_stored(expected, study_data, progress)
     find_faces.prepare(study_data, settings.options.max_missing, progress)

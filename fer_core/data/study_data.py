@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -40,6 +40,10 @@ class StudyData:
     keep: str = "rule"
     # A folder that all machines reach, where trainings save checkpoints; None: they save none.
     checkpoints: AnyPath | None = None
+
+    def reseeded(self, offset: int) -> "StudyData":
+        """Return the same data for a training with another seed, `offset` above the study's."""
+        return replace(self, seed=self.seed + offset)
 
     def label(self, clip: Clip) -> str:
         """Return the class of a clip in the study's task."""

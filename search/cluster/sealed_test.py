@@ -59,7 +59,8 @@ def score_winners(
 
     def start(result: TrialResult, shape: str) -> Any:
         sized = task.options(num_cpus=resources.cpus, num_gpus=resources.gpus_of(shape))
-        return sized.remote(shared, folder, result.number, result.config_json, resources.threads)
+        data = study_data.reseeded(result.seed_offset) if result.seed_offset else shared
+        return sized.remote(data, folder, result.number, result.config_json, resources.threads)
 
     tested = {result.number for result in finished if folder.sealed_test(result.number).exists()}
     chosen = winners(finished, tested)

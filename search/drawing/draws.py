@@ -37,17 +37,21 @@ class Draws:
         first: Sequence[Mapping[str, Any]] = (),
         families: Families | None = None,
         clip: ClipConfig | None = None,
+        repeats: int = 1,
     ) -> None:
         """Begin without any draw.
 
         `points` are the parameters to try, in order: each is a trial, whatever it is. Without
         points the sampler draws, after the parameters `first` and those that `families` asks for.
-        `clip` are the frames that the data fix.
+        `clip` are the frames that the data fix. A config that is drawn again is a trial with the
+        next training seed until it has `repeats` trials.
         """
         self.enumerates, self.families = bool(points), families
         self._seed, self._listed, self._clip = seed, points or first, clip
         self._families: dict[int, str] = {}  # of the trials, by draw
-        self._draw_of: dict[str, int] = {}  # the first draw of each config, by config_id
+        self._repeats = repeats
+        # Of each config, by config_id: how far above the study's seed each of its draws trains.
+        self._offsets: dict[str, dict[int, int]] = {}
         self.count = 0  # of draws so far, redrawn ones included
         self.redrawn: Counter[Why] = Counter()
         self._in_a_row = 0  # redraws since the last draw that became a trial
@@ -60,7 +64,7 @@ class Draws:
     @property
     def configs(self) -> int:
         """How many different configs the study's trials have."""
-        return len(self._draw_of)
+        return len(self._offsets)
 
     @property
     def exhausted(self) -> bool:
@@ -77,7 +81,7 @@ class Draws:
             return self.listed(self.count)
         if self.families is None or self.enumerates:
             return None
-        return self.families.wanted(Counter(self._families.values()), self._draw_of)
+        return self.families.wanted(Counter(self._families.values()), self._offsets)
 
     def listed(self, draw: int) -> Mapping[str, Any]:
         """Return the parameters that the space lists for a draw; empty where it lists none."""
@@ -100,17 +104,29 @@ class Draws:
             if self.enumerates:
                 raise
             raise RedrawnError(REFUSED, str(error), listed=listed) from error
-        if not self.enumerates and self._draw_of.get(config.config_id, draw) != draw:
+        offset = self._next_offset(draw, config)
+        if offset is None:
             raise RedrawnError(REPEATED, "an earlier trial has this config", listed=listed)
-        self.note(draw, config)
+        self.note(draw, config, offset)
         return config
 
-    def note(self, draw: int, config: Config) -> None:
-        """Note the config of a draw that became a trial."""
+    def seed_offset(self, draw: int, config: Config) -> int:
+        """Return how far above the study's seed a draw that became a trial trains its config."""
+        return self._offsets[config.config_id][draw]
+
+    def note(self, draw: int, config: Config, seed_offset: int) -> None:
+        """Note the config of a draw that became a trial, and its seed."""
         config = canonical(config, self._clip)  # an earlier version kept what cannot matter
         self._families[draw] = config.family
-        self._draw_of.setdefault(config.config_id, draw)
+        self._offsets.setdefault(config.config_id, {})[draw] = seed_offset
         self._in_a_row = 0
+
+    def _next_offset(self, draw: int, config: Config) -> int | None:
+        """Return the seed offset of a draw: its own, else the next; None if all are taken."""
+        taken = self._offsets.get(config.config_id, {})
+        if draw in taken or self.enumerates:
+            return taken.get(draw, 0)
+        return next((o for o in range(self._repeats) if o not in taken.values()), None)
 
     def redraw(self, why: Why) -> None:
         """Note that a draw is redrawn."""
@@ -129,7 +145,7 @@ class Draws:
                 f"the last {MOST_REDRAWS} draws gave no other"
             )
         if self.families is not None:
-            lines += self.families.lacking(Counter(self._families.values()))
+            lines += self.families.lacking(Counter(self._families.values()), self._offsets)
         return lines
 
 

@@ -20,7 +20,7 @@ from search.drawing.space import Space
 from search.drawing.suited import suited
 from search.planning.duration import Duration
 from search.request import data, presets
-from search.request.draws import draws_of
+from search.request.draws import draws_of, families_of
 from search.request.settings import Settings, check_weights_named, trials_of
 from search.study.options import SYNTHETIC
 
@@ -85,7 +85,8 @@ def make(space: Space, settings: Settings, *, cpus: float = 1.0) -> Plan:
     trials = trials_of(settings, points)
     if data_.study_data is not None:
         space = suited(space, data_.study_data)
-    draws = draws_of(space, options, data_.clip, trials=trials)
+    families = families_of(space, options, trials=trials)
+    draws = draws_of(space, options, data_.clip, families)
     configs = foreseen(space, draws, count=trials)
     views = _view_prefixes(configs)
     raced = options.pruning and not points

@@ -10,17 +10,24 @@ from search.drawing.space import Space
 from search.study.options import Options
 
 
-def draws_of(space: Space, options: Options, clip: ClipConfig | None, *, trials: int) -> Draws:
-    """Return the draws of a study that has none yet.
+def families_of(space: Space, options: Options, *, trials: int) -> Families | None:
+    """Return the families that get their trials first; None where the sampler chooses alone.
 
-    `space` must suit the data, and `clip` are the frames that the data fix.
+    `space` must suit the data.
 
-    Raises: FerError if the families do not have their share of so many trials.
+    Raises: FerError if so many trials are too few for the families.
     """
-    families = None
-    if options.per_family:
-        families = Families(space, seed=options.seed, least=options.per_family)
-        families.check(trials)
+    if not options.per_family:
+        return None
+    families = Families(space, seed=options.seed, least=options.per_family)
+    families.check(trials)
+    return families
+
+
+def draws_of(
+    space: Space, options: Options, clip: ClipConfig | None, families: Families | None
+) -> Draws:
+    """Return the draws of a study that has none yet; `clip` are the frames that the data fix."""
     return Draws(
         seed=options.seed, points=space.points, first=space.first, families=families, clip=clip
     )

@@ -80,7 +80,7 @@ class Row:
     config__optimizer: str | None = None
     config__lr: float | None = None
     config_json: str | None = None
-    seed: int
+    seed: int  # of the training
     commit: str
     versions: str  # JSON
     data_sha256: str | None = None
@@ -134,7 +134,7 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
         task, family = config.task, config.family
     complete = result.state == "complete"
     return Row(
-        **_study(record) | {"commit": record.commit_of(result)},
+        **_study(record) | _own(result, record),
         **_flat(config, record.clip),
         **_sealed(sealed_scores or {}),
         **_beside(config),
@@ -204,6 +204,11 @@ def _sealed(scores: dict[str, Any]) -> dict[str, Any]:
     others = {column: value for column, value in scores.items() if column not in metrics}
     found = {metrics[column]: scores[column] for column in metrics if column in scores}
     return others | {"test_metrics": found}
+
+
+def _own(result: TrialResult, record: Record) -> dict[str, Any]:
+    """Give what a trial may have of its own, where others have that of the study."""
+    return {"commit": record.commit_of(result), "seed": record.seed + result.seed_offset}
 
 
 def _study(record: Record) -> dict[str, Any]:

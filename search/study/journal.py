@@ -33,12 +33,6 @@ from search.study.queue import QueuedTrial
 
 RETRIES = 3  # the same parameters are repeated so often; the next interruption fails them
 LOSSES = 10  # after so many lost machines a trial has failed: it may be the cause
-STUDY = "study"
-STATES = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
 
 
 class Journal:
@@ -52,20 +46,17 @@ class Journal:
         *,
         rungs: Sequence[Rung] = (),
     ) -> None:
-        """Open the journal of a study, or begin it; `draws` must be new.
-
-        Trials are compared at the `rungs`; without rungs none is stopped.
-        """
+        """Open a study's journal, or begin it; `draws` must be new. Rungs are for `Halving`."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder, self._storage, self.draws = folder, storage, draws
         self._study = optuna.create_study(
             storage=storage,
-            study_name=STUDY,
+            study_name=marks.STUDY,
             direction="maximize",
             pruner=optuna.pruners.NopPruner(),  # `Halving` prunes instead
             load_if_exists=True,
         )
-        self._study_id = storage.get_study_id_from_name(STUDY)
+        self._study_id = storage.get_study_id_from_name(marks.STUDY)
         self._halving = Halving(rungs)
         self._draw_of: list[int] = []  # the draw of each trial; a repeat has that of its original
         self._repeated: set[int] = set()  # numbers of trials that another trial repeats
@@ -98,13 +89,16 @@ class Journal:
         Raises: RedrawnError where the draw is no trial, once Optuna was told; ConfigError where the
             space fails.
         """
+        draw = self._draw_of[trial.number]
         try:
-            config = self.draws.config(self._draw_of[trial.number], space, trial)
+            config = self.draws.config(draw, space, trial)
         except RedrawnError as redrawn:
             self._storage.set_trial_user_attr(self._id(trial.number), marks.REDRAWN, redrawn.why)
             self._study.tell(trial.number, state=TrialState.FAIL)
             self.draws.redraw(redrawn.why)
             raise
+        if offset := self.draws.seed_offset(draw, config):
+            trial.set_user_attr(marks.SEED_OFFSET, offset)
         trial.set_user_attr(marks.CONFIG, config.to_json())
         return config
 
@@ -128,6 +122,7 @@ class Journal:
             again=marks.REPEATS in past,
             alone=bool(past.get(marks.RETRY)) or past.get(marks.LOST, 0) > 1,
             larger=marks.LARGER in past,
+            seed_offset=past.get(marks.SEED_OFFSET, 0),
         )
 
     def start(self, numbers: Iterable[int]) -> None:
@@ -182,7 +177,7 @@ class Journal:
         self._study.tell(
             result.number,
             result.val_uar if result.state == "complete" else None,
-            state=STATES[result.state],
+            state=marks.STATES[result.state],
         )
         if result.state == "failed":
             self._halving.forget(result.number)
@@ -209,10 +204,12 @@ class Journal:
         retry = past.get(marks.RETRY, 0) + (counts and not lost and marks.STARTED in past)
         losses = past.get(marks.LOST, 0) + lost
         if retry > RETRIES or losses >= LOSSES:
-            reason = f"interrupted {retry} times: its worker or driver died each time"
-            if losses >= LOSSES:
-                reason = f"lost its node {losses} times: the trial itself may be the cause"
-            result = parts.failed(number, reason, config_json=past.get(marks.CONFIG))
+            result = parts.failed(
+                number,
+                _why_given_up(retry, losses),
+                config_json=past.get(marks.CONFIG),
+                seed_offset=past.get(marks.SEED_OFFSET, 0),
+            )
             self.finish(result)
             return result
         if number not in self._repeated:
@@ -265,7 +262,7 @@ class Journal:
         if marks.CONFIG not in past or lost:
             return
         config = configs.from_json(past[marks.CONFIG])
-        self.draws.note(self._draw_of[trial.number], config)
+        self.draws.note(self._draw_of[trial.number], config, past.get(marks.SEED_OFFSET, 0))
         if trial.state != TrialState.FAIL and trial.intermediate_values:
             result, noted = self._parts.get(trial.number), trial.intermediate_values
             for value in (result and result.rung_uars) or [noted[step] for step in sorted(noted)]:
@@ -295,3 +292,9 @@ def _has_ended(trial: FrozenTrial) -> bool:
     """Return whether a trial ended and counts: no other repeats it, and it was not redrawn."""
     replaced = {marks.INTERRUPTED, marks.REDRAWN} & trial.user_attrs.keys()
     return trial.state.is_finished() and not replaced
+
+
+def _why_given_up(retry: int, losses: int) -> str:
+    if losses >= LOSSES:
+        return f"lost its node {losses} times: the trial itself may be the cause"
+    return f"interrupted {retry} times: its worker or driver died each time"

@@ -201,8 +201,10 @@ class StudySearcher(Searcher):
             {"number": t.number, "config_json": t.config.to_json(), "params": t.params}
             for t in pack
         ]
+        seed_offset = pack[0].seed_offset  # of all its members
         avoid = self._avoids[trial_id] = self._avoided(pack)
-        return {"members": members, "shape": pack[0].shape, "avoid": avoid}
+        shape = pack[0].shape
+        return {"members": members, "shape": shape, "avoid": avoid, "seed_offset": seed_offset}
 
     def _avoided(self, pack: Iterable[QueuedTrial]) -> list[str]:
         return self.nodes.to_avoid([t.config.to_json() for t in pack]) if self.nodes else []

@@ -11,6 +11,7 @@ from search.drawing.suited import suited
 from search.study.folder import Folder
 from search.study.journal import Journal
 from search.study.journal_backends import file_storage
+from search.study.queue import QueuedTrial
 
 MANY = """
     from fer_core.config import Config, ConfigError, GeometryConfig, OptimizerConfig
@@ -264,3 +265,37 @@ def test_draws_are_given_up_after_so_many_in_a_row():
     draws.redraw("refused")
 
     assert (before, draws.exhausted) == (False, True)
+
+
+def test_with_repeats_a_config_that_is_drawn_again_trains_with_the_next_seed(
+    folder, few, make_result
+):
+    def reopened():
+        return Journal(folder, file_storage(folder), Draws(seed=0, repeats=3))
+
+    journal, queued = reopened(), []
+    while journal.possible(99 - len(journal.finished_numbers())) > 0:
+        trial = journal.ask()
+        try:
+            config = journal.draw(trial, few)
+        except RedrawnError:
+            continue
+        if len(queued) % 4 == 3:  # it is killed, and takes its own seed again
+            journal = reopened()
+            journal.reconcile()
+            trial = journal.ask()
+            assert journal.draw(trial, few) == config
+        queued.append(journal.queued_trial(trial.number, config))
+        journal.finish(make_result(trial.number, config=config))
+
+    seeds = Counter((trial.config.config_id, trial.seed_offset) for trial in queued)
+    assert len(seeds) == len(queued) == 5 * 3
+    assert {offset for _, offset in seeds} == {0, 1, 2}
+
+
+def test_a_pack_has_one_seed(few):
+    (config, *_) = foreseen(few, Draws(seed=0), count=1)
+
+    keys = {QueuedTrial(0, config, seed_offset=offset).pack_key for offset in (0, 1)}
+
+    assert len(keys) == 2

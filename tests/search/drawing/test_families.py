@@ -96,8 +96,8 @@ def test_a_space_that_lists_its_points_has_no_families_to_fill(enumerated):
 def test_a_family_whose_configs_are_used_up_is_named(few, monkeypatch):
     monkeypatch.setattr(families_module, "MOST_DRAWS", 90)
     families = Families(few, seed=0, least=9)
-    known = {config.config_id for _, config in filter(None, map(families._draw, range(60)))}
+    known = {drawn.config_id for drawn in filter(None, map(families._draw, range(90)))}
 
     assert families.wanted({"geometry": 5}, known) is None
-    (line,) = families.lacking({"geometry": 5})
+    (line,) = families.lacking({"geometry": 5}, known)
     assert line.startswith("family geometry has 5 trials, and not 9")

@@ -84,6 +84,14 @@ def test_each_row_says_how_many_trials_its_family_was_given(folder, record, make
     assert board["family_trials"].iloc[4:].isna().all()
 
 
+def test_each_row_has_the_seed_of_its_own_training(folder, record, make_result):
+    ended = [make_result(0), make_result(1, seed_offset=2)]
+
+    board = pd.read_parquet(write(folder, replace(record, seed=5), ended))
+
+    assert board["seed"].tolist()[:2] == [5, 7]
+
+
 def test_several_studies_are_read_as_one_board(folder, record, make_result, tmp_path):
     for study in ("one", "two"):
         result = make_result(0) if study == "one" else make_result(0, state="failed", config=None)
