@@ -39,7 +39,7 @@ from fer_core.data.study_data import StudyData  # noqa: E402
 from fer_core.scoring import score  # noqa: E402
 from search.cluster import tuner  # noqa: E402
 from search.drawing import space as spaces  # noqa: E402
-from search.drawing.draws import Draws
+from search.drawing.draws import Draws  # noqa: E402
 from search.results.board import Board  # noqa: E402
 from search.screen.progress import QUIET, Progress  # noqa: E402
 from search.study import folder as folders  # noqa: E402

@@ -2,8 +2,8 @@
 
 A trial runs `check` first, so that a config that cannot work fails at once and with a message that
 names the field to change. A search runs `check_on_data` on each config that it draws, and draws
-another in the place of one that is refused. The costs and shapes of backbones come from `models.profile`;
-`trial.timing` builds its networks from the same `stand_in`.
+another in the place of one that is refused. The costs and shapes of backbones come from
+`models.profile`; `trial.timing` builds its networks from the same `stand_in`.
 """
 
 from collections.abc import Sequence
