@@ -1,12 +1,13 @@
 """Measure whether a search ends below the configs that its space names first (`FIRST`).
 
-    python benchmarks/known_good.py [--space FILE] [--seeds N] [--trials N]
+    python benchmarks/known_good.py [--space FILE] [--seeds N] [--trials N] [--data-root DIR]
 
 For each seed, a search of the space with pruning runs whole in this process, on clips of the
 synthetic dataset. Each config that the space names is trained on all folds with the same seed. The
 gain is the best `val_uar` of the search less that of the best of these configs. Prints the gain of
 each seed, and the mean with its standard error; a search is below its known-good configs if the
-mean is below zero by more than two standard errors. The dataset is rendered first.
+mean is below zero by more than two standard errors. The dataset is rendered first, unless
+`--data-root` has it.
 """
 
 import argparse
@@ -36,12 +37,13 @@ from fer_core.trial.evaluate import cross_validate  # noqa: E402
 from search.drawing import space as spaces  # noqa: E402
 from search.drawing.suited import suited  # noqa: E402
 
+SUBJECTS = 10  # of the dataset, if it must be rendered
+
 
 def gains(
-    file: Path, root: Path, *, seeds: int, trials: int, subjects: int
+    file: Path, study_data: StudyData, root: Path, *, seeds: int, trials: int
 ) -> list[tuple[float, float]]:
     """Return, for each seed, the best val_uar of the search and that of its known-good configs."""
-    study_data = _study_data(root, subjects)
     found = []
     for seed in range(seeds):
         began, known = time.monotonic(), _known_good(file, study_data, seed)
@@ -54,9 +56,8 @@ def gains(
     return found
 
 
-def _study_data(root: Path, subjects: int) -> StudyData:
-    folder = dataset.ensure(root / "data", subjects=subjects)
-    manifest = datasets.load("synthetic", folder)
+def _study_data(data_root: Path, root: Path) -> StudyData:
+    manifest = datasets.load("synthetic", dataset.ensure(data_root, subjects=SUBJECTS))
     emotions = [clip.emotion for clip in manifest.clips]
     return StudyData(
         manifest=manifest,
@@ -88,11 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--space", type=Path, default=ROOT / "spaces" / "geometry.py")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--trials", type=int, default=16)
-    parser.add_argument("--subjects", type=int, default=10)
-    given = vars(parser.parse_args(arguments))
+    parser.add_argument("--data-root", type=Path)
+    given = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with one_thread(), tempfile.TemporaryDirectory() as folder:
-        found = gains(given.pop("space"), Path(folder), **given)
+        root = Path(folder)
+        study_data = _study_data(given.data_root or root / "data", root)
+        found = gains(given.space, study_data, root, seeds=given.seeds, trials=given.trials)
     more = [best - known for best, known in found]
     error = stdev(more) / len(more) ** 0.5 if len(more) > 1 else 0.0
     print(
