@@ -153,6 +153,7 @@ def test_the_frames_of_photographs_and_their_votes_are_no_choice(config):
         {"clip": ClipConfig(frames=4)},
         {"clip": ClipConfig(sampling="last", stride=2)},
         {"voting": "majority"},
+        {"clip": ClipConfig(frames=2), "voting": "attention"},
         {"head": HeadConfig(fc_layers=1, fc_width=9)},
         {"head": HeadConfig(dropout=0.1)},
         {"recurrent": RecurrentConfig(cell="gru", hidden=4)},
