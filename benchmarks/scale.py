@@ -38,10 +38,11 @@ from fer_core.data.protocol import Protocol  # noqa: E402
 from fer_core.data.study_data import StudyData  # noqa: E402
 from fer_core.scoring import score  # noqa: E402
 from search.cluster import tuner  # noqa: E402
+from search.drawing import space as spaces  # noqa: E402
+from search.drawing.draws import Draws  # noqa: E402
 from search.results.board import Board  # noqa: E402
 from search.screen.progress import QUIET, Progress  # noqa: E402
 from search.study import folder as folders  # noqa: E402
-from search.study import space as spaces  # noqa: E402
 from search.study.journal import Journal  # noqa: E402
 from search.study.journal_backends import file_storage  # noqa: E402
 from search.study.parts import TrialResult  # noqa: E402
@@ -158,7 +159,7 @@ def run_study(*, workers: int, seconds: float, trials: int) -> EndedStudy:
         file.write_text(SPACE)
         folder = folders.create(Path(root) / "studies", space=file, dataset="none")
         study_data = _study_data(Path(root))
-        journal = Journal(folder, file_storage(folder), seed=0)
+        journal = Journal(folder, file_storage(folder), Draws(seed=0))
         board = Board(folder, record_of(folder, study_data, trials))
         progress = Progress(verbosity=QUIET)
         progress.begin(trials, ())

@@ -24,11 +24,11 @@ import pandas as pd  # noqa: E402  # after the path
 
 from fer_core.data.datasets.synthetic import RECORD  # noqa: E402
 from fer_core.synthetic import dataset  # noqa: E402
-from search import session  # noqa: E402
 from search.cluster import connection  # noqa: E402
 from search.request import settings  # noqa: E402
 from search.request.settings import Machines  # noqa: E402
 from search.screen.progress import QUIET, Progress  # noqa: E402
+from search.session import session  # noqa: E402
 from search.study.options import Options  # noqa: E402
 
 SUBJECTS = 25  # five of them are sealed

@@ -84,7 +84,7 @@ def main(
             _check_new(export)
         found = find(row, command.studies_folder(studies))
         record = found.folder.record()
-        study_data = _study_data(found.folder, record)
+        study_data = _study_data(found.folder, record).reseeded(found.result.seed_offset)
         print(f"{found.config.family}, trial {found.result.number} of {record.study}")
         if test_on is None or export is not None:
             print(_verified(found, study_data))

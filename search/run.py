@@ -1,7 +1,7 @@
 """Search for the best model: `python -m search.run`, the command line.
 
 This module reads the arguments, starts the search or the plan, and prints the leaderboard and the
-next steps. `search/request/` says what each argument means, and `search/session.py` does the work.
+next steps. `search/request/` says what each argument means, and `search/session/` does the work.
 """
 
 import io
@@ -23,7 +23,7 @@ from search.request.settings import Machines, Settings
 from search.study.options import Options
 
 if TYPE_CHECKING:
-    from search.session import Outcome
+    from search.session.session import Outcome
     from search.study.folder import Folder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -50,6 +50,7 @@ def main(
     weights: args.Weights = None,
     surface: args.Surface = None,
     trials: args.Trials = None,
+    per_family: args.PerFamily = Options.per_family,
     time_budget: args.TimeBudget = None,
     smoke: args.Smoke = Options.smoke,
     pruning: args.Pruning = Options.pruning,
@@ -114,8 +115,8 @@ def _named(context: typer.Context) -> dict[str, str]:
 
 
 def _plan(settings: Settings, as_json: bool, cpus: float) -> None:
+    from search.drawing import space
     from search.planning import plan  # these import Optuna, which takes 0.3 s: too long for --help
-    from search.study import space
 
     made = plan.make(space.load(settings.space), settings, cpus=cpus)
     print(json.dumps(asdict(made), indent=1) if as_json else plan.text(made))
@@ -124,8 +125,8 @@ def _plan(settings: Settings, as_json: bool, cpus: float) -> None:
 def _search(
     context: typer.Context, settings: Settings, machines: Machines, folder: "Folder | None"
 ) -> None:
-    from search import session  # imports Ray, which takes seconds: too long for --help
     from search.screen.progress import Progress
+    from search.session import session  # imports Ray, which takes seconds: too long for --help
 
     as_json, quiet = context.params["as_json"], context.params["quiet"]
     try:

@@ -5,9 +5,10 @@ Fixed:    only what a CPU could not bear otherwise: crops are 32 to 64 pixels wi
           so that the user need not supply any.
 Searched: everything else: up to three views of the face, each with a backbone of its own, and the
           68 points; freeze depth, pooling, PCA and fusion; frames that vote or a recurrent cell; FC
-          layers; which frames are read; augmentation; the optimiser. Some draws are refused: two
-          heads for any task but hidden, more PCA components than there are training frames, and
-          encodings that compare frames if the dataset has photographs.
+          layers; which frames are read; augmentation; the optimiser. Some draws are refused, and
+          others drawn in their place: two heads for any task but hidden, more PCA components than
+          there are training frames, and encodings that compare frames if the dataset has
+          photographs.
 Cost:     not measured as a search; one step on 12 clips takes up to 5 s on one CPU core.
 """
 

@@ -17,8 +17,6 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "run",
     "session",
-    "nested",
-    "one_search",
     "doctor",
     "replay",
     "compare",
@@ -35,7 +33,8 @@ FLOORS = {  # from the ground up
         {"predict"},
     ],
     "search": [
-        {"study", "statistics"},
+        {"drawing", "statistics"},
+        {"study"},
         {"results", "screen"},
         {"request", "comparison"},
         {"planning", "cluster"},

@@ -15,15 +15,16 @@ from typing import Any
 from fer_core.data.study_data import StudyData
 from fer_core.trial import packing
 from search.cluster import tuner
+from search.drawing import space as spaces
+from search.drawing.draws import Draws
+from search.drawing.sampling import BoundedTPE
 from search.results.board import Board
 from search.study import folder as folders
 from search.study import parts
-from search.study import space as spaces
 from search.study.folder import Folder, Record
 from search.study.journal import Journal
 from search.study.journal_backends import file_storage
 from search.study.parts import TrialResult
-from search.study.sampling import BoundedTPE
 from search.study.searcher import StudySearcher
 
 
@@ -68,7 +69,7 @@ def run_study(text: str, study_data: StudyData, root: Path, *, trials: int) -> E
         space = spaces.load(folder.space)
         streams = dict.fromkeys(s for config in spaces.check(space) for s in config.images)
         study_data = replace(study_data, streams=tuple(streams))
-        journal = Journal(folder, file_storage(folder), seed=0, points=space.points)
+        journal = Journal(folder, file_storage(folder), Draws(seed=0, points=space.points))
         board = Board(folder, record)
 
         def on_finish(result: TrialResult) -> None:

@@ -23,8 +23,10 @@ from fer_core.trial import pack as pack_
 from fer_core.trial import packing
 from fer_core.trial.rungs import rungs as rungs_of
 from search.cluster.worker import ActivePack
+from search.drawing import space as spaces
+from search.drawing.draws import Draws
+from search.drawing.suited import suited
 from search.study import folder as folders
-from search.study import space as spaces
 from search.study.folder import Folder
 from search.study.journal import Journal
 from search.study.journal_backends import file_storage
@@ -45,16 +47,16 @@ def row(
         write_features(Config(streams=(cached.STREAM,)), study_data, root / "features.npz")
         space = root / "space.py"
         space.write_text(cached.SPACE.format(epochs=epochs))
-        _study(space, study_data, root, seed=seeds, trials=4, raced=False)  # warms up
+        study(space, study_data, root, seed=seeds, trials=4, raced=False)  # warms up
         pairs = [
             [
-                _study(space, study_data, root, seed=seed, trials=trials, raced=raced)
+                study(space, study_data, root, seed=seed, trials=trials, raced=raced)
                 for raced in (False, True)
             ]
             for seed in range(seeds)
         ]
     whole, raced = (
-        sum(study.seconds for study in column) / seeds for column in zip(*pairs, strict=True)
+        sum(each.seconds for each in column) / seeds for column in zip(*pairs, strict=True)
     )
     lost = [full.best - less.best for full, less in pairs]
     kept = "kept" if fmean(lost) <= POINT else "NOT kept"
@@ -77,11 +79,11 @@ def row(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Study:
+class Study:
     """How a study ended."""
 
     seconds: float  # CPU seconds of its packs
-    best: float  # the best UAR of trials that trained all folds
+    best: float  # the best val_uar of trials that trained all folds
     pruned: int
 
 
@@ -93,18 +95,20 @@ def _study_data(root: Path, images: int) -> StudyData:
     return replace(study_data, protocol=folds)
 
 
-def _study(
+def study(
     file: Path, study_data: StudyData, root: Path, *, seed: int, trials: int, raced: bool
-) -> _Study:
-    """Run a study to its end."""
+) -> Study:
+    """Run a study to its end; what its space names first is tried first."""
     folder = folders.create(root / "studies", space=file, dataset="stills")
     study_data = replace(study_data, seed=seed)
     rungs = rungs_of(len(study_data.protocol.folds), raced=raced)
-    journal = Journal(folder, file_storage(folder), seed=seed, rungs=rungs if raced else ())
+    space = suited(spaces.load(file), study_data)
+    draws = Draws(seed=seed, first=space.first, clip=study_data.clip)
+    journal = Journal(folder, file_storage(folder), draws, rungs=rungs if raced else ())
     ended: list[TrialResult] = []
     searcher = StudySearcher(
         journal,
-        spaces.load(file),
+        space,
         trials=trials,
         deadline=None,
         on_finish=ended.append,
@@ -120,7 +124,7 @@ def _study(
     assert len(ended) == trials, f"{len(ended)} of {trials} trials have ended"
     assert not failed, failed[0]
     scores = [result.val_uar for result in ended if result.state == "complete"]
-    return _Study(
+    return Study(
         seconds=seconds,
         best=max(score for score in scores if score is not None),
         pruned=trials - len(scores),

@@ -42,6 +42,7 @@ from fer_core.config.choices import (
     blocks_of,
 )
 from fer_core.config.config import Config, flat, from_json, validate
+from fer_core.config.inert import canonical
 from fer_core.errors import ConfigError
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "StreamConfig",
     "Task",
     "blocks_of",
+    "canonical",
     "flat",
     "from_json",
     "one_of",

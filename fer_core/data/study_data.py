@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from fer_core.config import ClipConfig, StreamConfig
@@ -40,11 +41,15 @@ class StudyData:
     # A folder that all machines reach, where trainings save checkpoints; None: they save none.
     checkpoints: AnyPath | None = None
 
+    def reseeded(self, offset: int) -> "StudyData":
+        """Return the same data for a training with another seed, `offset` above the study's."""
+        return replace(self, seed=self.seed + offset)
+
     def label(self, clip: Clip) -> str:
         """Return the class of a clip in the study's task."""
         return label(self.task, clip.emotion, clip.authenticity)
 
-    @property
+    @cached_property  # a search asks for them at each draw, and there may be many clips
     def classes(self) -> tuple[str, ...]:
         """The classes of the task, in the order of the logits."""
         return class_names([self.label(clip) for clip in self.manifest.clips])

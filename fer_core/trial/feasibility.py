@@ -1,8 +1,9 @@
 """Check that a config can work on a study's data, before anything is computed.
 
 A trial runs `check` first, so that a config that cannot work fails at once and with a message that
-names the field to change. The costs and shapes of backbones come from `models.profile`;
-`trial.timing` builds its networks from the same `stand_in`.
+names the field to change. A search runs `check_on_data` on each config that it draws, and draws
+another in the place of one that is refused. The costs and shapes of backbones come from
+`models.profile`; `trial.timing` builds its networks from the same `stand_in`.
 """
 
 from collections.abc import Sequence
@@ -41,10 +42,25 @@ NUMBER_BYTES = 4  # training is in single precision
 
 
 def check(config: Config, study_data: StudyData) -> None:
-    """Refuse a config that cannot work on these data.
+    """Refuse a config that cannot work on these data, or not in the memory of this machine.
 
     Raises: ConfigError that names the field, its value, and what would be right; WeightsError
         where weights are missing.
+    """
+    needed, available = check_on_data(config, study_data), machine.total_bytes()
+    if needed > SHARE * available:
+        raise ConfigError(
+            f"the trained weights take {needed / 2**30:.1f} GiB with {config.optimizer.name}, and "
+            f"there are {available / 2**30:.1f} GiB; pool the map, use PCA, or lower head.fc_width."
+        )
+
+
+def check_on_data(config: Config, study_data: StudyData) -> int:
+    """Refuse a config that cannot work on these data, on whichever machine.
+
+    Returns the bytes of all trained weights, and of their gradients and moments.
+
+    Raises: ConfigError and WeightsError as `check` does.
     """
     window = study_data.clip or config.clip
     for stream in config.streams:
@@ -57,13 +73,7 @@ def check(config: Config, study_data: StudyData) -> None:
             raise ConfigError(f"{name} with weights 'file' needs --weights {name}=FILE.")
     dims = [_feature_count(stream, window.frames) for stream in config.streams]
     _check_pca(config, study_data, window, dims)
-    needed = _training_bytes(config, study_data.classes, window.frames)
-    available = machine.total_bytes()
-    if needed > SHARE * available:
-        raise ConfigError(
-            f"the trained weights take {needed / 2**30:.1f} GiB with {config.optimizer.name}, and "
-            f"there are {available / 2**30:.1f} GiB; pool the map, use PCA, or lower head.fc_width."
-        )
+    return _training_bytes(config, study_data.classes, window.frames)
 
 
 def _check_geometry(geometry: GeometryConfig, window: ClipConfig, study_data: StudyData) -> None:

@@ -1,7 +1,7 @@
 """The Ray cluster: connect to it, run packs of trials on its workers, and survive lost machines.
 
 In comes a searcher, which hands out packs (`search/study/`), and a study's data; out come the parts
-of the trials, which the workers write into the study's folder. `search/session.py` is the only user
+of the trials, which the workers write into the study's folder. `search/session/` is the only user
 of this room. On a laptop the same code runs on a Ray of its own.
 
 The *driver* is the process that the user started. Its side: `connection.py` finds and joins the

@@ -1,6 +1,6 @@
 """Run a study's baselines beside its first trials, each once, with their sealed tests.
 
-`search/session.py` starts them before the first trial and waits for them after the last. Their
+`search/session/` starts them before the first trial and waits for them after the last. Their
 results lie in `parts/` beside those of the trials, under numbers below 0, so a resumed study runs
 only what is missing.
 """
@@ -16,9 +16,9 @@ from fer_core.trial import baselines
 from search.cluster.sealed_test import write_sealed_scores
 from search.cluster.tuner import TrialResources
 from search.cluster.worker import finish_alone, keep_to_share
+from search.drawing.space import describe
 from search.screen.progress import Progress
 from search.study.folder import Folder
-from search.study.space import describe
 
 
 def start(

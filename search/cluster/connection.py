@@ -1,6 +1,6 @@
 """Find the Ray cluster that the user means, check that it answers, and connect to it.
 
-`search/session.py` calls `resolved` first, which fails within seconds if the named cluster does not
+`search/session/` calls `resolved` first, which fails within seconds if the named cluster does not
 answer, and then works inside `connected`. Without a cluster, Ray starts one of its own on this
 machine.
 """

@@ -1,6 +1,6 @@
 """Check that each machine of a cluster can reach the files that a study needs.
 
-`search/session.py` calls `shared_store` before a study starts, so that a folder which only one
+`search/session/` calls `shared_store` before a study starts, so that a folder which only one
 machine has is refused at once. A worker calls `missing_file_message` on its own machine, which may
 have joined later.
 """

@@ -2,7 +2,7 @@
 
 Only the headline's score is shown (`headlines.py`); those of the others are compared with it.
 
-`search/session.py` calls `score_winners` when all trials have ended. Winners are refitted and
+`search/session/` calls `score_winners` when all trials have ended. Winners are refitted and
 scored in parallel. Each family and task has one sealed test, ever: if a study that is extended
 finds a better trial, that one is not tested, because choosing between two tested trials would be a
 choice by the sealed subjects.
@@ -26,11 +26,11 @@ from search.cluster import memory_errors
 from search.cluster.headlines import announcement, headlines_of, untested
 from search.cluster.tuner import TrialResources
 from search.cluster.worker import keep_to_share
+from search.drawing.space import describe
 from search.results import ledger
 from search.screen.progress import Progress
 from search.study.folder import Folder, write_arrays
 from search.study.parts import TrialResult
-from search.study.space import describe
 
 if TYPE_CHECKING:
     from fer_core.trial.results import SealedResult
@@ -86,8 +86,8 @@ def score_winners(
     def start(result: TrialResult, shape: str) -> Any:
         sized = task.options(num_cpus=resources.cpus, num_gpus=resources.gpus_of(shape))
         own = replace(opening, headline=headlines[_task(result, study_data.task)])
-        given = (result.number, result.config_json, resources.threads, own)
-        return sized.remote(shared, folder, *given)
+        data = study_data.reseeded(result.seed_offset) if result.seed_offset else shared
+        return sized.remote(data, folder, result.number, result.config_json, resources.threads, own)
 
     running = {start(result, _shape(result)): (result, False) for result in chosen}
     _wait(running, start, progress, shown=headlines.values())

@@ -18,10 +18,10 @@ from fer_core.errors import FerError
 from fer_core.intervals import with_intervals
 from fer_core.scoring import SCORING_VERSION, pooled, score
 from fer_core.storage.files import write_atomically
+from search.drawing.space import describe
 from search.study import disk, parts, provenance
 from search.study.folder import Folder, write_arrays
 from search.study.parts import State, TrialResult
-from search.study.space import describe
 
 if TYPE_CHECKING:
     from fer_core.trial.results import FoldResult
@@ -36,9 +36,13 @@ class Account:
         number: int,
         config_json: str | None,
         params: Mapping[str, Any] | None = None,
+        seed_offset: int = 0,
     ) -> None:
-        """Follow a trial. `params` are the parameters that the sampler drew for it."""
-        self._params = params
+        """Follow a trial. `params` are the parameters that the sampler drew for it.
+
+        It trains with a seed that is `seed_offset` above the study's.
+        """
+        self._params, self._seed_offset = params, seed_offset
         self.number = number
         self.seconds = 0.0  # time that the worker spent on it
         self._folder = folder
@@ -113,6 +117,7 @@ class Account:
             state=state,
             config_json=self._config_json,
             params_drawn=self._params,
+            seed_offset=self._seed_offset,
             started_at=self._started_at,
             finished_at=parts.now(),
             error=error,

@@ -1,6 +1,6 @@
 """Divide a cluster among trials, and let Ray Tune run a study's packs on its workers.
 
-`search/session.py` calls `divide_cluster` to learn what each trial gets, and `run` to run the
+`search/session/` calls `divide_cluster` to learn what each trial gets, and `run` to run the
 study. What Tune calls a trial is one of our packs. Tune's own experiment is thrown away at the end,
 because the journal keeps all that matters.
 """

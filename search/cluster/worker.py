@@ -27,10 +27,10 @@ from fer_core.trial.rungs import rungs as rungs_of
 from search.cluster import memory_errors
 from search.cluster.reachability import missing_file_message
 from search.cluster.trial_record import Account
+from search.drawing.space import describe
 from search.study import disk
 from search.study.folder import Folder
 from search.study.parts import TrialResult
-from search.study.space import describe
 
 if TYPE_CHECKING:
     from fer_core.trial.pack import AtRung
@@ -54,12 +54,14 @@ class ActivePack:
         rungs: Sequence[Rung],
         *,
         params: Mapping[int, Mapping[str, Any]] | None = None,
+        seed_offset: int = 0,
         largest: str | None = None,
     ) -> None:
         """Begin a pack. `members` maps the number of each trial to its config, as JSON.
 
         `training` counts the same trials from 0, in that order. `params` maps the number of a trial
-        to the parameters that the sampler drew for it.
+        to the parameters that the sampler drew for it. All members train with one seed,
+        `seed_offset` above the study's.
 
         Members that run out of memory are listed in `out_of_memory`, to be tried again on a larger
         share of a machine. If this share is already the largest one, `largest` describes it, and
@@ -68,7 +70,7 @@ class ActivePack:
         self._training, self._rungs, self._largest = training, list(rungs), largest
         self.out_of_memory: list[int] = []
         self._accounts = {
-            place: Account(folder, number, config_json, (params or {}).get(number))
+            place: Account(folder, number, config_json, (params or {}).get(number), seed_offset)
             for place, (number, config_json) in enumerate(members.items())
         }
         self._leaving: set[int] = set()  # failed members that `training` does not know of yet
@@ -178,12 +180,20 @@ class PackWorker(tune.Trainable):
         drawn = list(map(configs.from_json, members.values()))
         self._first = next(iter(members))
         self._recent_stages.append(list(dict.fromkeys(map(packing.stage_key, drawn))))
-        training = self._begin(drawn, self._study_data, self._threads, self._raced)
+        seed_offset = new_config["seed_offset"]
+        study_data = self._study_data.reseeded(seed_offset)
+        training = self._begin(drawn, study_data, self._threads, self._raced)
         rungs = rungs_of(len(self._study_data.protocol.folds), raced=self._raced)
         largest = _own_share() if new_config["shape"] == "larger" else None
         params = {member["number"]: member["params"] for member in new_config["members"]}
         self._active = ActivePack(
-            self._folder, members, training, rungs, params=params, largest=largest
+            self._folder,
+            members,
+            training,
+            rungs,
+            params=params,
+            seed_offset=seed_offset,
+            largest=largest,
         )
         self._placed = False
         return True

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 
 from fer_core.config import ClipConfig, Config, PretrainConfig
 from fer_core.data.labels import AUTHENTICITIES, EMOTIONS, class_names, label
-from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import FOLDS
+from fer_core.data.study_data import StudyData
 from fer_core.trial.baselines import BASELINES
+from search.drawing import space as spaces
+from search.drawing.draws import foreseen
+from search.drawing.space import Space
+from search.drawing.suited import suited
 from search.planning.duration import Duration
 from search.request import data, presets
+from search.request.draws import draws_of, families_of
 from search.request.settings import Settings, check_weights_named, trials_of
-from search.study import space as spaces
 from search.study.options import SYNTHETIC
-from search.study.space import Space
 
 if TYPE_CHECKING:  # importing torch takes seconds
     from fer_core.features.storing_rule import Choice
@@ -77,14 +80,15 @@ def make(space: Space, settings: Settings, *, cpus: float = 1.0) -> Plan:
     takes of this machine.
     """
     options = settings.options
-    space = presets.runnable(space, options)
+    space, data_ = presets.runnable(space, options), _data(settings)
     check_weights_named(spaces.check(space, seed=options.seed), settings)
     points = len(space.points)
     trials = trials_of(settings, points)
-    configs = [config for _, config in spaces.draws(space, seed=options.seed, count=trials)]
-    data_ = _data(settings)
-    if data_.clip:
-        configs = [replace(config, clip=data_.clip) for config in configs]
+    if data_.study_data is not None:
+        space = suited(space, data_.study_data)
+    families = families_of(space, options, trials=trials)
+    draws = draws_of(space, options, data_.clip, families)
+    configs = foreseen(space, draws, count=trials)
     views = _view_prefixes(configs)
     raced = options.pruning and not points
     features, duration = _features_and_duration(configs, data_, settings, raced=raced, cpus=cpus)
@@ -94,7 +98,7 @@ def make(space: Space, settings: Settings, *, cpus: float = 1.0) -> Plan:
         families=dict(sorted(Counter(config.family for config in configs).items())),
         outer_folds=data_.folds if options.nested else 0,
         clips=data_.clips,
-        rendered=data_.manifest is not None,
+        rendered=data_.study_data is not None,
         view_images=sum(data_.clips * prefix.clip.frames for prefix in views),
         backbone_images=sum(prefix.backbone_images for prefix in features),
         views=views,
@@ -165,9 +169,8 @@ def _features_and_duration(
         groups, machine, clips=data_.clips, folds=data_.folds, store=settings.store
     )
     seconds = costs.feature_seconds(choices, machine, clips=data_.clips)
-    if data_.manifest is not None:
-        engine = data.landmarks_of(data_.manifest, settings.options.landmarks)
-        seconds += costs.missing_face_seconds(data_.manifest, engine, settings.store)
+    if known := data_.study_data:
+        seconds += costs.missing_face_seconds(known.manifest, known.landmarks, settings.store)
     duration = costs.study_duration(
         configs,
         machine,
@@ -215,11 +218,15 @@ def _ordered(found: Sequence[Prefix]) -> tuple[Prefix, ...]:
 class _Data:
     """What is known of the data before anything is rendered."""
 
-    manifest: Manifest | None  # None: not rendered yet
+    study_data: StudyData | None  # None: the synthetic dataset, not rendered yet
     clips: int
     folds: int
     classes: tuple[str, ...]
-    clip: ClipConfig | None  # the frames that a protocol fixes for every trial; None: none
+
+    @property
+    def clip(self) -> ClipConfig | None:
+        """The frames that the data fix for every trial; None: a space chooses them."""
+        return self.study_data.clip if self.study_data else None
 
 
 def _data(settings: Settings) -> _Data:
@@ -227,24 +234,21 @@ def _data(settings: Settings) -> _Data:
     if options.dataset == SYNTHETIC and not settings.data_root.is_dir():
         pairs = [(emotion, kind) for emotion in EMOTIONS for kind in AUTHENTICITIES]
         return _Data(
-            manifest=None,
+            study_data=None,
             clips=settings.subjects * _CLIPS_PER_SUBJECT,
             folds=FOLDS,
             classes=class_names([label(options.task or "hidden", *pair) for pair in pairs]),
-            clip=None,
         )
     from fer_core.data import datasets  # only where there is something to count
 
     pattern = options.subject_pattern
     manifest = datasets.load(options.dataset, settings.data_root, subject_pattern=pattern)
-    split = data.checked_split(manifest, options)
-    task = options.task or data.default_task(manifest)
+    study_data = data.of_split(manifest, data.checked_split(manifest, options), settings)
     return _Data(
-        manifest=manifest,
+        study_data=study_data,
         clips=len(manifest.clips),
-        folds=len(split.folds),
-        classes=class_names([label(task, c.emotion, c.authenticity) for c in manifest.clips]),
-        clip=data.fixed_clip(manifest, options),
+        folds=len(study_data.protocol.folds),
+        classes=study_data.classes,
     )
 
 

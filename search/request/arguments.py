@@ -79,9 +79,7 @@ Dataset = Annotated[
 DataRoot = Annotated[
     Path,
     Option(
-        metavar="DIR",
-        rich_help_panel=DATA,
-        help="The folder of the dataset, or a folder above it.",
+        metavar="DIR", rich_help_panel=DATA, help="The folder of the dataset, or a folder above it."
     ),
 ]
 OptionalDataRoot = Annotated[
@@ -181,6 +179,15 @@ Trials = Annotated[
         rich_help_panel=BUDGET,
         help="How many configs to try. Default: 24; with --smoke 4; and all points of a space "
         "that lists its points.",
+    ),
+]
+PerFamily = Annotated[
+    int,
+    Option(
+        metavar="N",
+        min=0,
+        rich_help_panel=BUDGET,
+        help="Give each family of models at least N trials: the first ones go round the families.",
     ),
 ]
 TimeBudget = Annotated[

@@ -40,17 +40,27 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
             f"the clips below {settings.data_root} have changed since study {past.study} began; "
             "start a new study."
         )
+    if past is not None:
+        split = protocol.from_json(past.protocol)
+        protocol.check(split, manifest)
+        return of_split(manifest, split, settings)
+    study_data = of_split(manifest, checked_split(manifest, settings.options), settings)
+    about_split = sides.lines(study_data.protocol, manifest, study_data.task)
+    for line in (*about_split, *sides.about_subjects(manifest)):
+        progress.print(line)
+    return study_data
+
+
+def of_split(manifest: Manifest, split: Protocol, settings: Settings) -> StudyData:
+    """Join the clips and their split with what the options say of them.
+
+    Raises: DataError if the landmarks that are asked for are missing.
+    """
     options = settings.options
-    task = options.task or default_task(manifest)
-    split = protocol.from_json(past.protocol) if past else _split(manifest, task, options)
-    protocol.check(split, manifest)
-    if past is None:
-        for line in (*sides.lines(split, manifest, task), *sides.about_subjects(manifest)):
-            progress.print(line)
     return StudyData(
         manifest=manifest,
         protocol=split,
-        task=task,
+        task=options.task or default_task(manifest),
         seed=options.seed,
         store=settings.store,
         weights=options.weights,

@@ -14,9 +14,9 @@ from optuna.trial import BaseTrial, FixedTrial
 
 from fer_core.config import Config, Stream, StreamConfig
 from fer_core.errors import ConfigError, unknown
+from search.drawing.space import Space
 from search.results import published
 from search.study.options import Options
-from search.study.space import Space
 
 # How a narrow preset differs: share of the channels, side of the face, most epochs, learning rate.
 WIDTH, PIXELS, EPOCHS, LR = 1 / 8, 64, 5, 1e-3

@@ -9,11 +9,11 @@ import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from fer_core.errors import FerError
+from search.drawing.space import Space
 from search.study.folder import Folder
-from search.study.journal import CONFIG, INTERRUPTED, REPEATS, STATES, STUDY
 from search.study.journal_backends import DurableStorage
+from search.study.marks import CONFIG, INTERRUPTED, REPEATS, SEED_OFFSET, STATES, STUDY
 from search.study.parts import TrialResult
-from search.study.space import Space
 
 
 def check(folder: Folder, storage: DurableStorage) -> None:
@@ -79,11 +79,12 @@ def _trial(result: TrialResult | None, space: Space) -> FrozenTrial:
         space.draw(fixed)  # it tells the range of each parameter
     except FerError:
         params = {}
+    attributes = {CONFIG: result.config_json, SEED_OFFSET: result.seed_offset}
     return create_trial(
         state=STATES[result.state],
         value=result.val_uar if result.state == "complete" else None,
         params=params,
         distributions={name: fixed.distributions[name] for name in params},
-        user_attrs={CONFIG: result.config_json} if result.config_json else {},
+        user_attrs=attributes if result.config_json else {},
         intermediate_values=dict(enumerate(result.rung_uars, start=1)),
     )

@@ -1,12 +1,13 @@
 """Write a study's leaderboard file, while the study runs and when it ends.
 
-`search/session.py` adds each trial as it finishes. A row is made once, and the file is written
+`search/session/` adds each trial as it finishes. A row is made once, and the file is written
 every few seconds at most, so a trial of a long study costs the driver no more than one of a short
 study. At the end, `write` makes the file anew from all trials.
 """
 
 import io
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,7 @@ from search.results import columns, comparisons, leaderboard, nested_score, orig
 from search.study.folder import Folder, Record
 from search.study.parts import TrialResult
 
+_FAMILY_TRIALS = "family_trials"  # column
 _SECONDS = 2.0  # least time between two writes
 _SHARE = 50  # between two writes passes at least so many times the time that a write takes
 
@@ -72,7 +74,8 @@ class Board:
         figures += leaderboard.published_rows(self._repeats, self._tasks, self._record)
         rows = pa.Table.from_pylist(list(map(columns.columns, figures)), schema=self._schema)
         buffer = io.BytesIO()
-        pq.write_table(pa.concat_tables([trials, baselines, rows]).combine_chunks(), buffer)
+        counted = _with_family_trials(trials)
+        pq.write_table(pa.concat_tables([counted, baselines, rows]).combine_chunks(), buffer)
         write_atomically(self.path, buffer.getvalue())
 
     def _table(self, results: Iterable[TrialResult]) -> pa.Table:
@@ -90,3 +93,12 @@ class Board:
 def write(folder: Folder, record: Record, finished: Iterable[TrialResult]) -> AnyPath:
     """Write the leaderboard file of a study, and give its path."""
     return Board(folder, record).write(finished)
+
+
+def _with_family_trials(trials: pa.Table) -> pa.Table:
+    """Fill in, for each trial, how many trials its family has so far."""
+    families = trials["family"].to_pylist()
+    counts = Counter(families)
+    values = [None if family is None else counts[family] for family in families]
+    place = trials.schema.get_field_index(_FAMILY_TRIALS)
+    return trials.set_column(place, trials.schema.field(place), pa.array(values, pa.int64()))

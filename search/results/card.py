@@ -87,10 +87,10 @@ def _terms(config: Config) -> list[str]:
 
 
 def _origin(config: Config, result: TrialResult, record: Record) -> list[str]:
-    commit = record.commit_of(result)
+    commit, seed = record.commit_of(result), record.seed + result.seed_offset
     return [
         f"- Trial {result.number} of study `{record.study}`, config `{config.config_id}`",
-        f"- Commit {commit}, seed {record.seed}, protocol `{record.protocol_id}`",
+        f"- Commit {commit}, seed {seed}, protocol `{record.protocol_id}`",
         f"- Data sha256 `{record.data_sha256[:16]}`",
         f"- {json.dumps(dict(result.versions or record.versions))}",
     ]

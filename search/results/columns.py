@@ -37,6 +37,7 @@ class Row:
     # search, baseline, published, cross-dataset, or nested: the score of a nested study
     source: str
     family: str | None = None
+    family_trials: int | None = None  # of its family in this study, whether they succeeded or not
     state: str = "complete"
     error: str | None = None
     val_uar: float | None = None  # of complete trials and baselines only
@@ -84,7 +85,7 @@ class Row:
     config__optimizer: str | None = None
     config__lr: float | None = None
     config_json: str | None = None
-    seed: int
+    seed: int  # of the training
     commit: str
     versions: str  # JSON
     data_sha256: str | None = None

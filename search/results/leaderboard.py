@@ -29,7 +29,7 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
         task, family = config.task, config.family
     complete = result.state == "complete"
     return Row(
-        **study_fields(record) | {"commit": record.commit_of(result)},
+        **study_fields(record) | _own(result, record),
         **_flat(config, record.clip),
         **sealed_fields(sealed_scores or {}),
         **_beside(config),
@@ -100,6 +100,11 @@ def sealed_fields(scores: dict[str, Any]) -> dict[str, Any]:
     others = {column: value for column, value in scores.items() if column not in metrics}
     found = {metrics[column]: scores[column] for column in metrics if column in scores}
     return others | {"test_metrics": found}
+
+
+def _own(result: TrialResult, record: Record) -> dict[str, Any]:
+    """Give what a trial may have of its own, where others have that of the study."""
+    return {"commit": record.commit_of(result), "seed": record.seed + result.seed_offset}
 
 
 def study_fields(record: Record) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """The score of a nested study: what its whole procedure reaches on subjects that it never saw.
 
 In a nested study each fold of the subjects is sealed in turn, and a search on the other folds
-chooses a trial, which is tested on the sealed fold once. `search/nested.py` runs these searches.
-Here the predictions of all sealed folds are scored together, so every subject counts once, and the
-interval is over all subjects. The score is that of the procedure (the space, the sampler and the
-number of trials), and not of any single trial (Cawley and Talbot 2010,
+chooses a trial, which is tested on the sealed fold once (`search/session/nested.py`). Here the
+predictions of all sealed folds are scored together, so every subject counts once, and the interval
+is over all subjects. The score is that of the procedure (the space, the sampler and the number of
+trials), and not of any single trial (Cawley and Talbot 2010,
 https://jmlr.org/papers/v11/cawley10a.html).
 """
 

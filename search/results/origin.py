@@ -8,7 +8,7 @@ A board is replaced by its own study alone, and not by a copy of the study's fol
 that works on a study makes up a random signature, notes it in study.json, and signs the board with
 it. A board with a signature that the folder does not know was written by somebody else: by another
 study of the same name, or by a copy of the folder that went on elsewhere. A folder that was moved
-knows its signatures, so it goes on. `search/session.py` calls `sign` before any board is written.
+knows its signatures, so it goes on. `search/session/` calls `sign` before any board is written.
 """
 
 import hashlib

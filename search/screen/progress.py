@@ -1,6 +1,6 @@
 """Show a study's progress on stderr: a live screen on a terminal, and plain lines elsewhere.
 
-`search/session.py` and the rooms below it report to a `Progress` what was prepared, which trials
+`search/session/` and the rooms below it report to a `Progress` what was prepared, which trials
 have finished and which nodes came or went. Nothing is printed with the verbosity `QUIET`.
 """
 

@@ -3,12 +3,12 @@
 A study is one search: a space, a dataset, a number of trials, and all that came out of them. This
 room knows which trials a study has, how each of them ended, and which are still to come. It imports
 Ray Tune's interfaces, but neither torch nor the workers; `search/cluster/` runs what it hands out,
-and `search/session.py` puts both together.
+and `search/session/` puts both together.
 
 A trial goes through these files, in this order:
 
-1. Ask. `journal.py` asks Optuna for a trial. Its sampler, `sampling.py`, chooses the values of the
-   parameters, and the user's file, loaded by `space.py`, makes a config of them.
+1. Ask. `journal.py` asks Optuna for a trial. `search/drawing/` chooses the values of the parameters
+   and lets the space, the user's file, make a config of them.
 2. Queue. `searcher.py` puts the trial into `queue.py`, which gathers trials that can train together
    into a pack. Ray Tune asks the searcher for the next pack whenever a worker is free.
 3. Prune. A worker reports all members of its pack at each rung. `pruning.py` passes the report on

@@ -1,13 +1,14 @@
 """The study's journal: the record of all trials, in Optuna's storage, that only the driver opens.
 
-The searcher asks it for trials and tells it how they ended; `search/session.py` opens it. A worker
+The searcher asks it for trials and tells it how they ended; `search/session/` opens it. A worker
 writes the result of a trial to a file in `parts/` before it reports the trial's end, and the driver
 tells Optuna from that file. So whatever is killed, the journal and these files together hold each
 finished trial once.
 
 A trial without a result, whose driver or worker died, is *interrupted*: the driver tells Optuna
-that it failed, and queues its parameters again under a new number, as a *repeat*. What a space
-lists is queued when its turn comes. The driver reads journal and results once, when it starts.
+that it failed, and queues its parameters again under a new number, as a *repeat*. A draw that
+cannot become a trial is *redrawn*: Optuna is told that it failed, and the sampler learns nothing
+from it (`search/drawing/draws.py`). The driver reads journal and results once, when it starts.
 """
 
 from collections import deque
@@ -20,30 +21,18 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from fer_core import config as configs
 from fer_core.config import Config
 from fer_core.trial.rungs import Rung
-from search.study import parts
+from search.drawing.draws import Draws
+from search.drawing.redraws import RedrawnError
+from search.drawing.space import Space
+from search.study import marks, parts
 from search.study.folder import Folder
 from search.study.halving import Halving
 from search.study.journal_backends import DurableStorage
 from search.study.parts import TrialResult
 from search.study.queue import QueuedTrial
-from search.study.space import Space, sampler
 
 RETRIES = 3  # the same parameters are repeated so often; the next interruption fails them
 LOSSES = 10  # after so many lost machines a trial has failed: it may be the cause
-STUDY = "study"
-# User attributes of a trial in Optuna's journal. They are in users' studies: keep the words.
-REPEATS = "repeats"  # number of the interrupted trial that this trial repeats
-_RETRY = "retry"  # how often these parameters were interrupted before
-_LOST = "lost"  # how often these parameters lost their machine before
-CONFIG = "config_json"  # the config that the space made of the parameters
-_STARTED = "started"  # present once a worker was given the trial
-_LARGER = "larger"  # present if these parameters ran out of memory once
-INTERRUPTED = "interrupted"  # present if the trial does not count, because another repeats it
-STATES = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
 
 
 class Journal:
@@ -53,31 +42,23 @@ class Journal:
         self,
         folder: Folder,
         storage: DurableStorage,
+        draws: Draws,
         *,
-        seed: int,
-        points: Sequence[Mapping[str, Any]] = (),
-        first: Sequence[Mapping[str, Any]] = (),
         rungs: Sequence[Rung] = (),
     ) -> None:
-        """Open the journal of a study, or begin it.
-
-        `points` are the parameters to try, in order. Without points the sampler draws, after the
-        parameters `first`. Trials are compared at the `rungs`; without rungs none is stopped.
-        """
+        """Open a study's journal, or begin it; `draws` must be new. Rungs are for `Halving`."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.folder, self._storage = folder, storage
-        self._seed, self._points, self._listed = seed, points, points or first
+        self.folder, self._storage, self.draws = folder, storage, draws
         self._study = optuna.create_study(
             storage=storage,
-            study_name=STUDY,
+            study_name=marks.STUDY,
             direction="maximize",
             pruner=optuna.pruners.NopPruner(),  # `Halving` prunes instead
             load_if_exists=True,
         )
-        self._study_id = storage.get_study_id_from_name(STUDY)
+        self._study_id = storage.get_study_id_from_name(marks.STUDY)
         self._halving = Halving(rungs)
-        self._draws: list[int] = []  # index of the draw by trial; a repeat has that of its original
-        self._drawn = 0
+        self._draw_of: list[int] = []  # the draw of each trial; a repeat has that of its original
         self._repeated: set[int] = set()  # numbers of trials that another trial repeats
         self._waiting: deque[int] = deque()  # queued in Optuna, and not begun
         self._started: set[int] = set()  # given to a worker by this driver
@@ -89,23 +70,13 @@ class Journal:
         for trial in trials:
             self._recall(trial)
 
-    @property
-    def drawn(self) -> int:
-        """How many trials were begun; a repeat of an interrupted trial does not count."""
-        return self._drawn
-
-    @property
-    def enumerates(self) -> bool:
-        """Whether the study tries listed points, so that no choice depends on a result."""
-        return bool(self._points)
-
     def ask(self) -> Trial:
         """Begin the next trial: a repeat of an interrupted one if any waits, else a new draw."""
-        if not self._waiting and self._drawn < len(self._listed):
-            self._enqueue(self._listed[self._drawn])
+        if not self._waiting and (params := self.draws.parameters()) is not None:
+            self._enqueue(params)
         queued = bool(self._waiting)
         number = self._waiting.popleft() if queued else self._number_next()
-        self._study.sampler = sampler(self._seed, self._draws[number])
+        self._study.sampler = self.draws.sampler(self._draw_of[number])
         # `ask` looks through all trials for a queued one, so it is called only if there is one.
         new = None if queued else self._storage.create_new_trial(self._study_id)
         trial = self._study.ask() if new is None else Trial(self._study, new)
@@ -115,16 +86,30 @@ class Journal:
     def draw(self, trial: Trial, space: Space) -> Config:
         """Let the space make the trial's config, and note it, so that the trial can be repeated.
 
-        Raises: ConfigError where the space makes no valid config.
+        Raises: RedrawnError where the draw is no trial, once Optuna was told; ConfigError where the
+            space fails.
         """
-        config = space.draw(trial)
-        trial.set_user_attr(CONFIG, config.to_json())
+        draw = self._draw_of[trial.number]
+        try:
+            config = self.draws.config(draw, space, trial)
+        except RedrawnError as redrawn:
+            self._storage.set_trial_user_attr(self._id(trial.number), marks.REDRAWN, redrawn.why)
+            self._study.tell(trial.number, state=TrialState.FAIL)
+            self.draws.redraw(redrawn.why)
+            raise
+        if offset := self.draws.seed_offset(draw, config):
+            trial.set_user_attr(marks.SEED_OFFSET, offset)
+        trial.set_user_attr(marks.CONFIG, config.to_json())
         return config
 
     @property
-    def repeats_wait(self) -> bool:
-        """Whether the next trial repeats an interrupted one."""
-        return bool(self._waiting)
+    def repeats_waiting(self) -> int:
+        """How many trials wait that repeat interrupted ones."""
+        return len(self._waiting)
+
+    def possible(self, wanted: int) -> int:
+        """Return how many of the `wanted` trials there can be: if no config is left, repeats."""
+        return min(wanted, self.repeats_waiting) if self.draws.exhausted else wanted
 
     def queued_trial(self, number: int, config: Config) -> QueuedTrial:
         """Make the queue's entry of a trial, from what befell the trials that it repeats."""
@@ -134,15 +119,16 @@ class Journal:
             number,
             config,
             params=dict(trial.params),
-            again=REPEATS in past,
-            alone=bool(past.get(_RETRY)) or past.get(_LOST, 0) > 1,
-            larger=_LARGER in past,
+            again=marks.REPEATS in past,
+            alone=bool(past.get(marks.RETRY)) or past.get(marks.LOST, 0) > 1,
+            larger=marks.LARGER in past,
+            seed_offset=past.get(marks.SEED_OFFSET, 0),
         )
 
     def start(self, numbers: Iterable[int]) -> None:
         """Note that a worker is given these trials; from now on an interruption counts."""
         for number in numbers:
-            self._storage.set_trial_user_attr(self._id(number), _STARTED, True)
+            self._storage.set_trial_user_attr(self._id(number), marks.STARTED, True)
             self._started.add(number)
         self._storage.sync()
 
@@ -191,7 +177,7 @@ class Journal:
         self._study.tell(
             result.number,
             result.val_uar if result.state == "complete" else None,
-            state=STATES[result.state],
+            state=marks.STATES[result.state],
         )
         if result.state == "failed":
             self._halving.forget(result.number)
@@ -215,23 +201,26 @@ class Journal:
         """
         trial = self._trials()[number]
         past = trial.user_attrs
-        retry = past.get(_RETRY, 0) + (counts and not lost and _STARTED in past)
-        losses = past.get(_LOST, 0) + lost
+        retry = past.get(marks.RETRY, 0) + (counts and not lost and marks.STARTED in past)
+        losses = past.get(marks.LOST, 0) + lost
         if retry > RETRIES or losses >= LOSSES:
-            reason = f"interrupted {retry} times: its worker or driver died each time"
-            if losses >= LOSSES:
-                reason = f"lost its node {losses} times: the trial itself may be the cause"
-            result = parts.failed(number, reason, config_json=past.get(CONFIG))
+            result = parts.failed(
+                number,
+                _why_given_up(retry, losses),
+                config_json=past.get(marks.CONFIG),
+                seed_offset=past.get(marks.SEED_OFFSET, 0),
+            )
             self.finish(result)
             return result
         if number not in self._repeated:
             # A trial interrupted while it was drawn has only some of its parameters: draw it anew.
-            params = trial.params if CONFIG in past else self._point(number)
-            attrs = {REPEATS: number, _RETRY: retry, _LOST: losses}
-            if larger or _LARGER in past:
-                attrs[_LARGER] = True
+            fixed = trial.system_attrs.get(marks.FIXED, {})
+            params = trial.params if marks.CONFIG in past else fixed
+            attrs = {marks.REPEATS: number, marks.RETRY: retry, marks.LOST: losses}
+            if larger or marks.LARGER in past:
+                attrs[marks.LARGER] = True
             self._enqueue(params, attrs)
-        self._storage.set_trial_user_attr(self._id(number), INTERRUPTED, True)
+        self._storage.set_trial_user_attr(self._id(number), marks.INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
         self._halving.forget(number)
         return None
@@ -247,24 +236,34 @@ class Journal:
         for trial in self._trials():
             if trial.state != TrialState.RUNNING:
                 continue
+            if marks.REDRAWN in trial.user_attrs:
+                self._study.tell(trial.number, state=TrialState.FAIL)
+                continue
             result = self.folder.result(trial.number)
             # A worker cut off from its driver may have written a result after its repeat.
             if result is None or trial.number in repeated:
                 self.interrupt(trial.number, counts=counts)
             else:
                 self.tell(result)
-        if self._points:  # each point must be tried: no other can take the place of a lost one
+        if self.draws.enumerates:  # no other point can take the place of a lost one
             for number in set(self.lost_numbers()) - self._repeated:
-                self._enqueue(self._point(number), {REPEATS: number})
+                self._enqueue(self.draws.listed(self._draw_of[number]), {marks.REPEATS: number})
         self._storage.sync()
 
     def _recall(self, trial: FrozenTrial) -> None:
         """Restore what this object knew of a trial, from the journal."""
-        self._number_next(trial.user_attrs.get(REPEATS))
+        past = trial.user_attrs
+        self._number_next(past.get(marks.REPEATS))
         if trial.state == TrialState.WAITING:
             self._waiting.append(trial.number)
+        if marks.REDRAWN in past:
+            self.draws.redraw(past[marks.REDRAWN])
+        lost = trial.number in self._settled and trial.number not in self._parts
+        if marks.CONFIG not in past or lost:
+            return
+        config = configs.from_json(past[marks.CONFIG])
+        self.draws.note(self._draw_of[trial.number], config, past.get(marks.SEED_OFFSET, 0))
         if trial.state != TrialState.FAIL and trial.intermediate_values:
-            config = configs.from_json(trial.user_attrs[CONFIG])
             result, noted = self._parts.get(trial.number), trial.intermediate_values
             for value in (result and result.rung_uars) or [noted[step] for step in sorted(noted)]:
                 self._halving.add(trial.number, config, value)  # it may have been rescored since
@@ -272,21 +271,15 @@ class Journal:
     def _number_next(self, repeats: int | None = None) -> int:
         """Count one more trial, new or a repeat, and return its number."""
         if repeats is None:
-            self._draws.append(self._drawn)
-            self._drawn += 1
+            self._draw_of.append(self.draws.begin())
         else:
-            self._draws.append(self._draws[repeats])
+            self._draw_of.append(self._draw_of[repeats])
             self._repeated.add(repeats)
-        return len(self._draws) - 1
+        return len(self._draw_of) - 1
 
     def _enqueue(self, params: Mapping[str, Any], attrs: Mapping[str, Any] | None = None) -> None:
         self._study.enqueue_trial(dict(params), user_attrs=dict(attrs or {}))
-        self._waiting.append(self._number_next((attrs or {}).get(REPEATS)))
-
-    def _point(self, number: int) -> Mapping[str, Any]:
-        """Return the listed parameters that a trial tries; empty where the sampler drew them."""
-        draw = self._draws[number]
-        return self._listed[draw] if draw < len(self._listed) else {}
+        self._waiting.append(self._number_next((attrs or {}).get(marks.REPEATS)))
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -296,5 +289,12 @@ class Journal:
 
 
 def _has_ended(trial: FrozenTrial) -> bool:
-    """Return whether a trial ended, and no other trial repeats it."""
-    return trial.state.is_finished() and INTERRUPTED not in trial.user_attrs
+    """Return whether a trial ended and counts: no other repeats it, and it was not redrawn."""
+    replaced = {marks.INTERRUPTED, marks.REDRAWN} & trial.user_attrs.keys()
+    return trial.state.is_finished() and not replaced
+
+
+def _why_given_up(retry: int, losses: int) -> str:
+    if losses >= LOSSES:
+        return f"lost its node {losses} times: the trial itself may be the cause"
+    return f"interrupted {retry} times: its worker or driver died each time"

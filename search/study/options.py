@@ -23,6 +23,7 @@ class Options:
     subject_pattern: str | None = None  # of dataset "folder": finds the subject in a file's path
     task: str | None = None  # None: "hidden" if every clip has an authenticity, else "emotion"
     trials: int | None = None  # None: all points of the space, or a default number of draws
+    per_family: int = 0  # least trials of each family of models; 0: as many as the sampler gives
     seed: int = 0
     split_seed: int = 0  # of who is sealed and who is in which fold; all studies share it
     store: str = "store"  # folder or s3://.. of what trials share

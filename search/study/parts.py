@@ -34,6 +34,7 @@ class TrialResult:
     started_at: str  # ISO 8601, UTC
     finished_at: str
     params_drawn: Mapping[str, Any] | None = None  # that the sampler drew
+    seed_offset: int = 0  # how far above the study's seed it was trained
     error: str | None = None  # one line
     fold_uars: tuple[float, ...] = ()  # in the order of the folds
     rung_uars: tuple[float, ...] = ()  # at each rung that it passed, the UAR of the folds so far
@@ -98,7 +99,9 @@ def from_json(text: str) -> TrialResult:
     return TrialResult(**values, val_metrics=dict.fromkeys(MEASURES) | means)
 
 
-def failed(number: int, error: str, *, config_json: str | None = None) -> TrialResult:
+def failed(
+    number: int, error: str, *, config_json: str | None = None, seed_offset: int = 0
+) -> TrialResult:
     """Make the result of a trial that failed before it started."""
     time = now()
     return TrialResult(
@@ -108,6 +111,7 @@ def failed(number: int, error: str, *, config_json: str | None = None) -> TrialR
         started_at=time,
         finished_at=time,
         error=error,
+        seed_offset=seed_offset,
         scoring_version=SCORING_VERSION,
     )
 

@@ -26,13 +26,14 @@ class QueuedTrial:
     again: bool = False  # it repeats an interrupted trial, and goes before new trials
     alone: bool = False  # its worker died before, and may die again: no other trial is to suffer
     larger: bool = False  # it ran out of memory on the usual share of a machine
+    seed_offset: int = 0  # how far above the study's seed it trains
 
     @cached_property
     def pack_key(self) -> str:
-        """Trials with equal keys can train in one pack."""
-        return (
-            f"alone:{self.number}" if self.alone or self.larger else packing.pack_key(self.config)
-        )
+        """Trials with equal keys can train in one pack, which has one seed."""
+        if self.alone or self.larger:
+            return f"alone:{self.number}"
+        return f"{self.seed_offset}:{packing.pack_key(self.config)}"
 
     @property
     def shape(self) -> str:

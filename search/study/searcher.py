@@ -1,7 +1,7 @@
 """The searcher: it gives Ray Tune the next trials to run, and settles those that come back.
 
 It puts Optuna's ask and tell behind Tune's `Searcher` interface. What Tune calls a trial is here a
-*pack*: drawn trials, its members, that train together on one worker. `search/session.py` makes the
+*pack*: drawn trials, its members, that train together on one worker. `search/session/` makes the
 searcher, and `search/cluster/tuner.py` runs it. We do not use Tune's own `OptunaSearch`, because it
 loses finished trials when the driver is killed, tells Optuna that stopped trials are complete, and
 leaves failed ones running for ever (measured with Ray 2.60 and Optuna 5.0).
@@ -15,12 +15,13 @@ from ray.tune.search import Searcher
 
 from fer_core.config import Config
 from fer_core.errors import ConfigError, FerError
+from search.drawing.redraws import Reasons, RedrawnError
+from search.drawing.space import Space
 from search.study import parts
 from search.study.disk import FullDiskError
 from search.study.journal import Journal
 from search.study.parts import TrialResult
 from search.study.queue import Queue, QueuedTrial
-from search.study.space import Space
 
 BLIND = 10  # TPE makes its first draws at random, so these need no results
 AHEAD = 4  # later, finished trials for each member of a pack: larger packs draw with fewer results
@@ -78,6 +79,7 @@ class StudySearcher(Searcher):
         self._workers = workers
         self._finished = len(journal.finished_numbers())
         self._queue = Queue(most_members)
+        self._reasons = Reasons()  # why draws were no trials
         self._live: dict[str, dict[int, QueuedTrial]] = {}  # members that still train, by pack
         self._node_of: dict[str, str] = {}  # the node that runs a pack, by pack
         self._avoids: dict[str, list[str]] = {}  # nodes that a pack must not run on, by pack
@@ -176,13 +178,15 @@ class StudySearcher(Searcher):
             self.error = self.error or broken
 
     def _draw(self) -> None:
-        """Draw trials until the next pack has its members; a draw without a valid config failed."""
+        """Draw trials until the next pack has its members; where the space fails, the trial has."""
         while self._wanted() > 0 and (
-            self._journal.repeats_wait or self._queue.wants_more(self._limit())
+            self._journal.repeats_waiting or self._queue.wants_more(self._limit())
         ):
             trial = self._journal.ask()
             try:
                 config = self._journal.draw(trial, self._space)
+            except RedrawnError as redrawn:
+                self._reasons.tell(redrawn, self.print)
             except ConfigError as error:
                 self._journal.finish(result := parts.failed(trial.number, str(error)))
                 self._count(result)
@@ -197,8 +201,10 @@ class StudySearcher(Searcher):
             {"number": t.number, "config_json": t.config.to_json(), "params": t.params}
             for t in pack
         ]
+        seed_offset = pack[0].seed_offset  # of all its members
         avoid = self._avoids[trial_id] = self._avoided(pack)
-        return {"members": members, "shape": pack[0].shape, "avoid": avoid}
+        shape = pack[0].shape
+        return {"members": members, "shape": shape, "avoid": avoid, "seed_offset": seed_offset}
 
     def _avoided(self, pack: Iterable[QueuedTrial]) -> list[str]:
         return self.nodes.to_avoid([t.config.to_json() for t in pack]) if self.nodes else []
@@ -207,15 +213,16 @@ class StudySearcher(Searcher):
         """Return how many members a pack may have, given the workers and the results so far."""
         to_come = self._wanted() + len(self._queue)
         share = -(-to_come // (SHARES * self._workers if self._workers > 1 else 1))
-        if self._journal.enumerates:
+        if self._journal.draws.enumerates:
             return max(1, share)
-        known = max(BLIND - self._journal.drawn + len(self._queue), self._finished // AHEAD)
+        blind = BLIND - self._journal.draws.kept + len(self._queue)
+        known = max(blind, self._finished // AHEAD)
         return max(1, min(known, share))
 
     def _wanted(self) -> int:
         """Return how many trials are still to be drawn."""
         live = sum(map(len, self._live.values()))
-        return self._trials - self._finished - live - len(self._queue)
+        return self._journal.possible(self._trials - self._finished - live - len(self._queue))
 
     def _is_full(self) -> bool:
         """Return whether the next pack would only wait, and so be drawn earlier than need be."""

@@ -7,7 +7,8 @@ import pytest
 
 from fer_core.config import Config, StreamConfig
 from fer_core.intervals import MEASURES
-from search.study import space as spaces
+from search.drawing import space as spaces
+from search.drawing.draws import Draws
 from search.study.folder import Folder, Record
 from search.study.journal import Journal
 from search.study.journal_backends import file_storage
@@ -58,7 +59,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def journal(folder):
-    return Journal(folder, file_storage(folder), seed=0)
+    return Journal(folder, file_storage(folder), Draws(seed=0))
 
 
 @pytest.fixture

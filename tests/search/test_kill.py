@@ -8,6 +8,7 @@ import time
 import pandas as pd
 import pytest
 
+from search.drawing.draws import Draws
 from search.study.folder import Folder
 from search.study.journal import Journal
 from search.study.journal_backends import file_storage
@@ -42,7 +43,7 @@ def test_a_study_killed_many_times_loses_nothing_and_counts_nothing_twice(
     assert driver.wait() == 0
 
     folder = Folder(tmp_path / "studies" / study(tmp_path))
-    finished = Journal(folder, file_storage(folder), seed=0).finished_numbers()
+    finished = Journal(folder, file_storage(folder), Draws(seed=0)).finished_numbers()
     board = pd.read_parquet(tmp_path / "boards" / "synthetic")
     assert len(board_trials(tmp_path)) == trials
     assert sorted(board_trials(tmp_path)) == finished

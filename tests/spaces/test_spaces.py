@@ -27,7 +27,7 @@ from fer_core.errors import ConfigError
 from fer_core.models import backbones
 from fer_core.trial import feasibility
 from fer_core.trial.evaluate import cross_validate
-from search.study.space import draws, load
+from search.drawing.space import draws, load
 from spaces import everything, smoke
 
 SPACES = sorted((Path(__file__).parents[2] / "spaces").glob("[a-z]*.py"))

@@ -24,8 +24,8 @@ from fer_core.scoring import Metrics
 from search.cluster import nodes as watched
 from search.cluster import tuner, watch
 from search.cluster.nodes import Nodes, most_bundles
+from search.drawing import space as spaces
 from search.screen.progress import Progress
-from search.study import space as spaces
 from search.study.searcher import StudySearcher
 
 pytestmark = pytest.mark.ray

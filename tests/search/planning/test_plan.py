@@ -37,7 +37,7 @@ def resolved(tmp_path, path, **changes):
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
-    from search.study import space
+    from search.drawing import space
 
     folder = tmp_path_factory.mktemp("planned")
     path = folder / "toy.py"
@@ -55,13 +55,13 @@ def test_a_view_of_a_window_is_made_once_for_all_trials(planned):
     assert planned.view_images == 120 * 5
 
 
-def test_every_trial_is_counted_by_its_family(planned):
-    assert planned.families == {"cnn+gru": 20}
+def test_every_trial_is_counted_by_its_family_and_no_config_twice(planned):
+    assert planned.families == {"cnn+gru": 6}  # of twenty draws of three depths and two poolings
 
 
 def test_a_plan_is_json_and_text(planned):
-    assert json.loads(json.dumps(dataclasses.asdict(planned)))["trials"] == 20
-    assert "20 cnn+gru" in plan.text(planned)
+    assert json.loads(json.dumps(dataclasses.asdict(planned)))["trials"] == 6
+    assert "6 cnn+gru" in plan.text(planned)
 
 
 FITTED_AND_POINTS = """
@@ -89,7 +89,7 @@ FITTED_AND_POINTS = """
 
 
 def test_every_stream_of_an_enumerated_space_is_planned_as_it_is_computed(write_space, tmp_path):
-    from search.study import space
+    from search.drawing import space
 
     path = write_space(FITTED_AND_POINTS)
     planned = plan.make(space.load(path), resolved(tmp_path, path, trials=None))
@@ -117,7 +117,7 @@ VGG_AT_EACH_DEPTH = """
 
 
 def test_a_plan_refuses_to_store_the_first_two_pools_and_says_why(write_space, tmp_path):
-    from search.study import space
+    from search.drawing import space
 
     path = write_space(VGG_AT_EACH_DEPTH)
     planned = plan.make(space.load(path), resolved(tmp_path, path, trials=None))
@@ -155,8 +155,8 @@ def test_a_dry_run_starts_and_keeps_nothing_and_imports_no_ray(tmp_path):
 
 def test_a_published_protocol_fixes_the_frames_whatever_the_space_draws(write_space, tmp_path):
     from fer_core.config import ClipConfig
+    from search.drawing import space
     from search.request import data
-    from search.study import space
 
     for subject in range(1, 81):
         for emotion in ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise"):

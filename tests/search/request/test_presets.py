@@ -5,9 +5,9 @@ import pytest
 from optuna.trial import FixedTrial
 
 from fer_core.errors import ConfigError
+from search.drawing import space as spaces
 from search.request import presets
 from search.results import published
-from search.study import space as spaces
 from search.study.options import Options
 
 STUDY = spaces.load(Path(__file__).parents[3] / "spaces" / "study.py")

@@ -1,13 +1,14 @@
 import pytest
 
 from fer_core.errors import FerError
+from search.drawing.draws import Draws
 from search.request import rebuild
 from search.study.journal import Journal
 from search.study.journal_backends import file_storage
 
 
 def journal_of(folder):
-    return Journal(folder, file_storage(folder), seed=0)
+    return Journal(folder, file_storage(folder), Draws(seed=0))
 
 
 @pytest.fixture
@@ -74,13 +75,13 @@ def test_a_number_without_a_result_stands_for_an_interrupted_trial(folder, searc
 
     journal = journal_of(folder)
     assert journal.finished_numbers() == [0, 2, 3, 4, 5]
-    assert journal.drawn == 5
+    assert journal.draws.kept == 5
 
 
 def test_of_listed_points_those_without_a_result_are_tried_before_new_ones(
     folder, enumerated, make_result
 ):
-    journal = Journal(folder, file_storage(folder), seed=0, points=enumerated.points)
+    journal = Journal(folder, file_storage(folder), Draws(seed=0, points=enumerated.points))
     for _ in range(2):
         trial = journal.ask()
         config = journal.draw(trial, enumerated)
@@ -91,7 +92,7 @@ def test_of_listed_points_those_without_a_result_are_tried_before_new_ones(
 
     rebuild.rebuild(folder, file_storage(folder), enumerated)
 
-    again = Journal(folder, file_storage(folder), seed=0, points=enumerated.points)
+    again = Journal(folder, file_storage(folder), Draws(seed=0, points=enumerated.points))
     left = [again.ask() for _ in range(2)]
     drawn = [again.draw(trial, enumerated) and trial.params for trial in left]
     assert drawn == [enumerated.points[0], enumerated.points[2]]

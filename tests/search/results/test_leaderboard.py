@@ -31,7 +31,7 @@ from search.study import parts
 
 ROOT = Path(__file__).parents[3]
 COLUMNS = """
-    dataset task protocol_id study space trial config_id source family state error
+    dataset task protocol_id study space trial config_id source family family_trials state error
     val_uar val_uar_partial val_uar_corrected val_uar_std val_uar_low val_uar_high
     val_war val_war_low val_war_high
     val_macro_f1 val_macro_f1_low val_macro_f1_high val_subjects val_clips
@@ -69,6 +69,30 @@ def test_the_file_has_the_columns_of_the_issue_in_their_order(folder, record, ma
     file = write(folder, record, [make_result(0)])
 
     assert list(pd.read_parquet(file).columns) == COLUMNS.split()
+
+
+def test_each_row_says_how_many_trials_its_family_was_given(folder, record, make_result):
+    cell = replace(CONFIG, recurrent=RecurrentConfig(cell="gru", hidden=8))
+    ended = [
+        make_result(0),
+        make_result(1, config=cell),
+        make_result(2, state="failed"),
+        make_result(3, state="pruned"),
+        make_result(4, state="failed", config=None),
+    ]
+
+    board = pd.read_parquet(write(folder, record, ended))
+
+    assert board["family_trials"].iloc[:4].tolist() == [3, 1, 3, 3]
+    assert board["family_trials"].iloc[4:].isna().all()
+
+
+def test_each_row_has_the_seed_of_its_own_training(folder, record, make_result):
+    ended = [make_result(0), make_result(1, seed_offset=2)]
+
+    board = pd.read_parquet(write(folder, replace(record, seed=5), ended))
+
+    assert board["seed"].tolist()[:2] == [5, 7]
 
 
 def test_several_studies_are_read_as_one_board(folder, record, make_result, tmp_path):

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from fer_core.config import RecurrentConfig, from_json
 from fer_core.errors import FerError
 from fer_core.trial.rungs import rungs
+from search.drawing.draws import Draws
 from search.study.folder import Folder
 from search.study.journal import LOSSES, RETRIES, Journal
 from search.study.journal_backends import DurableStorage, LogFile, file_storage
@@ -23,7 +24,7 @@ from tests.search.conftest import CONFIG
 
 
 def reopened(journal):
-    return Journal(journal.folder, file_storage(journal.folder), seed=0)
+    return Journal(journal.folder, file_storage(journal.folder), Draws(seed=0))
 
 
 def states(journal):
@@ -200,7 +201,7 @@ def test_a_resumed_study_draws_as_the_uninterrupted_one(tmp_path, space, make_re
     def drawn(name, interrupted_at):
         folder = Folder(tmp_path / name)
         folder.path.mkdir()
-        journal = Journal(folder, file_storage(folder), seed=0)
+        journal = Journal(folder, file_storage(folder), Draws(seed=0))
         configs = []
         while len(configs) < 16:
             trial = journal.ask()
@@ -219,7 +220,7 @@ def test_a_resumed_study_draws_as_the_uninterrupted_one(tmp_path, space, make_re
 
 def journal_of_points(journal, enumerated):
     storage = file_storage(journal.folder)
-    return Journal(journal.folder, storage, seed=0, points=enumerated.points)
+    return Journal(journal.folder, storage, Draws(seed=0, points=enumerated.points))
 
 
 def test_points_are_tried_in_order_each_once_however_often_the_study_is_resumed(
@@ -269,7 +270,7 @@ RUNGS = rungs(5, raced=True)
 
 
 def raced(journal):
-    return Journal(journal.folder, file_storage(journal.folder), seed=0, rungs=RUNGS)
+    return Journal(journal.folder, file_storage(journal.folder), Draws(seed=0), rungs=RUNGS)
 
 
 def race(journal, space, make_result, scores, *, killed_at=()):
@@ -311,7 +312,9 @@ def test_a_study_that_is_killed_and_resumed_stops_the_same_trials(
     journal, space, make_result, tmp_path
 ):
     (tmp_path / "other").mkdir()
-    other = Journal(Folder(tmp_path / "other"), file_storage(Folder(tmp_path / "other")), seed=0)
+    other = Journal(
+        Folder(tmp_path / "other"), file_storage(Folder(tmp_path / "other")), Draws(seed=0)
+    )
 
     whole = race(journal, space, make_result, SCORES)
     killed = race(other, space, make_result, SCORES, killed_at=(3, 4, 8))
@@ -417,8 +420,8 @@ def test_wherever_the_driver_is_killed_every_trial_is_finished_exactly_once(
     for writes in [*kills, 10_000]:
         with suppress(Killed):
             storage = DurableStorage(DyingBackend(folder.journal, writes))
-            drive(Journal(folder, storage, seed=0), space, make_result, trials=5)
-        left = Journal(folder, file_storage(folder), seed=0)
+            drive(Journal(folder, storage, Draws(seed=0)), space, make_result, trials=5)
+        left = Journal(folder, file_storage(folder), Draws(seed=0))
         after = {result.number: result for result in left.finished()}
         assert finished.items() <= after.items()
         finished = after
@@ -445,7 +448,7 @@ def test_wherever_the_driver_is_killed_every_point_is_finished_exactly_once(
     for writes in [*kills, 10_000]:
         with suppress(Killed):
             storage = DurableStorage(DyingBackend(folder.journal, writes))
-            journal = Journal(folder, storage, seed=0, points=enumerated.points)
+            journal = Journal(folder, storage, Draws(seed=0, points=enumerated.points))
             drive(journal, enumerated, make_result, trials=3)
 
     rates = [from_json(result.config_json).optimizer.lr for result in journal.finished()]

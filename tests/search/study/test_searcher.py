@@ -7,7 +7,8 @@ from ray.tune.search import Searcher
 from fer_core import config as configs
 from fer_core.storage.files import write_atomically
 from fer_core.trial.rungs import rungs
-from search.study import space as spaces
+from search.drawing import space as spaces
+from search.drawing.draws import Draws
 from search.study.disk import FullDiskError
 from search.study.folder import Folder
 from search.study.journal import RETRIES, Journal
@@ -54,7 +55,9 @@ def make_searcher(journal, space, finished):
 
 @pytest.fixture
 def raced(journal):
-    return Journal(journal.folder, file_storage(journal.folder), seed=0, rungs=rungs(2, raced=True))
+    return Journal(
+        journal.folder, file_storage(journal.folder), Draws(seed=0), rungs=rungs(2, raced=True)
+    )
 
 
 @pytest.fixture
@@ -106,6 +109,35 @@ def test_a_config_that_the_space_cannot_make_fails_and_the_next_is_drawn(
     assert journal.finished() == finished
 
 
+SMALL = """
+    from fer_core.config import Config, ConfigError, GeometryConfig
+
+
+    def space(trial):
+        hidden = trial.suggest_int("hidden", 0, 4)
+        if hidden > 2:
+            raise ConfigError(f"hidden is {hidden}; it must be at most 2.")
+        return Config(streams=(GeometryConfig(hidden=hidden),))
+    """
+
+
+def test_a_study_of_a_small_space_ends_with_all_its_configs_and_says_why_once(
+    make_searcher, write_space, journal, make_result, finished
+):
+    searcher, lines = make_searcher(trials=9, space=spaces.load(write_space(SMALL))), []
+    searcher.print = lines.append
+
+    while (pack := searcher.suggest("a")) != Searcher.FINISHED:
+        config = configs.from_json(pack["members"][0]["config_json"])
+        complete(searcher, journal, make_result, "a", only(pack), config=config)
+
+    assert sorted(configs.from_json(r.config_json).streams[0].hidden for r in finished) == [0, 1, 2]
+    assert {result.state for result in finished} == {"complete"}
+    assert len(lines) == 2
+    assert any("; it must be at most 2" in line for line in lines)
+    assert any("an earlier trial has this config" in line for line in lines)
+
+
 def test_a_trial_that_lost_its_worker_is_repeated(make_searcher, journal, make_result, finished):
     searcher = make_searcher(trials=1)
     lost = searcher.suggest("a")
@@ -155,7 +187,7 @@ def test_heavy_configs_are_never_drawn_ahead(make_searcher, journal):
 
     searcher.suggest("a")
 
-    assert journal.drawn == 1
+    assert journal.draws.kept == 1
 
 
 def test_several_workers_share_a_short_study(make_searcher, light):
@@ -179,7 +211,7 @@ def test_two_runs_draw_and_pack_alike(make_searcher, two_kinds, make_result, tmp
     def packed(name):
         folder = Folder(tmp_path / name)
         folder.path.mkdir()
-        journal = Journal(folder, file_storage(folder), seed=0)
+        journal = Journal(folder, file_storage(folder), Draws(seed=0))
         searcher, seen = make_searcher(trials=30, most=4, space=two_kinds, journal=journal), []
         while (pack := searcher.suggest("a")) != Searcher.FINISHED:
             seen.append(pack)

@@ -1,8 +1,8 @@
 import optuna
 import pytest
 
-from search.study import sampling
-from search.study.sampling import BEST, MODELLED, BoundedTPE
+from search.drawing import sampling
+from search.drawing.sampling import BEST, MODELLED, BoundedTPE
 
 
 def objective(trial):

@@ -4,10 +4,14 @@ Without a bound, each draw would take longer than the one before, as the study g
 best 10 % of the trials, at most 25, against all others, and gives old trials among the others less
 weight (Bergstra et al., 2013, http://proceedings.mlr.press/v28/bergstra13.pdf). So we show it the
 best `BEST` trials, which it would choose itself, the latest of the others, and all trials that are
-running. `search/study/space.py` makes one such sampler for each draw.
+running. It is also shown the latest draws that were refused, as running: it counts those among the
+worse trials, but not as results. TPE likes values that it has not seen, so it would otherwise draw
+refused ones again and again: 863 times for 60 trials of `spaces/everything.py` on photographs.
+`search/drawing/space.py` makes one such sampler for each draw.
 """
 
 from collections.abc import Container, Sequence
+from copy import copy
 from heapq import nlargest
 from typing import Any
 
@@ -16,9 +20,12 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from search.drawing.redraws import MARK, REFUSED
+
 BEST = 25  # TPE calls the best ceil(n / 10) of n trials good, at most 25
 MODELLED = 250  # the most finished trials that are shown
 MODELLED_VALUES = 3000  # the most parameter values of them all; a draw takes about 10 us for each
+MOST_REFUSED = 100  # refused draws that are shown
 _SCORED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -69,6 +76,8 @@ class _BoundedStudy(optuna.Study):
             shown |= {trial.number for trial in others[good - most :]}
             scored = [trial for trial in scored if trial.number in shown]
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        refused = [trial for trial in trials if trial.user_attrs.get(MARK) == REFUSED]
+        running += map(_as_running, refused[-MOST_REFUSED:])
         self._shown = sorted(scored + running, key=lambda trial: trial.number)
 
     def _get_trials(
@@ -78,6 +87,12 @@ class _BoundedStudy(optuna.Study):
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
         return [trial for trial in self._shown if states is None or trial.state in states]
+
+
+def _as_running(refused: FrozenTrial) -> FrozenTrial:
+    trial = copy(refused)
+    trial.state = TrialState.RUNNING
+    return trial
 
 
 def _most_shown(scored: Sequence[FrozenTrial]) -> int:

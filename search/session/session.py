@@ -9,28 +9,30 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from fer_core.config import Config
 from fer_core.data.study_data import StudyData
 from fer_core.storage.paths import AnyPath
 from fer_core.storage.s3_requests import OUTAGES
-from fer_core.storage.shared_store import SharedPlace
-from search import nested, one_search
 from search.cluster import connection, nodes, reachability
-from search.one_search import OneSearch
+from search.drawing import space as spaces
+from search.drawing.draws import foreseen
+from search.drawing.families import Families
+from search.drawing.space import Space
+from search.drawing.suited import suited
 from search.planning import first_draws
 from search.request import data, find_faces, presets
+from search.request.draws import draws_of, families_of
 from search.request.record import begin
 from search.request.settings import Machines, Settings, check_weights_named, trials_of
 from search.results import leaderboard as leaderboards
 from search.results import origin
 from search.results.board import Board
 from search.screen.progress import Progress
-from search.study import space as spaces
+from search.session import nested, one_search
+from search.session.one_search import OneSearch
 from search.study.folder import Folder, Record
-from search.study.parts import TrialResult
-from search.study.space import Space
+from search.study.journal import Journal
 
 _FORESEEN = 300  # trials that are drawn ahead, to see which features they share
 
@@ -69,15 +71,14 @@ def run(
     trials = trials_of(settings, len(space.points))
     past = nested.checked_record(folder, trials) if folder else None
     cluster = machines.address != "local"
-    # A nested study runs several searches, all in the same session of Ray.
-    stays = cluster or settings.options.nested
+    stays = cluster or settings.options.nested  # for all of the searches of a nested study
     with connection.connected(machines.address) if stays else nullcontext():
         store = reachability.shared_store(settings, grows=cluster and nodes.may_grow())
-        study_data = _study_data(settings, store, space, drawn, trials, progress, past)
+        study_data = replace(data.prepare(settings, progress, past), store=store)
+        space, families = _suited(space, drawn, study_data, settings, trials, progress)
+        study_data = _prepared(study_data, settings, space, families, trials, progress)
         folder, record = begin(settings, study_data, folder, trials=trials)
         study_data = replace(study_data, checkpoints=folder.checkpoints)
-        if narrowing := presets.narrowing(drawn):
-            progress.print(f"presets are {narrowing}")
         with folder.locked():
             record = origin.sign(folder, record, progress.print)
             folder.write_record(record)
@@ -89,9 +90,10 @@ def run(
                 machines=machines,
                 deadline=None if machines.time_budget is None else started + machines.time_budget,
                 rebuilds=settings.rebuild,
+                families=families,
             )
-            finished = _run(search, study_data, progress)
-        return _outcome(search, study_data, finished, progress)
+            journal = _run(search, study_data, progress)
+        return _outcome(search, study_data, journal, progress)
 
 
 def _checked_space(settings: Settings) -> tuple[Space, tuple[Config, ...]]:
@@ -102,36 +104,49 @@ def _checked_space(settings: Settings) -> tuple[Space, tuple[Config, ...]]:
     return space, drawn
 
 
-def _run(search: OneSearch, study_data: StudyData, progress: Progress) -> list[TrialResult]:
+def _suited(
+    space: Space,
+    drawn: Sequence[Config],
+    study_data: StudyData,
+    settings: Settings,
+    trials: int,
+    progress: Progress,
+) -> tuple[Space, Families | None]:
+    """Check the models, suit the space to the data, and find the families that come first."""
+    if narrowing := presets.narrowing(drawn):
+        progress.print(f"presets are {narrowing}")
+    first_draws.check_models(drawn, study_data)
+    space = suited(space, study_data)
+    return space, families_of(space, settings.options, trials=trials)
+
+
+def _run(search: OneSearch, study_data: StudyData, progress: Progress) -> Journal:
     """Run the search of a study, and those inside its folds if it is nested."""
     try:
-        finished = one_search.run(search, study_data, progress)
+        journal = one_search.run(search, study_data, progress)
         if search.record.nested:
             nested.run(search, study_data, progress)
-            Board(search.folder, search.record).write(finished)
-        return finished
+            Board(search.folder, search.record).write(journal.finished())
+        return journal
     except KeyboardInterrupt as interrupt:
         with suppress(KeyboardInterrupt):  # if it is cut off, the next start does the rest
             one_search.settle(search, study_data)
         raise InterruptedStudyError(search.record.study) from interrupt
 
 
-def _study_data(
+def _prepared(
+    study_data: StudyData,
     settings: Settings,
-    store: Path | SharedPlace,
     space: Space,
-    drawn: Sequence[Config],
+    families: Families | None,
     trials: int,
     progress: Progress,
-    past: Record | None,
 ) -> StudyData:
-    """Load the data, check the models on them, and find all faces, before the first trial."""
-    study_data = replace(data.prepare(settings, progress, past), store=store)
-    first_draws.check_models(drawn, study_data)
-    draws = spaces.draws(space, seed=settings.options.seed, count=min(trials, _FORESEEN))
-    foreseen = [config for _, config in draws]
-    study_data = replace(study_data, streams=first_draws.shared_streams(foreseen))
-    first_draws.print_what_is_not_stored(foreseen, study_data, progress)
+    """Find all faces before the first trial, and note what the first trials will share."""
+    draws = draws_of(space, settings.options, study_data.clip, families)
+    expected = foreseen(space, draws, count=min(trials, _FORESEEN))
+    study_data = replace(study_data, streams=first_draws.shared_streams(expected))
+    first_draws.print_what_is_not_stored(expected, study_data, progress)
     find_faces.prepare(study_data, settings.options.max_missing, progress)
     return study_data
 
@@ -139,16 +154,17 @@ def _study_data(
 def _outcome(
     search: OneSearch,
     study_data: StudyData,
-    finished: Sequence[TrialResult],
+    journal: Journal,
     progress: Progress,
 ) -> Outcome:
     record = search.record
-    skipped = frozenset(clip for result in finished for clip in result.skipped)
+    skipped = frozenset(clip for result in journal.finished() for clip in result.skipped)
     if skipped:
         clips = len(study_data.manifest.clips)
         unusable = f"{len(skipped)} of {clips} clips could not be used"
         progress.print(f"{unusable}; parts/*.json in the study's folder say why (skipped)")
     points = len(search.space.points)
-    may_grow = not record.nested and (not points or record.trials < points)
+    may_grow = record.trials < points if points else not journal.draws.exhausted
+    may_grow = may_grow and not record.nested
     leaderboard = leaderboards.path(record)
     return Outcome(record=record, leaderboard=leaderboard, skipped=skipped, may_grow=may_grow)

@@ -1,7 +1,8 @@
 import pytest
 
 from fer_core.errors import ConfigError
-from search.study import space as spaces
+from search.drawing import space as spaces
+from search.drawing.draws import Draws
 from search.study.journal import Journal
 from search.study.journal_backends import file_storage
 
@@ -164,7 +165,8 @@ def test_points_that_are_no_tuple_of_dicts_are_refused(write_space):
 FIRST = "FIRST = ({'x': 7}, {'y': 0.5, 'x': 3})\n"
 OF_FIRST = (
     f"{IMPORTS}{FIRST}def space(trial):\n    trial.suggest_int('x', 1, 9)\n"
-    f"    trial.suggest_float('y', 0, 1)\n    return Config(streams=({C3D},))\n"
+    f"    rate = 1e-3 + trial.suggest_float('y', 0, 1)\n"
+    f"    return Config(streams=({C3D},), optimizer=OptimizerConfig(lr=rate))\n"
 )
 
 
@@ -172,7 +174,7 @@ def test_known_good_parameters_are_drawn_first_and_the_sampler_adds_the_others(
     write_space, folder, make_result
 ):
     space = spaces.load(write_space(OF_FIRST))
-    journal = Journal(folder, file_storage(folder), seed=0, first=space.first)
+    journal = Journal(folder, file_storage(folder), Draws(seed=0, first=space.first))
     foreseen = [trial.params for trial, _ in spaces.draws(space, seed=0, count=4)]
 
     drawn = []
@@ -190,7 +192,7 @@ def test_known_good_parameters_are_drawn_first_and_the_sampler_adds_the_others(
 
 def test_a_known_good_config_that_was_interrupted_is_tried_again(write_space, folder):
     space = spaces.load(write_space(OF_FIRST))
-    journal = Journal(folder, file_storage(folder), seed=0, first=space.first)
+    journal = Journal(folder, file_storage(folder), Draws(seed=0, first=space.first))
     lost = journal.ask()
     journal.interrupt(lost.number, counts=False)
 

@@ -14,10 +14,10 @@ from fer_core.data.protocol import Protocol, outer_splits
 from fer_core.data.study_data import StudyData
 from fer_core.errors import FerError, NoTrialSucceededError
 from fer_core.storage.files import write_atomically
-from search import one_search
-from search.one_search import OneSearch
 from search.results import ledger, nested_score
 from search.screen.progress import Progress
+from search.session import one_search
+from search.session.one_search import OneSearch
 from search.study.folder import Folder, Record, resolved
 
 

@@ -37,9 +37,13 @@ from fer_core import config as configs
 from fer_core.config import Config
 from fer_core.errors import ConfigError, unknown
 from fer_core.storage.paths import AnyPath, S3Path
-from search.study.sampling import BoundedTPE
+from search.drawing.sampling import BoundedTPE
 
 CHECK_DRAWS = 50  # configs that are drawn to check a space
+
+
+class RefusedError(ConfigError):
+    """A config that cannot work; the space itself is sound, and another config can be drawn."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class Space:
     def draw(self, trial: BaseTrial) -> Config:
         """Let the space make a config from a trial.
 
-        Raises: ConfigError of one line, whatever the user's function raised.
+        Raises: RefusedError of one line where the config cannot work; ConfigError of one line
+            for whatever else the user's function raised.
         """
         try:
             with redirect_stdout(sys.stderr), warnings.catch_warnings():
@@ -63,7 +68,7 @@ class Space:
                 warnings.filterwarnings("error", "Fixed parameter")
                 config = self.function(trial)
         except ConfigError as error:
-            raise ConfigError(f"{self.path}: {error}") from error
+            raise RefusedError(f"{self.path}: {error}") from error
         except RuntimeWarning as warning:
             raise ConfigError(
                 f"{self.path}: space() gives one parameter two ranges in the same trial; give it "
@@ -124,14 +129,16 @@ def _fetched(place: S3Path) -> Path:
     return path
 
 
-def sampler(seed: int, index: int) -> optuna.samplers.BaseSampler:
+def sampler(seed: int, index: int, *, blind: bool = False) -> optuna.samplers.BaseSampler:
     """Make the sampler for draw `index` (0, 1, ...) of a study.
 
     Each draw has a sampler of its own, seeded with its index. So a resumed study draws what the
-    uninterrupted study would have drawn, though no state of a random generator was saved.
+    uninterrupted study would have drawn, though no state of a random generator was saved. A `blind`
+    sampler draws at random, whatever the results so far.
     """
     digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
-    return BoundedTPE(seed=int.from_bytes(digest[:4]))
+    own = int.from_bytes(digest[:4])
+    return optuna.samplers.RandomSampler(seed=own) if blind else BoundedTPE(seed=own)
 
 
 def draws(space: Space, *, seed: int, count: int) -> Iterator[tuple[optuna.Trial, Config]]:

@@ -1,7 +1,7 @@
 """Run one search: train the trials that it lacks, test its winners, and write its leaderboard file.
 
 A study is one search; a nested study is one over all folds and one inside each of them.
-`search.session` and `search.nested` call `run`.
+`session.py` and `nested.py` call `run`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,10 @@ from fer_core.errors import NoTrialSucceededError
 from fer_core.trial import packing, rungs
 from search.cluster import baseline_tasks, connection, tuner
 from search.cluster.sealed_test import score_winners
+from search.drawing.families import Families
+from search.drawing.space import Space
 from search.request import rebuild, rescore
+from search.request.draws import draws_of
 from search.request.settings import Machines
 from search.results.board import Board
 from search.screen.progress import Progress
@@ -22,7 +25,6 @@ from search.study.journal import Journal
 from search.study.journal_backends import file_storage
 from search.study.parts import TrialResult
 from search.study.searcher import StudySearcher
-from search.study.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class OneSearch:
     machines: Machines
     deadline: float | None  # in the seconds of `time.monotonic`; no trial starts after it
     rebuilds: bool = False  # whether its journal is made from its results first
+    families: Families | None = None  # those that get their trials first
 
     @property
     def raced(self) -> bool:
@@ -47,14 +50,15 @@ class OneSearch:
         """Whether it is the search inside one outer fold of a nested study."""
         return self.record.outer_of is not None
 
-    def may_test(self, finished: Sequence[TrialResult]) -> bool:
+    def may_test(self, journal: Journal) -> bool:
         """Whether the winners have their sealed test now.
 
         An outer fold waits for all trials of its search, because its score counts them as one
         procedure. The search over all folds of a nested study seals nobody.
         """
-        complete = len(finished) >= self.record.trials
-        return complete if self.is_outer else not self.record.nested
+        if not self.is_outer:
+            return not self.record.nested
+        return journal.draws.exhausted or len(journal.finished()) >= self.record.trials
 
     def journal(self, study_data: StudyData) -> Journal:
         """Open the journal of its trials.
@@ -63,20 +67,15 @@ class OneSearch:
         """
         storage = file_storage(self.folder)
         rebuild.check(self.folder, storage)
-        return Journal(
-            self.folder,
-            storage,
-            seed=self.record.seed,
-            points=self.space.points,
-            first=self.space.first,
-            rungs=rungs.rungs(len(study_data.protocol.folds), raced=True) if self.raced else (),
-        )
+        draws = draws_of(self.space, self.record, study_data.clip, self.families)
+        raced = rungs.rungs(len(study_data.protocol.folds), raced=True) if self.raced else ()
+        return Journal(self.folder, storage, draws, rungs=raced)
 
 
-def run(search: OneSearch, study_data: StudyData, progress: Progress) -> list[TrialResult]:
+def run(search: OneSearch, study_data: StudyData, progress: Progress) -> Journal:
     """Train the trials that a search lacks, test the winners, and write its leaderboard file.
 
-    Returns the results of all finished trials.
+    Returns the journal, which has the results of all finished trials.
 
     Raises: NoTrialSucceededError if no trial is complete at the end.
     """
@@ -95,10 +94,10 @@ def run(search: OneSearch, study_data: StudyData, progress: Progress) -> list[Tr
         baselines = baseline_tasks.start(tasks, study_data, folder, each)
         searcher = _searcher(search, study_data, journal, board, progress, each.concurrent)
         tuner.run(searcher, study_data, folder, each, raced=search.raced, progress=progress)
-        journal.reconcile()  # trials that were drawn and did not start in time wait for a resume
+        _settle_draws(journal, progress)
         baseline_tasks.finish(baselines, progress)
         finished = journal.finished()
-        if search.may_test(finished):
+        if search.may_test(journal):
             score_winners(
                 finished,
                 study_data,
@@ -112,7 +111,14 @@ def run(search: OneSearch, study_data: StudyData, progress: Progress) -> list[Tr
     board.write(finished)
     folder.clear_checkpoints()
     _require_success(finished, folder)
-    return finished
+    return journal
+
+
+def _settle_draws(journal: Journal, progress: Progress) -> None:
+    """Let trials that were drawn too late wait for a resume, and sum up the redraws."""
+    journal.reconcile()
+    for line in journal.draws.summary():
+        progress.print(line)
 
 
 def settle(search: OneSearch, study_data: StudyData) -> None:
