@@ -35,6 +35,7 @@ class FoldResult:
     work: Work  # what the trial has computed and read so far
     skipped: Mapping[str, str]  # clip: why it was left out
     epochs_restored: int = 0  # epochs of this fold that came from a checkpoint
+    note: str = ""  # of a baseline: what it chose, and on what sample it was fitted
 
 
 @dataclass(frozen=True, kw_only=True)

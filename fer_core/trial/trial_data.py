@@ -121,6 +121,7 @@ class TrialData:
         train_seconds: float,
         params: int,
         epochs_restored: int = 0,
+        note: str = "",
     ) -> FoldResult:
         """Make the result of a fold from the frame scores (V, T, K) of its V rows `val`."""
         clips, subjects, labels, scores = self._with_lost(
@@ -145,6 +146,7 @@ class TrialData:
             work=self.context.tally.work,
             skipped=self.skipped,
             epochs_restored=epochs_restored,
+            note=note,
         )
 
     def sealed(self, test: Array, scores: Array) -> SealedResult:

@@ -8,6 +8,7 @@ into the study's folder.
 import math
 import socket
 import traceback
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,7 @@ class Account:
             train_seconds=sum(result.train_seconds for result in done),
             seconds=self.seconds,
             epochs_restored=sum(result.epochs_restored for result in done),
+            note=_note(done),
             params=last.params if last else None,
             peak_memory_gib=max(result.peak_memory_gib for result in done) if done else None,
             device=last.device if last else None,
@@ -147,6 +149,15 @@ class Account:
             arrays[f"{name}.frame_probabilities"] = result.frame_probabilities
             arrays[f"{name}.losses"] = np.array(result.losses)
         write_arrays(self._folder.predictions(self.number), arrays)
+
+
+def _note(results: "Sequence[FoldResult]") -> str | None:
+    """Join the notes of the folds; where they differ, say of how many folds each is."""
+    notes = Counter(result.note for result in results if result.note)
+    if list(notes.values()) == [len(results)]:
+        return next(iter(notes))
+    several = (f"{note} ({count} of {len(results)} folds)" for note, count in notes.items())
+    return "; ".join(several) or None
 
 
 def _check_finite(results: "Sequence[FoldResult]") -> None:

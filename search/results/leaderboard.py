@@ -90,7 +90,9 @@ class Row:
     published_accuracy: float | None = None  # published for the configuration that this row repeats
     published: str | None = None  # the publication
     comparable: bool | None = None  # whether it compares with our scores; None where there is none
-    note: str | None = None  # why it does not, and what is smaller here than in the publication
+    # Why it does not, and what is smaller here than in the publication. Of a baseline: how it
+    # pools, and on what sample it was fitted.
+    note: str | None = None
     host: str | None = None  # the machine on which the trial ended
     epochs_restored: int = 0  # from checkpoints, after a machine was lost
     scoring_version: int | None = None  # scores of two versions do not compare; 1 took fold means
@@ -136,7 +138,7 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
         **_study(record) | {"commit": record.commit_of(result)},
         **_flat(config, record.clip),
         **_sealed(sealed_scores or {}),
-        **_beside(config),
+        **{"note": result.note} | _beside(config),
         dataset=record.dataset,
         task=task or record.task,
         protocol_id=record.protocol_id,

@@ -49,6 +49,7 @@ class TrialResult:
     train_seconds: float = 0.0
     seconds: float = 0.0  # its share of the time that its worker spent on the pack
     epochs_restored: int = 0  # from checkpoints, after the trial had lost its machine
+    note: str | None = None  # of a baseline: what it chose, and on what sample it was fitted
     params: int | None = None
     peak_memory_gib: float | None = None
     device: str | None = None
