@@ -34,7 +34,7 @@ class Fit:
     seed: int  # seed of the network's dropout
     order: int  # seed of the order in which rows are read
     data: str  # fits with the same `data` read equal inputs for equal rows
-    held_out: Array | None = None  # clips whose loss early stopping watches
+    held_out: Array | None = None  # clips whose loss early stopping or a plateau schedule watches
 
 
 class Group(Protocol):

@@ -38,9 +38,10 @@ class Training:
     """Train a network on the clips `rows`, with a state that can be saved between two epochs.
 
     `order` seeds the order of the rows and their augmentation. The loss is the cross-entropy of
-    the logits (B, K), or of (B, T, K), where each frame has its clip's label. With a `patience` in
-    the config, training ends once the loss of the clips `held_out` has stopped falling, and the
-    network gets back the weights that did best on them.
+    the logits (B, K), or of (B, T, K), where each frame has its clip's label. A plateau schedule
+    watches the loss of the clips `held_out`, or of `rows` without them. With a `patience` in the
+    config, training ends once the loss of the clips `held_out` has stopped falling, and the network
+    gets back the weights that did best on them.
     """
 
     def __init__(
@@ -80,10 +81,13 @@ class Training:
             raise DivergedError(
                 f"the loss is {loss} after epoch {len(self.losses) + 1}; lower optimizer.lr."
             )
+        watched = loss
         if self._held_out is not None:
             self.settle()
-            best.update(self._held_out_loss(self._held_out))
-        self._schedule.epoch(loss if self._held_out is None else best.last_loss)
+            watched = self._held_out_loss(self._held_out)
+            if config.patience is not None:
+                best.update(watched)
+        self._schedule.epoch(watched)
         self.losses.append(loss)
         if len(self.losses) == config.epochs:
             best.restore()
@@ -181,12 +185,10 @@ class _BestWeights:
     def __init__(self, network: Network) -> None:
         self._network, self._loss = network, math.inf
         self._values: dict[str, Tensor] | None = None
-        self.last_loss = math.inf
         self.epochs_waited = 0  # epochs since the lowest loss
 
     def update(self, loss: float) -> None:
         """Take note of the loss after an epoch, and copy the weights if it is the lowest."""
-        self.last_loss = loss
         self.epochs_waited += 1
         if loss < self._loss:
             self._loss, self.epochs_waited = loss, 0
@@ -198,10 +200,10 @@ class _BestWeights:
             self._network.load_state_dict(self._values, strict=False)
 
     def state(self) -> list[Any]:
-        return [self._loss, self.last_loss, self.epochs_waited, self._values]
+        return [self._loss, self.epochs_waited, self._values]
 
     def resume(self, state: Sequence[Any]) -> None:
-        self._loss, self.last_loss, self.epochs_waited, self._values = state
+        self._loss, self.epochs_waited, self._values = state
 
 
 def _trained_values(network: Network) -> dict[str, Tensor]:

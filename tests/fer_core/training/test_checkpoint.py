@@ -62,7 +62,7 @@ def a_fit(*, dropout=0.3, patience=None, epochs=EPOCHS, name="adamw", schedule="
         seed=1,
         order=2,
         data="",
-        held_out=None if patience is None else ROWS[16:],
+        held_out=None if patience is None and schedule != "plateau" else ROWS[16:],
     )
 
 

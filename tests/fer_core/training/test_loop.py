@@ -157,6 +157,22 @@ def test_a_plateau_lowers_the_rate_and_a_cosine_ends_at_none():
     assert rates("plateau", list(np.linspace(1, 0.1, 20))) == 0.05
 
 
+def test_a_plateau_watches_the_clips_held_out_and_keeps_the_last_weights():
+    noise = RNG.permutation(LABELS)  # what is learned of it does not carry over
+    model, chosen = network(), config(lr=0.05, epochs=40, schedule="plateau")
+    training = loop.Training(model, batches, noise, ROWS[:30], chosen, order=0, held_out=ROWS[30:])
+
+    losses, before = [training.epoch()], None
+    for _ in range(39):
+        before = weights(model).clone()
+        losses.append(training.epoch())
+
+    rate = training.state()["optimizer"]["param_groups"][0]["lr"]
+    assert rate < 0.05
+    assert losses[-1] < losses[10] < losses[0]  # the training loss would not have lowered it
+    assert 0 < (weights(model) - before).abs().max() < 0.01
+
+
 def test_unfrozen_blocks_have_a_rate_of_their_own():
     blocks = nn.ModuleList([nn.Conv2d(3, 2, 1), nn.Conv2d(2, 2, 1)])
     stream = StreamConfig(

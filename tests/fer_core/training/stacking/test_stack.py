@@ -125,6 +125,35 @@ def test_each_member_has_the_rate_decay_and_loss_that_its_config_says(name, sche
         np.testing.assert_allclose(losses, alone(own), atol=1e-5)
 
 
+def test_a_stack_watches_the_clips_that_each_member_holds_out():
+    config, noise = STACKABLE["2 fc layers"], {"lr": 0.03, "class_weights": True}
+    held_out = [np.arange(20, 30), np.arange(0, 11), np.arange(20, 30)]
+    ours, theirs = (
+        [
+            replace(
+                fit(
+                    config,
+                    member,
+                    rows=np.setdiff1d(np.arange(CLIPS), watched),
+                    schedule="plateau",
+                    epochs=16,
+                    **noise,
+                ),
+                held_out=watched,
+            )
+            for member, watched in enumerate(held_out)
+        ]
+        for _ in range(2)
+    )
+    watching_none = replace(fit(config, 0, rows=ours[0].rows, schedule="plateau", epochs=16))
+
+    together = trained(ours, epochs=16)
+
+    for own, losses in zip(theirs, together, strict=True):
+        np.testing.assert_allclose(losses, alone(own), atol=1e-4)
+    assert np.abs(np.subtract(together[0], alone(watching_none))).max() > 1e-3
+
+
 @settings(max_examples=12, deadline=None)
 @drawn(
     name=st.sampled_from(sorted(STACKABLE)),
