@@ -15,7 +15,7 @@ def with_optimizer(**choices):
     return replace(POINTS, optimizer=replace(POINTS.optimizer, **choices))
 
 
-def begun(config, study_data):
+def started(config, study_data):
     trial_data = prepare_trial(config, study_data)
     train, val = next(trial_data.splits())
     return trial_data, train, val, trial_data.begin(train, "fold 0").fit
@@ -23,7 +23,7 @@ def begun(config, study_data):
 
 @pytest.mark.parametrize("choices", WATCHING.values(), ids=WATCHING)
 def test_an_optimizer_that_watches_a_loss_watches_held_out_training_subjects(choices, study_data):
-    trial_data, train, val, fit = begun(with_optimizer(**choices), study_data)
+    trial_data, train, val, fit = started(with_optimizer(**choices), study_data)
 
     watched, own = (set(trial_data.subjects[rows]) for rows in (fit.held_out, fit.rows))
     assert watched
@@ -32,13 +32,13 @@ def test_an_optimizer_that_watches_a_loss_watches_held_out_training_subjects(cho
 
 
 def test_all_configs_hold_out_the_same_subjects_so_that_only_their_choices_differ(study_data):
-    fits = [begun(with_optimizer(**each, lr=0.1), study_data)[3] for each in WATCHING.values()]
+    fits = [started(with_optimizer(**each, lr=0.1), study_data)[3] for each in WATCHING.values()]
 
     np.testing.assert_array_equal(fits[0].held_out, fits[1].held_out)
 
 
 def test_an_optimizer_that_watches_no_loss_trains_on_all_training_subjects(study_data):
-    _, train, _, fit = begun(POINTS, study_data)
+    _, train, _, fit = started(POINTS, study_data)
 
     assert fit.held_out is None
     np.testing.assert_array_equal(fit.rows, train)
