@@ -56,6 +56,7 @@ class Training:
         held_out: Array | None = None,
     ) -> None:
         self.losses: list[float] = []  # mean loss of each epoch
+        self.extensions: list[int] = []  # epochs that were added to those of the config
         self._network, self._batches, self._config = network, batches, config
         self._rows, self._held_out = rows, held_out
         self._generator = np.random.default_rng(order)
@@ -73,7 +74,8 @@ class Training:
         """
         config, best = self._config, self._best
         patience = config.patience or math.inf
-        if len(self.losses) == config.epochs or best.epochs_waited >= patience:
+        epochs = config.epochs + sum(self.extensions)
+        if len(self.losses) == epochs or best.epochs_waited >= patience:
             best.restore()
             return None
         loss = self._train_epoch() / len(self._rows)
@@ -89,9 +91,14 @@ class Training:
                 best.update(watched)
         self._schedule.epoch(watched)
         self.losses.append(loss)
-        if len(self.losses) == config.epochs:
+        if len(self.losses) == epochs:
             best.restore()
         return loss
+
+    def extend(self, epochs: int) -> None:
+        """Add epochs to a training that has had all its own; a cosine begins at the full rate."""
+        self.extensions.append(epochs)
+        self._schedule.restart(self._optimizer, epochs * self._count)
 
     def settle(self) -> None:
         """Make the network ready to be scored: see `statistics.settle`."""
@@ -105,6 +112,7 @@ class Training:
         on_gpu = self._device.type == "cuda"
         return {
             "losses": list(self.losses),
+            "extensions": list(self.extensions),
             "network": _trained_values(self._network),
             "optimizer": self._optimizer.state_dict(),
             "schedule": {name: each.state_dict() for name, each in self._schedules()},
@@ -117,6 +125,8 @@ class Training:
     def resume(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state` that a training of the same fit returned."""
         self.losses = list(state["losses"])
+        for epochs in state["extensions"]:
+            self.extend(epochs)
         self._network.load_state_dict(state["network"], strict=False)  # frozen values are not in it
         self._optimizer.load_state_dict(state["optimizer"])
         for name, each in self._schedules():

@@ -127,6 +127,8 @@ class Account:
             train_seconds=sum(result.train_seconds for result in done),
             seconds=self.seconds,
             epochs_restored=sum(result.epochs_restored for result in done),
+            still_improving=any(result.still_improving for result in done),
+            folds_extended=sum(result.extended for result in done),
             note=_note(done),
             params=last.params if last else None,
             peak_memory_gib=max(result.peak_memory_gib for result in done) if done else None,

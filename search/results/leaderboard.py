@@ -96,6 +96,10 @@ class Row:
     host: str | None = None  # the machine on which the trial ended
     epochs_restored: int = 0  # from checkpoints, after a machine was lost
     scoring_version: int | None = None  # scores of two versions do not compare; 1 took fold means
+    still_improving: bool | None = None  # whether the loss of a fold was still falling at its end
+    folds_extended: int = (
+        0  # folds that trained on after their epochs, since their loss was falling
+    )
 
 
 # Of the files: 1 had no number, 2 gave pruned trials a val_uar, 3 gave each winner a test_uar.
@@ -240,7 +244,8 @@ def _cost(result: TrialResult) -> dict[str, Any]:
     """Give the columns of what a trial cost, and where."""
     names = ("train_seconds", "params", "peak_memory_gib", "device", "host", "epochs_restored")
     stage_seconds = float(result.work.get("stage_seconds", 0.0))
-    return {name: getattr(result, name) for name in names} | {"stage_seconds": stage_seconds}
+    values = {name: getattr(result, name) for name in (*names, "still_improving", "folds_extended")}
+    return values | {"stage_seconds": stage_seconds}
 
 
 def _sources(result: TrialResult, record: Record) -> dict[str, str]:

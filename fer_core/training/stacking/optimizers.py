@@ -47,6 +47,10 @@ class LearningRates:
             return 1.0
         return 0.5 * (1 + math.cos(math.pi * min(1, self._steps_done / self._steps)))
 
+    def restart(self, steps: int) -> None:
+        """Begin another `steps` steps; a cosine begins at the full rate again."""
+        self._steps, self._steps_done = steps, 0
+
     def step(self) -> None:
         """Count a step of all members."""
         self._steps_done += 1

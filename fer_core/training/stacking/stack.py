@@ -116,6 +116,10 @@ class Stack:
             self._rates.epoch(self._held_out_losses() or losses)
         return losses
 
+    def extend(self, epochs: int) -> None:
+        """Add epochs to all members; a cosine begins at the full rate."""
+        self._rates.restart(epochs * self._count)
+
     def drop(self, positions: Collection[int]) -> None:
         """Remove members; the others move together and go on."""
         kept = [position for position in range(len(self._members)) if position not in positions]

@@ -122,6 +122,28 @@ def test_a_fit_that_goes_on_after_any_epoch_ends_equal_to_the_last_bit(
     assert all(torch.equal(value, values(other)[key]) for key, value in values(whole).items())
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("lost", [2, 5, 9])  # before the epochs are added, and after
+def test_a_fit_that_got_more_epochs_goes_on_equal_to_the_last_bit(schedule, lost, eager, tmp_path):
+    def longer(group, epochs):
+        losses = trained(group, min(epochs, EPOCHS))
+        if epochs > EPOCHS:
+            group.extend(6)
+            losses += trained(group, epochs - EPOCHS)
+        return losses
+
+    whole, other = a_fit(schedule=schedule), a_fit(schedule=schedule)
+    losses = longer(OneFit(whole), EPOCHS + 6)
+
+    longer(OneFit(a_fit(schedule=schedule), kept_at(tmp_path)), lost)
+    group = OneFit(other, kept_at(tmp_path))
+    again = longer(group, EPOCHS + 6)
+
+    assert group.restored == lost
+    assert again == losses
+    assert all(torch.equal(value, values(other)[key]) for key, value in values(whole).items())
+
+
 def test_what_a_checkpoint_gives_again_was_not_trained_again(eager, tmp_path):
     seen = []
 
