@@ -210,14 +210,23 @@ class OptimizerConfig:
     # has as many. None: `epochs` alone decides.
     updates: int | None = None
     batch_clips: int = 32
+    # How the rate changes: constant, cosine (falls to zero), or plateau (falls when the loss on
+    # some training subjects, which are held out for this, has stopped falling).
     schedule: str = "cosine"
     backbone_lr: float = 1.0  # factor on lr for the blocks of a backbone that are trained
     label_smoothing: float = 0.0
     class_weights: bool = False  # weights the loss so that rare classes count as much as others
-    # Stops training after so many epochs without a lower loss on some training subjects, which are
-    # held out for this; None: trains for all epochs.
+    # Stops training after so many epochs without a lower loss on the training subjects that are
+    # held out; None: trains for all epochs.
     patience: int | None = None
     mixed_precision: bool = False  # computes in bfloat16 if the device can
+
+    @property
+    def holds_out(self) -> str | None:
+        """Name the field by which some training subjects are held out of the fit, if one does."""
+        if self.patience is not None:
+            return "patience"
+        return "schedule" if self.schedule == "plateau" else None
 
     def batches(self, clips: int) -> int:
         """Count the batches of an epoch; their sizes differ by one at most, and none is one clip.

@@ -40,6 +40,9 @@ class Dataset:
     manifest: Callable[[Path], Manifest]  # reads its folder, without reading a pixel
     totals: tuple[Totals, ...] = ()  # one for each release; a copy should match one of them
     protocols: Mapping[str, Published] = field(default_factory=dict)
+    # The frames in which the expressions are strongest, if each clip has them at the same place.
+    # Baselines read them where neither the study nor a protocol fixes the frames.
+    peak: ClipConfig | None = None
 
 
 def difference(manifest: Manifest, totals: Sequence[Totals]) -> tuple[str, ...]:

@@ -106,6 +106,13 @@ class ImageStream:
             stored_blocks=encoder.backbone.blocks[:depth],
         )
 
+    def maps(self) -> Callable[[Array], Array]:
+        """Give a function that reads what leaves the frozen blocks, (B, T, C, H, W), of rows (B,).
+
+        It reads clip by clip: the maps of all clips may exceed memory.
+        """
+        return self._open_activations(self._encoder(self._backbone)).reader()
+
     def _encoder(self, backbone: Backbone) -> ImageEncoder:
         stream = self._stream
         return ImageEncoder(

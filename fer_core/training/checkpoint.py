@@ -22,7 +22,7 @@ from fer_core.storage.store import key_of
 LEAST_SECONDS = 1.0  # shortest time between two writes of one file
 SHARE = 0.1  # largest share of the time that writing may take
 _DIGEST_BYTES = 32
-_FORMAT = 2  # raise it when the content of the state changes its meaning
+_FORMAT = 3  # raise it when the content of the state changes its meaning
 
 
 class Checkpoint:

@@ -34,7 +34,7 @@ class Fit:
     seed: int  # seed of the network's dropout
     order: int  # seed of the order in which rows are read
     data: str  # fits with the same `data` read equal inputs for equal rows
-    held_out: Array | None = None  # clips whose loss early stopping watches
+    held_out: Array | None = None  # clips whose loss early stopping or a plateau schedule watches
 
 
 class Group(Protocol):
@@ -42,6 +42,9 @@ class Group(Protocol):
 
     def epoch(self) -> Sequence[float]:
         """Train for one epoch, and return the mean loss of each fit that is still in the group."""
+
+    def extend(self, epochs: int) -> None:
+        """Add epochs to fits that have had all their own; a cosine begins at the full rate."""
 
     def drop(self, positions: Collection[int]) -> None:
         """Remove the fits at these positions; the fits behind them move up."""
@@ -59,6 +62,11 @@ class InTurn:
     def epoch(self) -> Sequence[float]:
         """Train each fit for one epoch."""
         return [loss for fit in self._fits for loss in fit.epoch()]
+
+    def extend(self, epochs: int) -> None:
+        """Add epochs to each fit."""
+        for fit in self._fits:
+            fit.extend(epochs)
 
     def drop(self, positions: Collection[int]) -> None:
         """Remove fits."""
@@ -79,7 +87,7 @@ class OneFit:
 
     def __init__(self, fit: Fit, checkpoint: Checkpoint | None = None) -> None:
         self._checkpoint, self._epochs, self._dropped = checkpoint, 0, False
-        self._most_epochs = fit.config.epochs
+        self._most_epochs, self._extensions = fit.config.epochs, 0
         seed(fit.network, fit.seed)
         self._training = loop.Training(
             fit.network,
@@ -113,6 +121,13 @@ class OneFit:
         self.seconds += time.perf_counter() - started
         self._save(last=loss is None or self._epochs == self._most_epochs)
         return [] if loss is None else [loss]
+
+    def extend(self, epochs: int) -> None:
+        """Add epochs, unless the checkpoint was written after they had been added."""
+        self._extensions += 1
+        self._most_epochs += epochs
+        if self._extensions > len(self._training.extensions):
+            self._training.extend(epochs)
 
     def scored(self, score: Callable[[], Array]) -> Array:
         """Return the scores after as many epochs as were asked for, by calling `score` if needed.

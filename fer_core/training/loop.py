@@ -38,9 +38,10 @@ class Training:
     """Train a network on the clips `rows`, with a state that can be saved between two epochs.
 
     `order` seeds the order of the rows and their augmentation. The loss is the cross-entropy of
-    the logits (B, K), or of (B, T, K), where each frame has its clip's label. With a `patience` in
-    the config, training ends once the loss of the clips `held_out` has stopped falling, and the
-    network gets back the weights that did best on them.
+    the logits (B, K), or of (B, T, K), where each frame has its clip's label. A plateau schedule
+    watches the loss of the clips `held_out`, or of `rows` without them. With a `patience` in the
+    config, training ends once the loss of the clips `held_out` has stopped falling, and the network
+    gets back the weights that did best on them.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Training:
         held_out: Array | None = None,
     ) -> None:
         self.losses: list[float] = []  # mean loss of each epoch
+        self.extensions: list[int] = []  # epochs that were added to those of the config
         self._network, self._batches, self._config = network, batches, config
         self._rows, self._held_out = rows, held_out
         self._generator = np.random.default_rng(order)
@@ -72,7 +74,8 @@ class Training:
         """
         config, best = self._config, self._best
         patience = config.patience or math.inf
-        if len(self.losses) == config.epochs or best.epochs_waited >= patience:
+        epochs = config.epochs + sum(self.extensions)
+        if len(self.losses) == epochs or best.epochs_waited >= patience:
             best.restore()
             return None
         loss = self._train_epoch() / len(self._rows)
@@ -80,14 +83,22 @@ class Training:
             raise DivergedError(
                 f"the loss is {loss} after epoch {len(self.losses) + 1}; lower optimizer.lr."
             )
+        watched = loss
         if self._held_out is not None:
             self.settle()
-            best.update(self._held_out_loss(self._held_out))
-        self._schedule.epoch(loss if self._held_out is None else best.last_loss)
+            watched = self._held_out_loss(self._held_out)
+            if config.patience is not None:
+                best.update(watched)
+        self._schedule.epoch(watched)
         self.losses.append(loss)
-        if len(self.losses) == config.epochs:
+        if len(self.losses) == epochs:
             best.restore()
         return loss
+
+    def extend(self, epochs: int) -> None:
+        """Add epochs to a training that has had all its own; a cosine begins at the full rate."""
+        self.extensions.append(epochs)
+        self._schedule.restart(self._optimizer, epochs * self._count)
 
     def settle(self) -> None:
         """Make the network ready to be scored: see `statistics.settle`."""
@@ -101,6 +112,7 @@ class Training:
         on_gpu = self._device.type == "cuda"
         return {
             "losses": list(self.losses),
+            "extensions": list(self.extensions),
             "network": _trained_values(self._network),
             "optimizer": self._optimizer.state_dict(),
             "schedule": {name: each.state_dict() for name, each in self._schedules()},
@@ -113,6 +125,8 @@ class Training:
     def resume(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state` that a training of the same fit returned."""
         self.losses = list(state["losses"])
+        for epochs in state["extensions"]:
+            self.extend(epochs)
         self._network.load_state_dict(state["network"], strict=False)  # frozen values are not in it
         self._optimizer.load_state_dict(state["optimizer"])
         for name, each in self._schedules():
@@ -181,12 +195,10 @@ class _BestWeights:
     def __init__(self, network: Network) -> None:
         self._network, self._loss = network, math.inf
         self._values: dict[str, Tensor] | None = None
-        self.last_loss = math.inf
         self.epochs_waited = 0  # epochs since the lowest loss
 
     def update(self, loss: float) -> None:
         """Take note of the loss after an epoch, and copy the weights if it is the lowest."""
-        self.last_loss = loss
         self.epochs_waited += 1
         if loss < self._loss:
             self._loss, self.epochs_waited = loss, 0
@@ -198,10 +210,10 @@ class _BestWeights:
             self._network.load_state_dict(self._values, strict=False)
 
     def state(self) -> list[Any]:
-        return [self._loss, self.last_loss, self.epochs_waited, self._values]
+        return [self._loss, self.epochs_waited, self._values]
 
     def resume(self, state: Sequence[Any]) -> None:
-        self._loss, self.last_loss, self.epochs_waited, self._values = state
+        self._loss, self.epochs_waited, self._values = state
 
 
 def _trained_values(network: Network) -> dict[str, Tensor]:

@@ -49,6 +49,11 @@ class Schedule:
             else None
         )
 
+    def restart(self, optimizer: optim.Optimizer, steps: int) -> None:
+        """Begin another `steps` steps; a cosine begins at the full rate again."""
+        if self._by_step is not None:
+            self._by_step = cosine(optimizer, steps)
+
     def step(self) -> None:
         """Count a step, which is the training on one batch."""
         if self._by_step is not None:
@@ -61,7 +66,7 @@ class Schedule:
 
 
 def cosine(optimizer: optim.Optimizer, steps: int) -> LambdaLR:
-    """Lower the rate to zero along half a cosine over `steps` steps, without restarts.
+    """Lower the rate to zero along half a cosine over `steps` steps.
 
     Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.
     """

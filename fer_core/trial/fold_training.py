@@ -9,7 +9,7 @@ fails, and the others go on.
 import math
 import time
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from fer_core.config import Config
 from fer_core.data.study_data import StudyData
 from fer_core.storage.store import Store
 from fer_core.training.fits import Group, OneFit
+from fer_core.training.improving import is_improving, next_cycle
 from fer_core.training.loop import DivergedError
 from fer_core.training.stacking.calibration import Widths
 from fer_core.training.stacking.stack import grouped, is_large
@@ -83,8 +84,23 @@ class FoldTraining:
     fold: int
     fold_fit: FoldFit
     losses: list[float] = field(default_factory=list)
+    cycles: list[int] = field(default_factory=list)  # epochs of its config, then those added
     seconds: float = 0.0
     alone: OneFit | None = None  # its training, if it trains alone and has a checkpoint
+
+    def __post_init__(self) -> None:
+        self.cycles.append(self.fold_fit.fit.config.epochs)
+
+    @property
+    def still_improving(self) -> bool:
+        """Whether it has had all its epochs, and its loss is still falling."""
+        return is_improving(self.losses, self.cycles, self.fold_fit.fit.config.schedule)
+
+    @property
+    def next_cycle(self) -> int:
+        """The epochs by which it goes on; 0 where it does not, as where the config fixes them."""
+        by_updates = self.fold_fit.fit.config.updates is not None
+        return next_cycle(self.cycles) if by_updates and self.still_improving else 0
 
     @property
     def shape(self) -> Hashable:
@@ -118,7 +134,7 @@ class FoldTraining:
         )
         assert trial_data is not None
         scores = partial(self.fold_fit.scores, val)
-        self.member.results[self.fold] = trial_data.result(
+        result = trial_data.result(
             self.fold,
             val,
             scores() if alone is None else alone.scored(scores),
@@ -126,6 +142,9 @@ class FoldTraining:
             train_seconds=self.seconds,
             params=self.fold_fit.params,
             epochs_restored=0 if alone is None else alone.restored,
+        )
+        self.member.results[self.fold] = replace(
+            result, still_improving=self.still_improving, extended=len(self.cycles) > 1
         )
 
 
@@ -136,6 +155,7 @@ class FoldGroup:
         self._folds = list(folds)
         self._group: Group | None = None
         self._epochs, self._done = folds[0].fold_fit.fit.config.epochs, 0
+        self._since = 0.0  # up to when the folds were charged with time
 
     @property
     def unfinished(self) -> bool:
@@ -144,23 +164,25 @@ class FoldGroup:
     def advance(self, share: float) -> "list[FoldGroup]":
         """Train up to this share of the epochs, and give the groups to go on with.
 
+        With the whole share, folds that are still improving at their end are trained on.
+
         That is this group itself; or, if it is a stack that broke, for example because memory was
         short, a new group for each of its folds, which has trained up to the same share alone.
         """
-        started = time.perf_counter()
+        self._since = time.perf_counter()
         try:
             group = self._group = self._group or self._grouped()
             while self.unfinished and self._done < math.ceil(self._epochs * share):
                 self._epoch(group)
+            if not self.unfinished:
+                self._go_on(group)
             group.make_ready()
         except Exception as error:
             if len(self._folds) > 1:
                 return [each for fold in self._folds for each in fold.start_again(share)]
             self._folds[0].member.error = error
             self.keep_only(())
-        seconds = time.perf_counter() - started
-        for each in self._folds:
-            each.seconds += seconds / len(self._folds)
+        self._charge()
         return [self]
 
     def score(self) -> None:
@@ -171,10 +193,36 @@ class FoldGroup:
 
     def keep_only(self, members: Collection[Member]) -> None:
         """Drop the folds of all other members."""
-        dropped = {i for i, each in enumerate(self._folds) if each.member not in members}
+        self._keep([each for each in self._folds if each.member in members])
+
+    def _keep(self, folds: Sequence[FoldTraining]) -> None:
         if self._group is not None:
-            self._group.drop(dropped)
-        self._folds = [each for i, each in enumerate(self._folds) if i not in dropped]
+            self._group.drop({i for i, each in enumerate(self._folds) if each not in folds})
+        self._folds = list(folds)
+
+    def _go_on(self, group: Group) -> None:
+        """Train on all folds that are still improving, after the others were scored and dropped."""
+        while improving := [each for each in self._folds if each.next_cycle]:
+            group.make_ready()
+            self._charge()
+            for each in self._folds:
+                if each not in improving:
+                    each.member.attempt(each.score)
+            self._keep(improving)
+            epochs = improving[0].next_cycle
+            self._epochs += epochs
+            group.extend(epochs)
+            for each in improving:
+                each.cycles.append(epochs)
+            while self.unfinished:
+                self._epoch(group)
+
+    def _charge(self) -> None:
+        """Divide the time since the last call among the folds."""
+        now = time.perf_counter()
+        for each in self._folds:
+            each.seconds += (now - self._since) / len(self._folds)
+        self._since = now
 
     def _grouped(self) -> Group:
         first = self._folds[0]

@@ -33,7 +33,8 @@ from fer_core.training.fits import Fit
 from fer_core.trial import feasibility
 from fer_core.trial.results import FoldResult, SealedResult
 
-HELD_OUT = 0.2  # share of the training subjects that early stopping watches
+HELD_OUT = 0.2  # share of the training subjects that early stopping and plateau schedules watch
+_WITHOUT = {"patience": "None", "schedule": "constant or cosine"}  # values that hold nobody out
 
 
 def prepare_trial(config: Config, study_data: StudyData) -> "TrialData":
@@ -121,6 +122,7 @@ class TrialData:
         train_seconds: float,
         params: int,
         epochs_restored: int = 0,
+        note: str = "",
     ) -> FoldResult:
         """Make the result of a fold from the frame scores (V, T, K) of its V rows `val`."""
         clips, subjects, labels, scores = self._with_lost(
@@ -145,6 +147,7 @@ class TrialData:
             work=self.context.tally.work,
             skipped=self.skipped,
             epochs_restored=epochs_restored,
+            note=note,
         )
 
     def sealed(self, test: Array, scores: Array) -> SealedResult:
@@ -191,8 +194,8 @@ class TrialData:
         """Fit scalers and PCA on the rows `train`, and make the network that will be trained.
 
         `name` is part of two seeds. That of the initial weights also depends on the config; that
-        of the order of the batches does not, so that all configs see the clips in one order, and
-        their scores differ only because of their choices.
+        of the order of the batches and of the held-out subjects does not, so that all configs see
+        the same clips in one order, and their scores differ only because of their choices.
         """
         config, classes, seed = self.config, self.study_data.classes, self.study_data.seed
         folds = [each.fit(train) for each in self.streams]
@@ -206,7 +209,8 @@ class TrialData:
             batch_seed = int(generator.integers(2**32))  # all streams of a clip are augmented alike
             return [each.batch(rows, np.random.default_rng(batch_seed)) for each in folds]
 
-        fitted, held_out = self._hold_out(train, own)
+        order = _seed(seed, name)
+        fitted, held_out = self._hold_out(train, order)
         fit = Fit(
             network=network,
             batches=batches,
@@ -214,7 +218,7 @@ class TrialData:
             rows=fitted,
             config=replace(config.optimizer, epochs=config.optimizer.epochs_for(len(fitted))),
             seed=own,
-            order=_seed(seed, name),
+            order=order,
             data=self._data(),
             held_out=held_out,
         )
@@ -264,16 +268,22 @@ class TrialData:
         return json.dumps([self.study_data.task, asdict(self.context.window), streams])
 
     def _hold_out(self, train: Array, seed: int) -> tuple[Array, Array | None]:
-        """Hold out the rows of a few training subjects for early stopping, if it is asked for.
+        """Hold out the rows of a few training subjects, where the optimizer watches their loss.
 
-        The subjects that a fold is scored on must not decide when its training ends.
+        The subjects that a fold is scored on must not decide when its training ends or its rate
+        falls.
         """
-        if self.config.optimizer.patience is None:
+        field = self.config.optimizer.holds_out
+        if field is None:
             return train, None
         subjects = np.random.default_rng(seed).permutation(np.unique(self.subjects[train]))
         chosen = np.isin(self.subjects[train], subjects[: max(1, round(HELD_OUT * len(subjects)))])
         if chosen.all():
-            raise ConfigError("optimizer.patience needs two training subjects; set it to None.")
+            value, other = getattr(self.config.optimizer, field), _WITHOUT[field]
+            raise ConfigError(
+                f"optimizer.{field} is {value!r}; it must be {other} where there is one training "
+                "subject, since it watches the loss of others than those it is fitted on."
+            )
         return train[~chosen], train[chosen]
 
 

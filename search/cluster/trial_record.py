@@ -8,6 +8,7 @@ into the study's folder.
 import math
 import socket
 import traceback
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -104,14 +105,6 @@ class Account:
     def _result(self, state: State, error: str | None = None) -> TrialResult:
         """Make the trial's result from its folds so far."""
         done, last = self._results, self._results[-1] if self._results else None
-        scored: dict[str, Any] = {}
-        if done:
-            labels, probabilities, subjects = pooled(done)
-            scored = {
-                "val_metrics": with_intervals(labels, probabilities, subjects),
-                "subjects": len(np.unique(subjects)),
-                "clips": len(labels),
-            }
         return TrialResult(
             number=self.number,
             state=state,
@@ -127,10 +120,13 @@ class Account:
             scoring_version=SCORING_VERSION,
             commit=provenance.commit(),
             versions=provenance.versions(),
-            **scored,
+            **_scored(done),
             train_seconds=sum(result.train_seconds for result in done),
             seconds=self.seconds,
             epochs_restored=sum(result.epochs_restored for result in done),
+            still_improving=any(result.still_improving for result in done),
+            folds_extended=sum(result.extended for result in done),
+            note=_note(done),
             params=last.params if last else None,
             peak_memory_gib=max(result.peak_memory_gib for result in done) if done else None,
             device=last.device if last else None,
@@ -152,6 +148,27 @@ class Account:
             arrays[f"{name}.frame_probabilities"] = result.frame_probabilities
             arrays[f"{name}.losses"] = np.array(result.losses)
         write_arrays(self._folder.predictions(self.number), arrays)
+
+
+def _scored(done: Sequence["FoldResult"]) -> dict[str, Any]:
+    """Score the folds so far together; without any there is nothing to score."""
+    if not done:
+        return {}
+    labels, probabilities, subjects = pooled(done)
+    return {
+        "val_metrics": with_intervals(labels, probabilities, subjects),
+        "subjects": len(np.unique(subjects)),
+        "clips": len(labels),
+    }
+
+
+def _note(results: "Sequence[FoldResult]") -> str | None:
+    """Join the notes of the folds; where they differ, say of how many folds each is."""
+    notes = Counter(result.note for result in results if result.note)
+    if list(notes.values()) == [len(results)]:
+        return next(iter(notes))
+    several = (f"{note} ({count} of {len(results)} folds)" for note, count in notes.items())
+    return "; ".join(several) or None
 
 
 def _check_finite(results: "Sequence[FoldResult]") -> None:

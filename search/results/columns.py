@@ -96,12 +96,16 @@ class Row:
     published_accuracy: float | None = None  # published for the configuration that this row repeats
     published: str | None = None  # the publication
     comparable: bool | None = None  # whether it compares with our scores; None where there is none
-    note: str | None = None  # why it does not, and what is smaller here than in the publication
+    # Why it does not, and what is smaller here than in the publication. Of a baseline: how it
+    # pools, and on what sample it was fitted.
+    note: str | None = None
     host: str | None = None  # the machine on which the trial ended
     epochs_restored: int = 0  # from checkpoints, after a machine was lost
     scoring_version: int | None = None  # scores of two versions do not compare; 1 took fold means
     trained_on: str | None = None  # dataset that trained the model, where it is another one
     split: str | None = None  # subject-independent or by-clip; None where nobody noted it
+    still_improving: bool | None = None  # whether the loss of a fold was still falling at its end
+    folds_extended: int = 0  # folds that trained on, because their loss was still falling
 
 
 # Of the files: 1 had no number, 2 gave pruned trials a val_uar, 3 gave each winner a test_uar.

@@ -32,7 +32,7 @@ def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | Non
         **study_fields(record) | _own(result, record),
         **_flat(config, record.clip),
         **sealed_fields(sealed_scores or {}),
-        **_beside(config),
+        **{"note": result.note} | _beside(config),
         dataset=record.dataset,
         task=task or record.task,
         protocol_id=record.protocol_id,
@@ -141,7 +141,8 @@ def _cost(result: TrialResult) -> dict[str, Any]:
     """Give the columns of what a trial cost, and where."""
     names = ("train_seconds", "params", "peak_memory_gib", "device", "host", "epochs_restored")
     stage_seconds = float(result.work.get("stage_seconds", 0.0))
-    return {name: getattr(result, name) for name in names} | {"stage_seconds": stage_seconds}
+    values = {name: getattr(result, name) for name in (*names, "still_improving", "folds_extended")}
+    return values | {"stage_seconds": stage_seconds}
 
 
 def frames_read(record: Record) -> str | None:

@@ -190,6 +190,8 @@ class Progress:
         config = configs.from_json(result.config_json) if result.config_json else None
         name = (config.stands_for or config.family) if config else "no config"
         score = result.error if result.val_uar is None else f"val_uar {result.val_uar:.3f}"
+        if result.still_improving and result.state == "complete":
+            score = f"{score}, still improving when it ended"
         where = f" at {result.reached}" if result.state == "pruned" and result.reached else ""
         state = [
             f"{self._done}/{self._trials}",

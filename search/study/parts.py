@@ -50,6 +50,11 @@ class TrialResult:
     train_seconds: float = 0.0
     seconds: float = 0.0  # its share of the time that its worker spent on the pack
     epochs_restored: int = 0  # from checkpoints, after the trial had lost its machine
+    still_improving: bool = False  # whether the loss of a fold was still falling when it ended
+    folds_extended: int = (
+        0  # folds that trained on after their epochs, since their loss was falling
+    )
+    note: str | None = None  # of a baseline: what it chose, and on what sample it was fitted
     params: int | None = None
     peak_memory_gib: float | None = None
     device: str | None = None

@@ -20,6 +20,7 @@ from fer_core.data.reading import Faulty, Ignored, Verdict, by_table, coded, ent
 IMAGES = "cohn-kanade-images"
 SEQUENCE = re.compile(r"S\d{3}/\d{3}")
 EMOTIONS = codes("neutral anger contempt disgust fear happiness sadness surprise")
+PEAK = ClipConfig(sampling="last", frames=3)
 COUNTS = (0, 45, 18, 59, 25, 69, 28, 83)  # Lucey et al. 2010, table 3
 
 
@@ -56,7 +57,7 @@ def _folds(number: int, source: str) -> Published:
         about=f"{number} folds, to which subjects are dealt out in ascending order; the last three "
         f"frames of each sequence ({source})",
         split=partial(in_turn, folds=number),
-        clip=ClipConfig(sampling="last", frames=3),
+        clip=PEAK,
     )
 
 
@@ -68,4 +69,5 @@ DATASET = Dataset(
         "10fold": _folds(10, "the lists of Emotion-FAN, Meng et al. 2019"),
         "8fold": _folds(8, "also usual, by the survey of Li and Deng 2020"),
     },
+    peak=PEAK,
 )

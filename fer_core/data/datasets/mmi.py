@@ -39,12 +39,13 @@ def _judge(path: Path) -> Verdict | None:
     return Labels(subject=subject[0], emotion=emotions.pop())
 
 
+PEAK = ClipConfig(sampling="middle", frames=3)
 TEN_FOLD = Published(
     about="ten folds, to which subjects are dealt out in ascending order; the middle three frames "
     "(usual, by the survey of Li and Deng 2020)",
     split=partial(in_turn, folds=10),
-    clip=ClipConfig(sampling="middle", frames=3),
+    clip=PEAK,
 )
 DATASET = Dataset(  # no totals: papers count 205 to 208 sequences
-    manifest=partial(by_place, "mmi", judge=_judge), protocols={"10fold": TEN_FOLD}
+    manifest=partial(by_place, "mmi", judge=_judge), protocols={"10fold": TEN_FOLD}, peak=PEAK
 )

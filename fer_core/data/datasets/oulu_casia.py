@@ -80,6 +80,7 @@ def _name(camera: str, light: str) -> str:
     return "_".join(part for part in parts if part)
 
 
+PEAK = ClipConfig(sampling="last", frames=3)
 TOTALS = Totals(
     source="Zhao et al. 2011", clips=480, subjects=80, classes=dict.fromkeys(EMOTIONS, 80)
 )
@@ -87,13 +88,14 @@ TEN_FOLD = Published(
     about="ten folds of eight subjects each in ascending order; the last three frames of each "
     "sequence (FN2EN, Ding et al. 2017, and others)",
     split=partial(in_blocks, folds=10),
-    clip=ClipConfig(sampling="last", frames=3),
+    clip=PEAK,
 )
 DATASETS = {
     _name(camera, light): Dataset(
         manifest=partial(manifest, name=_name(camera, light), camera=camera, light=light),
         totals=(TOTALS,),
         protocols={"10fold": TEN_FOLD},
+        peak=PEAK,
     )
     for camera, light in itertools.product(CAMERAS, LIGHTS)
 }

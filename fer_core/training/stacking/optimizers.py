@@ -25,14 +25,14 @@ class LearningRates:
 
     The schedules are those that `optimizer.Schedule` gives to a single network. The rate of a
     member is its own `base` times `factor`, which all members share. A plateau schedule lowers a
-    member's base when its loss stops falling. A cosine schedule lowers the factor at every step.
+    member's base when the loss that it watches stops falling. A cosine schedule lowers the factor
+    at every step.
     """
 
     def __init__(
         self, configs: Sequence[OptimizerConfig], steps: int, device: torch.device
     ) -> None:
         self._cosine = configs[0].schedule == "cosine"
-        self._plateau = configs[0].schedule == "plateau"
         self._steps, self._steps_done = steps, 0
         self._best, self._waited = [math.inf] * len(configs), [0] * len(configs)
         self.base_changes = 0  # how often the base of any member was lowered
@@ -47,17 +47,19 @@ class LearningRates:
             return 1.0
         return 0.5 * (1 + math.cos(math.pi * min(1, self._steps_done / self._steps)))
 
+    def restart(self, steps: int) -> None:
+        """Begin another `steps` steps; a cosine begins at the full rate again."""
+        self._steps, self._steps_done = steps, 0
+
     def step(self) -> None:
         """Count a step of all members."""
         self._steps_done += 1
 
     def epoch(self, losses: Sequence[float]) -> None:
-        """Note the losses of an epoch, and lower the bases of members whose loss stopped falling.
+        """Lower the bases of members whose loss has stopped falling; `losses` are what they watch.
 
-        Only the plateau schedule does so.
+        Only a plateau schedule calls it.
         """
-        if not self._plateau:
-            return
         for i, loss in enumerate(losses):
             better = loss < self._best[i] * (1 - _PLATEAU_LEAST)
             self._best[i] = min(loss, self._best[i]) if better else self._best[i]

@@ -49,6 +49,16 @@ class _Feed:
         """Return the rows of a batch for timing; the order of the training does not advance."""
         return self._fit.rows[: -(-len(self._fit.rows) // self._count)]
 
+    @property
+    def held_out_clips(self) -> int:
+        return 0 if self._fit.held_out is None else len(self._fit.held_out)
+
+    def held_out(self, batch_clips: int) -> list[Array]:
+        """Return the rows of each batch of the held-out clips, as `loop.Training` reads them."""
+        if self._fit.held_out is None:
+            return []
+        return np.array_split(self._fit.held_out, -(-self.held_out_clips // batch_clips))
+
     def inputs(self, rows: Array) -> list[Tensor]:
         return list(self._fit.batches(rows, None))
 
@@ -101,9 +111,14 @@ class Stack:
         for step in range(self._count):
             totals += self._step([order[step] for order in orders])
         sizes = [sum(map(len, orders[feed])) for feed in self._feed_of]
-        losses = (totals.cpu() / torch.tensor(sizes)).tolist()
-        self._rates.epoch(losses)
+        losses: list[float] = (totals.cpu() / torch.tensor(sizes)).tolist()
+        if self._config.schedule == "plateau":
+            self._rates.epoch(self._held_out_losses() or losses)
         return losses
+
+    def extend(self, epochs: int) -> None:
+        """Add epochs to all members; a cosine begins at the full rate."""
+        self._rates.restart(epochs * self._count)
 
     def drop(self, positions: Collection[int]) -> None:
         """Remove members; the others move together and go on."""
@@ -205,6 +220,22 @@ class Stack:
             targets = (targets / scores.shape[2])[:, :, None]
         return -(targets * torch.log_softmax(scores, dim=-1)).flatten(1).sum(dim=1)
 
+    def _held_out_losses(self) -> list[float]:
+        """Compute the loss of each member over its held-out clips; empty if none are held out."""
+        found = torch.zeros(len(self._members), dtype=torch.double, device=self._device)
+        for number, feed in enumerate(self._feeds):
+            positions = [place for place, own in enumerate(self._feed_of) if own == number]
+            values = {name: value[positions] for name, value in self._optimizer.values.items()}
+            for rows in feed.held_out(self._config.batch_clips):
+                labels = feed.labels(rows).to(self._device).expand(len(self._members), -1)
+                targets = self._targets.of(labels, [len(rows)] * len(self._members))[positions]
+                inputs = [x.expand(len(positions), *x.shape) for x in feed.inputs(rows)]
+                batch = _Batch(inputs=inputs, targets=targets, sizes=[len(rows)] * len(positions))
+                with torch.no_grad():
+                    losses = self._losses(batch, values, _no_dropout)
+                found[positions] += losses.double() * len(rows) / feed.held_out_clips
+        return found.tolist() if self._feeds[0].held_out_clips else []
+
     def _to_members(self, batches: Sequence[Sequence[Tensor]]) -> list[Tensor]:
         """Copy the batch of each feed to its members.
 
@@ -255,9 +286,10 @@ def _one_batch_fit(fit: Fit, rows: int) -> OneFit:
     return OneFit(replace(fit, network=network, rows=fit.rows[:rows], config=endless))
 
 
-def _feed_key(fit: Fit) -> tuple[str, int, bytes]:
+def _feed_key(fit: Fit) -> tuple[str, int, bytes, bytes]:
     """Return what is equal for fits that can share a feed."""
-    return fit.data, fit.order, fit.rows.tobytes()
+    held_out = b"" if fit.held_out is None else fit.held_out.tobytes()
+    return fit.data, fit.order, fit.rows.tobytes(), held_out
 
 
 def _padded(x: Tensor, rows: int) -> Tensor:

@@ -62,7 +62,7 @@ def a_fit(*, dropout=0.3, patience=None, epochs=EPOCHS, name="adamw", schedule="
         seed=1,
         order=2,
         data="",
-        held_out=None if patience is None else ROWS[16:],
+        held_out=None if patience is None and schedule != "plateau" else ROWS[16:],
     )
 
 
@@ -118,6 +118,28 @@ def test_a_fit_that_goes_on_after_any_epoch_ends_equal_to_the_last_bit(
 
     # The last one is written only where training took longer than writing, which here is chance.
     assert group.restored >= min(max(lost), len(losses)) - 1
+    assert again == losses
+    assert all(torch.equal(value, values(other)[key]) for key, value in values(whole).items())
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("lost", [2, 5, 9])  # before the epochs are added, and after
+def test_a_fit_that_got_more_epochs_goes_on_equal_to_the_last_bit(schedule, lost, eager, tmp_path):
+    def longer(group, epochs):
+        losses = trained(group, min(epochs, EPOCHS))
+        if epochs > EPOCHS:
+            group.extend(6)
+            losses += trained(group, epochs - EPOCHS)
+        return losses
+
+    whole, other = a_fit(schedule=schedule), a_fit(schedule=schedule)
+    losses = longer(OneFit(whole), EPOCHS + 6)
+
+    longer(OneFit(a_fit(schedule=schedule), kept_at(tmp_path)), lost)
+    group = OneFit(other, kept_at(tmp_path))
+    again = longer(group, EPOCHS + 6)
+
+    assert group.restored == lost
     assert again == losses
     assert all(torch.equal(value, values(other)[key]) for key, value in values(whole).items())
 

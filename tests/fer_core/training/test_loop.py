@@ -157,6 +157,28 @@ def test_a_plateau_lowers_the_rate_and_a_cosine_ends_at_none():
     assert rates("plateau", list(np.linspace(1, 0.1, 20))) == 0.05
 
 
+def test_a_plateau_watches_the_clips_held_out_and_keeps_the_last_weights():
+    noise = RNG.permutation(LABELS)  # what is learned of it does not carry over
+    chosen = config(lr=0.01, epochs=30, schedule="plateau")
+
+    def trained(held_out):
+        model, before = network(), None
+        training = loop.Training(
+            model, batches, noise, ROWS[:30], chosen, order=0, held_out=held_out
+        )
+        for _ in range(chosen.epochs):
+            before = weights(model).clone()
+            training.epoch()
+        rate = training.state()["optimizer"]["param_groups"][0]["lr"]
+        return rate, float((weights(model) - before).detach().abs().max())
+
+    rate, last_change = trained(ROWS[30:])
+
+    assert rate < 0.01
+    assert trained(None)[0] == 0.01  # the training loss still falls
+    assert 0 < last_change < 0.01
+
+
 def test_unfrozen_blocks_have_a_rate_of_their_own():
     blocks = nn.ModuleList([nn.Conv2d(3, 2, 1), nn.Conv2d(2, 2, 1)])
     stream = StreamConfig(

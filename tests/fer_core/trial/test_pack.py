@@ -118,6 +118,36 @@ def test_only_light_configs_wait_for_others(study_data):
     assert most_members(heavy, study_data) == 1
 
 
+SHORT = replace(
+    POINTS,
+    head=replace(POINTS.head, dropout=0.0),
+    optimizer=OptimizerConfig(lr=3e-4, epochs=12, updates=12, batch_clips=8),
+)
+
+
+def test_folds_that_are_still_improving_train_on_and_the_others_of_the_pack_end(study_data):
+    configs = [with_lr(lr, SHORT) for lr in (3e-4, 0.03)]
+
+    slow, fast = at_the_end(configs, study_data)
+
+    assert all(result.extended for result in slow)
+    assert {len(result.losses) for result in slow} <= {24, 48}
+    assert any(len(result.losses) == 12 for result in fast)
+    for own, results in zip(configs, (slow, fast), strict=True):
+        for mine, alone in zip(results, cross_validate(own, study_data), strict=True):
+            np.testing.assert_allclose(mine.losses, alone.losses, atol=1e-4)
+            np.testing.assert_allclose(mine.probabilities, alone.probabilities, atol=1e-3)
+
+
+def test_where_a_config_fixes_its_epochs_a_fit_only_says_that_it_was_improving(study_data):
+    fixed = replace(SHORT, optimizer=replace(SHORT.optimizer, updates=None))
+
+    results = list(cross_validate(fixed, study_data))
+
+    assert {len(result.losses) for result in results} == {12}
+    assert all(result.still_improving and not result.extended for result in results)
+
+
 @pytest.mark.parametrize("config", [POINTS, GRU], ids=["frames", "gru"])
 def test_a_config_scores_the_same_in_a_pack_as_alone(config, study_data):
     configs = [with_lr(lr, config) for lr in (1e-3, 1e-2, 3e-2)]

@@ -125,6 +125,52 @@ def test_each_member_has_the_rate_decay_and_loss_that_its_config_says(name, sche
         np.testing.assert_allclose(losses, alone(own), atol=1e-5)
 
 
+def test_a_stack_watches_the_clips_that_each_member_holds_out():
+    config, noise = STACKABLE["2 fc layers"], {"lr": 0.03, "class_weights": True}
+    held_out = [np.arange(20, 30), np.arange(0, 11), np.arange(20, 30)]
+    ours, theirs = (
+        [
+            replace(
+                fit(
+                    config,
+                    member,
+                    rows=np.setdiff1d(np.arange(CLIPS), watched),
+                    schedule="plateau",
+                    epochs=16,
+                    **noise,
+                ),
+                held_out=watched,
+            )
+            for member, watched in enumerate(held_out)
+        ]
+        for _ in range(2)
+    )
+    watching_none = replace(fit(config, 0, rows=ours[0].rows, schedule="plateau", epochs=16))
+
+    together = trained(ours, epochs=16)
+
+    for own, losses in zip(theirs, together, strict=True):
+        np.testing.assert_allclose(losses, alone(own), atol=1e-4)
+    assert np.abs(np.subtract(together[0], alone(watching_none))).max() > 1e-3
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_stack_that_gets_more_epochs_goes_on_as_each_member_would_alone(schedule):
+    config, choices = STACKABLE["2 fc layers"], {"schedule": schedule, "epochs": 4}
+    ours, theirs = ([fit(config, i, **choices) for i in range(3)] for _ in range(2))
+
+    def longer(group):
+        losses = [group.epoch() for _ in range(4)]
+        group.extend(6)
+        return np.array([*losses, *(group.epoch() for _ in range(6))])
+
+    together = longer(Stack(ours, Widths(None, torch.device("cpu"))))
+
+    alone = np.concatenate([longer(OneFit(each)) for each in theirs], axis=1)
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    assert np.abs(np.diff(together[3:6], axis=0)).min() > 1e-5  # the rate was set back from zero
+
+
 @settings(max_examples=12, deadline=None)
 @drawn(
     name=st.sampled_from(sorted(STACKABLE)),
