@@ -112,18 +112,22 @@ class Draws:
 
     def seed_offset(self, draw: int, config: Config) -> int:
         """Return how far above the study's seed a draw that became a trial trains its config."""
-        return self._offsets[config.config_id][draw]
+        return self._offsets[self._key(config)][draw]
 
     def note(self, draw: int, config: Config, seed_offset: int) -> None:
         """Note the config of a draw that became a trial, and its seed."""
-        config = canonical(config, self._clip)  # an earlier version kept what cannot matter
-        self._families[draw] = config.family
-        self._offsets.setdefault(config.config_id, {})[draw] = seed_offset
-        self._in_a_row = 0
+        if draw not in self._families:  # else the trial repeats one that was interrupted
+            self._in_a_row = 0
+        self._families[draw] = canonical(config, self._clip).family
+        self._offsets.setdefault(self._key(config), {})[draw] = seed_offset
+
+    def _key(self, config: Config) -> str:
+        """Name a config without what cannot matter, which an earlier version kept in it."""
+        return canonical(config, self._clip).config_id
 
     def _next_offset(self, draw: int, config: Config) -> int | None:
         """Return the seed offset of a draw: its own, else the next; None if all are taken."""
-        taken = self._offsets.get(config.config_id, {})
+        taken = self._offsets.get(self._key(config), {})
         if draw in taken or self.enumerates:
             return taken.get(draw, 0)
         return next((o for o in range(self._repeats) if o not in taken.values()), None)

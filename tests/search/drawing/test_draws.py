@@ -190,6 +190,28 @@ def test_what_an_earlier_version_trained_with_other_words_is_known(
     assert today.finished_numbers() == [0]
 
 
+def test_a_trial_that_is_repeated_after_the_last_config_begins_no_new_search(
+    folder, few, make_result
+):
+    journal = journal_of(folder, few)
+    drive(journal, few, make_result, trials=4)
+    while True:
+        trial = journal.ask()
+        try:
+            journal.draw(trial, few)
+            break
+        except RedrawnError:
+            pass
+    for _ in range(MOST_REDRAWS):
+        journal.draws.redraw("repeated")
+
+    journal.interrupt(trial.number, counts=False)
+    waiting = journal.possible(9)
+    journal.draw(journal.ask(), few)
+
+    assert (waiting, journal.possible(9)) == (1, 0)
+
+
 def test_points_are_each_a_trial_though_two_are_equal(folder, write_space, make_result):
     text = """
         from fer_core.config import Config, GeometryConfig
@@ -198,7 +220,7 @@ def test_points_are_each_a_trial_though_two_are_equal(folder, write_space, make_
 
         def space(trial):
             hidden = trial.suggest_int("x", 1, 3) // 2
-            return Config(streams=(GeometryConfig(hidden=hidden),))
+            return Config(streams=(GeometryConfig(hidden=hidden, dropout=0.1),))
         """
     space = spaces.load(write_space(text))
     journal = Journal(folder, file_storage(folder), Draws(seed=0, points=space.points))
