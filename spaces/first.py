@@ -58,6 +58,7 @@ def space(trial: Trial) -> Config:
             lr=trial.suggest_float("adamw.lr", 3e-4, 1e-2, log=True),
             weight_decay=1e-2,
             epochs=30,
+            updates=400,
             batch_clips=16,
         ),
     )

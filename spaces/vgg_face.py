@@ -50,6 +50,7 @@ def space(trial: Trial) -> Config:
         optimizer=OptimizerConfig(
             lr=trial.suggest_float("adamw.lr", 1e-5, 1e-2, log=True),
             epochs=20,
+            updates=600 if frozen else 200,
             schedule=trial.suggest_categorical("schedule", ["constant", "cosine", "plateau"]),
             backbone_lr=1.0 if frozen else trial.suggest_float("backbone_lr", 0.01, 1.0, log=True),
             mixed_precision=True,

@@ -41,5 +41,7 @@ def space(trial: Trial) -> Config:
             sampling=sampling,
             stride=stride,
         ),
-        optimizer=OptimizerConfig(lr=trial.suggest_float("adamw.lr", 3e-4, 1e-2, log=True)),
+        optimizer=OptimizerConfig(
+            lr=trial.suggest_float("adamw.lr", 3e-4, 1e-2, log=True), updates=600
+        ),
     )
