@@ -33,7 +33,7 @@ from fer_core.machine import make_deterministic  # noqa: E402
 from fer_core.scoring import pooled, score  # noqa: E402
 from fer_core.trial import baselines  # noqa: E402
 from fer_core.trial.evaluate import FoldResult, cross_validate  # noqa: E402
-from search.study import space as spaces  # noqa: E402
+from search.drawing import space as spaces  # noqa: E402
 
 SETS = {60: 3}  # sets of a size whose clips are pooled; one of the others
 FOLDS = {1_000: 2, 10_000: 1}  # folds that are scored; five of the others

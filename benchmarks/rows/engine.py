@@ -7,7 +7,7 @@ sealed test of the winners. Most rows of `benchmarks/search.py` run their studie
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,17 +104,19 @@ def run_study(text: str, study_data: StudyData, root: Path, *, trials: int) -> E
 
 
 def record_of(folder: Folder, study_data: StudyData, trials: int) -> Record:
-    """Make the record of a study, with the fields that its board shows."""
-    blank: dict[str, Any] = {field.name: "" for field in fields(Record)}
+    """Make the record of a study, with the fields that its board shows; other fields are blank."""
+    blank: dict[str, Any] = {
+        field.name: ""
+        for field in fields(Record)
+        if field.default is MISSING and field.default_factory is MISSING
+    }
     known: dict[str, Any] = {
         "study": folder.name,
         "dataset": study_data.manifest.dataset,
         "task": study_data.task,
         "trials": trials,
         "seed": study_data.seed,
-        "weights": {},
-        "versions": {},
-        "clip": None,
+        "protocol": study_data.protocol.to_json(),
         "leaderboards": str(folder.path / "leaderboards"),
         "started_at": parts.now(),
     }

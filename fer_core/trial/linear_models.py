@@ -153,10 +153,12 @@ def _searched(kind: str, x: Array, labels: Array, subjects: Array) -> tuple[floa
 
     options = {"class_weight": "balanced", "max_iter": MOST_STEPS, "random_state": 0}
     model = (LinearSVC if kind == "svm" else LogisticRegression)(**options)
-    folds = GroupKFold(min(INNER_FOLDS, len(set(subjects))))
+    folds = min(INNER_FOLDS, len(set(subjects)))
+    if folds < 2:  # nobody is left to choose by
+        return 0.0, model.fit(x, labels)
     uar = make_scorer(recall_score, average="macro", zero_division=0.0)
     with warnings.catch_warnings():  # a solver that is stopped early has a usable model too
         warnings.simplefilter("ignore", ConvergenceWarning)
-        search = GridSearchCV(model, {"C": list(STRENGTHS)}, scoring=uar, cv=folds)
+        search = GridSearchCV(model, {"C": list(STRENGTHS)}, scoring=uar, cv=GroupKFold(folds))
         search.fit(x, labels, groups=subjects)
     return float(np.nan_to_num(search.best_score_)), search.best_estimator_

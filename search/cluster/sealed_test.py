@@ -29,7 +29,7 @@ from search.cluster.worker import keep_to_share
 from search.drawing.space import describe
 from search.results import ledger
 from search.screen.progress import Progress
-from search.study.folder import Folder, write_arrays
+from search.study.folder import Folder, Record, write_arrays
 from search.study.parts import TrialResult
 
 if TYPE_CHECKING:
@@ -60,14 +60,15 @@ def score_winners(
     resources: TrialResources,
     progress: Progress,
     *,
-    repeats: int = 1,
     best_only: bool = False,
+    on_opening: Callable[[], None] = lambda: None,
     scoring: "Scoring | None" = None,
 ) -> None:
     """Refit the best trial of each family that has no sealed test yet, and score it.
 
     With `best_only`, as in each search of a nested study, only the headlines are scored. A refit
-    that runs out of memory is tried once more on a larger share of a machine.
+    that runs out of memory is tried once more on a larger share of a machine. `on_opening` is
+    called before the first test begins.
     """
     if not study_data.protocol.sealed:
         return progress.print(_NONE_SEALED)
@@ -75,10 +76,9 @@ def score_winners(
     chosen = _chosen(finished, folder, set(headlines.values()), best_only=best_only)
     if not chosen:
         return None
-    first = _announcement(len(chosen), len(study_data.protocol.sealed))
-    _print_all((first, *announcement(headlines)), progress)
-    before = None if best_only else _opened_before(folder, progress)  # a nested study has read it
-    opening = Opening(repeats=repeats, opened_before=before)
+    _print_all((_announcement(chosen, study_data), *announcement(headlines)), progress)
+    opening = _opening(folder.record(), progress, nested=best_only)
+    on_opening()
     shared = ray.put(study_data)
     # A new process for each call: one that lives on would keep the memory of its GPU.
     task: Any = ray.remote(max_calls=1)(scoring or _score)
@@ -104,11 +104,13 @@ def _chosen(
     return [result for result in chosen if result.number in headlines or not best_only]
 
 
-def _opened_before(folder: Folder, progress: Progress) -> int:
-    """Say what other studies did with the sealed subjects, and how many of them tested some."""
-    known = ledger.read(folder.record())
+def _opening(record: Record, progress: Progress, *, nested: bool) -> Opening:
+    """Say what other studies did with the sealed subjects; a nested study has said it before."""
+    if nested:
+        return Opening(repeats=record.repeats)
+    known = ledger.read(record)
     _print_all(known.lines(), progress)
-    return known.opened_before
+    return Opening(repeats=record.repeats, opened_before=known.opened_before)
 
 
 def _print_all(lines: Iterable[str], progress: Progress) -> None:
@@ -116,12 +118,13 @@ def _print_all(lines: Iterable[str], progress: Progress) -> None:
         progress.print(line)
 
 
-def _announcement(trials: int, subjects: int) -> str:
+def _announcement(chosen: Sequence[TrialResult], study_data: StudyData) -> str:
+    trials, subjects = len(chosen), len(study_data.protocol.sealed)
     best = (
         "the best trial" if trials == 1 else f"{trials} trials, the best of each family and task,"
     )
     people = "1 subject" if subjects == 1 else f"{subjects} subjects"
-    return f"sealed test: scoring {best} on {people} that no trial has seen, once"
+    return f"sealed test: scoring {best} on {people} that no trial of this study has seen, once"
 
 
 def _wait(

@@ -12,6 +12,7 @@ from typing import Any
 
 import optuna
 
+from fer_core.config import canonical
 from fer_core.errors import ConfigError, FerError
 from search.drawing.space import Space, sampler
 
@@ -102,7 +103,7 @@ class Families:
             own = sampler(self._seed, -1 - index, blind=True)
             trial = optuna.create_study(sampler=own).ask()
             try:
-                config = self._space.draw(trial)
+                config = canonical(self._space.draw(trial), None)
                 self._sample.append(_Drawn(trial.params, config.family, config.config_id))
             except ConfigError:
                 self._sample.append(None)

@@ -8,7 +8,7 @@ study. At the end, `write` makes the file anew from all trials.
 import io
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -33,7 +33,7 @@ class Board:
 
     def __init__(self, folder: Folder, record: Record) -> None:
         self._folder, self._record = folder, record
-        self._schema = origin.added(columns.schema(), origin.of_study(record))
+        self._schema = columns.schema()
         self._written = self._schema.empty_table()  # rows that were written before
         self._fresh: list[TrialResult] = []  # results whose rows are not written yet
         self._tasks: set[str] = set()
@@ -49,23 +49,34 @@ class Board:
         self._fresh.append(result)
         if (began := time.monotonic()) < self._due:
             return
-        self._written = pa.concat_tables([self._written, self._table(self._fresh)])
-        self._fresh = []
-        self._put(self._written)
+        self.write_now()
         now = time.monotonic()
         self._due = now + max(_SECONDS, _SHARE * (now - began))
 
-    def write(self, finished: Iterable[TrialResult], *, compares: bool = True) -> AnyPath:
+    def begin(self, finished: Sequence[TrialResult]) -> None:
+        """Take the trials that finished before a resume; their rows are in the file already."""
+        if finished:
+            self._written = self._compared(finished)
+
+    def write_now(self) -> None:
+        """Write the file with the trials so far, whenever the last write was."""
+        self._written = pa.concat_tables([self._written, self._table(self._fresh)])
+        self._fresh = []
+        self._put(self._written)
+
+    def write(self, finished: Iterable[TrialResult]) -> AnyPath:
         """Replace the file by a new one of all finished trials, in the given order.
 
-        With `compares`, trials are compared with each other (`comparisons.py`), for which the
-        predictions of all are read.
+        They are compared with each other (`comparisons.py`), for which the predictions of all are
+        read.
         """
-        results, record = list(finished), self._record
-        compared = comparisons.columns(self._folder, results, record.task) if compares else {}
-        rows = [self._row(result) | compared.get(result.number, {}) for result in results]
-        self._put(pa.Table.from_pylist(rows, schema=self._schema))
+        self._put(self._compared(list(finished)))
         return self.path
+
+    def _compared(self, results: Sequence[TrialResult]) -> pa.Table:
+        compared = comparisons.columns(self._folder, results, self._record.task)
+        rows = [self._row(result) | compared.get(result.number, {}) for result in results]
+        return pa.Table.from_pylist(rows, schema=self._schema)
 
     def _put(self, trials: pa.Table) -> None:
         """Write the rows of trials, of baselines, of nested scores and of published figures."""
@@ -74,8 +85,11 @@ class Board:
         figures += leaderboard.published_rows(self._repeats, self._tasks, self._record)
         rows = pa.Table.from_pylist(list(map(columns.columns, figures)), schema=self._schema)
         buffer = io.BytesIO()
-        counted = _with_family_trials(trials)
-        pq.write_table(pa.concat_tables([counted, baselines, rows]).combine_chunks(), buffer)
+        whole = pa.concat_tables([_with_family_trials(trials), baselines, rows]).combine_chunks()
+        tested = origin.tested_subjects(self._record, self._folder)
+        noted = origin.of_study(self._record, tested=tested)
+        schema = origin.added(self._schema, noted)
+        pq.write_table(whole.replace_schema_metadata(schema.metadata), buffer)
         write_atomically(self.path, buffer.getvalue())
 
     def _table(self, results: Iterable[TrialResult]) -> pa.Table:

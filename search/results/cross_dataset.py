@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fer_core.data import subjects
 from fer_core.data.study_data import StudyData
 from fer_core.intervals import with_intervals
 from fer_core.scoring import SCORING_VERSION
@@ -64,6 +65,7 @@ class CrossTest:
     @property
     def origin(self) -> Origin:
         """Say on the board who was tested."""
+        people = origin.hashed(self.dataset, self.data.protocol.sealed)
         return Origin(
             study=f"{self.record.study}/{self.result.number}",
             started_at=self.record.started_at,
@@ -72,7 +74,8 @@ class CrossTest:
             signature=None,
             data_sha256=self.data.manifest.sha256,
             split_sha256=self.data.protocol.split_sha256,
-            sealed=origin.hashed(self.dataset, self.data.protocol.sealed),
+            sealed=people,
+            tested=people,
             chosen_on=frozenset(),
         )
 
@@ -157,6 +160,7 @@ def _row(test: CrossTest, values: Mapping[str, Any]) -> Row:
         dataset=test.dataset,
         source=SOURCE,
         trained_on=test.record.dataset,
+        split=subjects.kind_of_split(test.data.manifest),
         protocol_id=test.data.protocol.protocol_id,
         data_sha256=test.data.manifest.sha256,
         split_sha256=test.data.protocol.split_sha256,

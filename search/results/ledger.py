@@ -133,6 +133,8 @@ def _read(file: AnyPath) -> tuple[pa.Table, Origin | None] | str:
         table = reading.read_file(file)
     except FerError as error:
         return str(error)
+    if not {"source", "test_subjects"} <= set(table.column_names):
+        return f"the leaderboard {file} does not say which rows had a sealed test"
     try:
         return table, origin.read(table.schema)
     except ValueError as error:
@@ -148,7 +150,7 @@ def _other(
     shared = OtherStudy(
         study=writer.study,
         rows=rows,
-        tested=own.sealed & writer.sealed if rows else _NOBODY,
+        tested=own.sealed & (writer.tested or (writer.sealed if rows else _NOBODY)),
         chosen_on=own.sealed & writer.chosen_on,
         same_split=writer.split_sha256 == own.split_sha256,
     )
@@ -171,7 +173,7 @@ def _earlier(table: pa.Table, rows: int, own: Origin, name: str) -> OtherStudy:
 
 def _tested_rows(table: pa.Table) -> int:
     """Count the rows with a sealed test; not those of baselines, by which nothing is chosen."""
-    tested = pc.is_valid(table["test_uar"])
+    tested = pc.is_valid(table["test_subjects"])
     baselines = pc.equal(table["source"], "baseline")
     return int(pc.sum(pc.and_(tested, pc.invert(baselines))).as_py() or 0)
 

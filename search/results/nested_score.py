@@ -27,26 +27,22 @@ from search.results import leaderboard, predictions
 from search.results.columns import Row
 from search.study import parts
 from search.study.folder import Folder, Record
-from search.study.parts import TrialResult
 
 # What stands in the column `trial` of a task's nested score.
 NUMBERS: Mapping[str, int] = {task: -50 - place for place, task in enumerate(TASKS)}
 
 
-def file(folder: Folder, task: str) -> AnyPath:
-    """Return the file with the nested score of a task."""
-    return folder.path / "outer" / f"{task}.json"
-
-
 def read(folder: Folder) -> dict[str, dict[str, Any]]:
     """Read the nested scores of a study, by task. A study that is not nested has none."""
-    found = dict[str, dict[str, Any]]()
-    for task in TASKS:
-        try:
-            found[task] = json.loads(file(folder, task).read_text())
-        except (FileNotFoundError, ValueError):
-            continue
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(_file(folder).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
     return found
+
+
+def _file(folder: Folder) -> AnyPath:
+    return folder.path / "outer" / "scores.json"
 
 
 def rows(folder: Folder, record: Record) -> list[Row]:
@@ -75,48 +71,42 @@ def rows(folder: Folder, record: Record) -> list[Row]:
     ]
 
 
-def write(folder: Folder, outer: Sequence[Folder], *, opened_before: int) -> list[str]:
-    """Score the sealed folds of all searches together, write the scores, and return their tasks.
+def write(folder: Folder, outer: Sequence[Folder], *, opened_before: int) -> None:
+    """Score the sealed folds of all searches together, and write the score of each task.
 
-    A task is scored if each of the searches in the folders `outer` has tested a trial of it.
-    `opened_before` is how many other studies had tested some of the subjects.
+    Each search, in the folders `outer`, has tested its headlines. A task is scored if it has one in
+    each of them. `opened_before` is how many other studies had tested some of the subjects.
 
     Raises: FerError if the predictions of a sealed test are lost.
     """
-    tested = [_tested(each) for each in outer]
-    tasks: list[str] = [task for task in TASKS if all(task in each for each in tested)]
-    for task in tasks:
-        results = [each[task] for each in tested]
-        content = {
-            "scores": _scores(outer, results) | {"opened_before": opened_before},
-            "scoring_version": SCORING_VERSION,
-            "folds": len(outer),
-            "note": _note([configs.from_json(each.config_json or "").family for each in results]),
-            "finished_at": parts.now(),
-        }
-        write_atomically(file(folder, task), json.dumps(content).encode())
-    return tasks
-
-
-def _tested(folder: Folder) -> dict[str, TrialResult]:
-    """Give the trial of each task that had the sealed test of a search."""
+    headlines = [each.headlines() for each in outer]
     found = {}
-    for path in (folder.path / "opened").glob("*.json"):
-        result = folder.result(int(path.stem))
-        if result is not None and result.config_json:
-            task = configs.from_json(result.config_json).task or folder.record().task
-            found[task] = result
-    return found
+    for task in TASKS:
+        if all(task in of_fold for of_fold in headlines):
+            numbers = [of_fold[task] for of_fold in headlines]
+            found[task] = {
+                "scores": _scores(outer, numbers) | {"opened_before": opened_before},
+                "scoring_version": SCORING_VERSION,
+                "folds": len(outer),
+                "note": _note(list(map(_family, outer, numbers))),
+                "finished_at": parts.now(),
+            }
+    write_atomically(_file(folder), json.dumps(found).encode())
 
 
-def _scores(outer: Sequence[Folder], results: Sequence[TrialResult]) -> dict[str, Any]:
+def _family(outer: Folder, number: int) -> str:
+    result = outer.result(number)
+    return configs.from_json(result.config_json).family if result and result.config_json else "lost"
+
+
+def _scores(outer: Sequence[Folder], numbers: Sequence[int]) -> dict[str, Any]:
     """Score the sealed predictions of these trials, one of each search, together."""
     whole = []
-    for folder, result in zip(outer, results, strict=True):
-        found = predictions.read(folder, result.number, sealed=True)
+    for folder, number in zip(outer, numbers, strict=True):
+        found = predictions.read(folder, number, sealed=True)
         if found is None:
             raise FerError(
-                f"{folder.predictions(result.number, sealed=True)} is missing or damaged, so the "
+                f"{folder.predictions(number, sealed=True)} is missing or damaged, so the "
                 "nested score cannot be computed; start a new study."
             )
         whole.append(found)

@@ -15,7 +15,7 @@ import hashlib
 import json
 import secrets
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 
@@ -28,7 +28,7 @@ from search.study.folder import Folder, Record
 
 KEY = b"fer_search_origin"  # in the metadata of a file's schema
 _DIGITS = 8  # hexadecimal: of 10,000 subjects, two share such a hash in 1 % of all cases
-_SETS = ("sealed", "chosen_on")  # fields that JSON holds as lists
+_SETS = ("sealed", "tested", "chosen_on")  # fields that JSON holds as lists
 _SIGNATURE_BYTES = 8
 
 
@@ -44,11 +44,15 @@ class Origin:
     data_sha256: str
     split_sha256: str | None
     sealed: frozenset[str]  # whom its sealed test reads; of a nested study all subjects
+    tested: frozenset[str]  # those of them whose sealed test has begun
     chosen_on: frozenset[str]  # by whose scores its trials were chosen
 
 
-def of_study(record: Record) -> Origin:
-    """Give the origin of a study's board, as its present driver writes it."""
+def of_study(record: Record, *, tested: Iterable[str] = ()) -> Origin:
+    """Give the origin of a study's board, as its present driver writes it.
+
+    `tested` are the subjects whose sealed test has begun.
+    """
     in_folds = [subject for fold in record.protocol["folds"] for subject in fold]
     sealed = in_folds if record.nested else record.protocol["sealed"]
     return Origin(
@@ -60,8 +64,18 @@ def of_study(record: Record) -> Origin:
         data_sha256=record.data_sha256,
         split_sha256=record.split_sha256,
         sealed=hashed(record.dataset, sealed),
+        tested=hashed(record.dataset, tested),
         chosen_on=hashed(record.dataset, in_folds),
     )
+
+
+def tested_subjects(record: Record, folder: Folder) -> Iterator[str]:
+    """Give the subjects whose sealed test has begun: a study writes down its headlines before."""
+    if not record.nested:
+        yield from record.protocol["sealed"] if folder.headlines() else ()
+        return
+    for place, sealed in enumerate(record.protocol["folds"], start=1):
+        yield from sealed if folder.outer(place).headlines() else ()
 
 
 def hashed(dataset: str, subjects: Iterable[str]) -> frozenset[str]:

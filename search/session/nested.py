@@ -7,6 +7,7 @@ other ones. Its best trial is tested on the sealed fold, once. `results/nested_s
 sealed folds together.
 """
 
+import json
 from contextlib import suppress
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from fer_core.data.protocol import Protocol, outer_splits
 from fer_core.data.study_data import StudyData
 from fer_core.errors import FerError, NoTrialSucceededError
 from fer_core.storage.files import write_atomically
+from search.drawing.suited import suited
 from search.results import ledger, nested_score
 from search.screen.progress import Progress
 from search.session import one_search
@@ -24,29 +26,49 @@ from search.study.folder import Folder, Record, resolved
 def run(search: OneSearch, study_data: StudyData, progress: Progress) -> None:
     """Run the searches that a nested study lacks, and write its score if all are tested.
 
-    `search` is the one over all folds, which has ended.
+    `search` is the one over all folds, which has ended. Its board is written whenever a fold is
+    opened, so that other studies know of it.
     """
     folder, record, splits = search.folder, search.record, outer_splits(study_data.protocol)
+    outer = [folder.outer(place) for place in range(1, len(splits) + 1)]
     if nested_score.read(folder):
         return
-    outer = [folder.outer(place) for place in range(1, len(splits) + 1)]
-    known = ledger.read(record)
-    for line in known.lines():
-        progress.print(line)
+    opened_before = _opened_before(folder, record, progress)
     for place, (each, split) in enumerate(zip(outer, splits, strict=True), start=1):
         if is_tested(each):
             continue
         progress.print(_announcement(place, len(splits), split))
-        inner = replace(search, folder=each, record=_record(each, folder, record, split))
-        _search_inside(inner, replace(study_data, protocol=split), progress)
+        data = replace(study_data, protocol=split, checkpoints=each.checkpoints)
+        inner = replace(
+            search,
+            folder=each,
+            record=_record(place, each, folder, record, split),
+            space=suited(search.plain_space, data),
+            on_opening=search.write_board,
+        )
+        _search_inside(inner, data, progress)
         if not is_tested(each):
             progress.print(
                 f"outer fold {place} of {len(splits)} was not tested, so there is no nested score "
-                f"yet; --resume {record.study} goes on with it"
+                f"yet; --resume {record.study} tries again"
             )
             return
-    for task in nested_score.write(folder, outer, opened_before=known.opened_before):
-        progress.print(_outcome(task, nested_score.read(folder)[task]["scores"]))
+    nested_score.write(folder, outer, opened_before=opened_before)
+    for task, found in nested_score.read(folder).items():
+        progress.print(_outcome(task, found["scores"]))
+
+
+def _opened_before(folder: Folder, record: Record, progress: Progress) -> int:
+    """Return how many other studies had tested some of the subjects before the first fold was."""
+    file = folder.path / "outer" / "opened_before.json"
+    try:
+        return int(json.loads(file.read_text()))
+    except (FileNotFoundError, ValueError):
+        known = ledger.read(record)
+        for line in known.lines():
+            progress.print(line)
+        write_atomically(file, json.dumps(known.opened_before).encode())
+        return known.opened_before
 
 
 def _search_inside(inner: OneSearch, study_data: StudyData, progress: Progress) -> None:
@@ -54,7 +76,6 @@ def _search_inside(inner: OneSearch, study_data: StudyData, progress: Progress) 
 
     Its trials may all fail: then the fold is not tested, and the others cannot make up for it.
     """
-    study_data = replace(study_data, checkpoints=inner.folder.checkpoints)
     with inner.folder.locked():
         try:
             one_search.run(inner, study_data, progress)
@@ -67,8 +88,10 @@ def _search_inside(inner: OneSearch, study_data: StudyData, progress: Progress) 
 
 
 def is_tested(outer: Folder) -> bool:
-    """Return whether the search of an outer fold has tested a trial on its sealed subjects."""
-    return any((outer.path / "opened").glob("*.json"))
+    """Return whether the search of an outer fold has tested its best trial of each task."""
+    headlines = outer.headlines()
+    tested = (outer.sealed_test(number).exists() for number in headlines.values())
+    return bool(headlines) and all(tested)
 
 
 def checked_record(folder: Folder, trials: int) -> Record:
@@ -83,22 +106,24 @@ def checked_record(folder: Folder, trials: int) -> Record:
             f"{past.study} is the search of one outer fold of a nested study; continue the whole "
             f"study with --resume {past.outer_of}."
         )
-    if past.nested and trials > past.trials and is_tested(folder.outer(1)):
+    if past.nested and trials > past.trials and folder.outer(1).headlines():
         raise FerError(
             f"nested study {past.study} cannot grow to {trials} trials, because the best of its "
-            f"{past.trials} have had their sealed test; start a new study with --trials {trials}."
+            f"{past.trials} have had a sealed test; start a new study with --trials {trials}."
         )
     return past
 
 
-def _record(outer: Folder, folder: Folder, record: Record, split: Protocol) -> Record:
-    """Make the folder and the record of an outer fold's search; read them if they exist."""
-    if (outer.path / "study.json").is_file():
-        return replace(outer.record(), trials=record.trials)
-    write_atomically(outer.space, folder.space.read_bytes())
+def _record(place: int, outer: Folder, folder: Folder, record: Record, split: Protocol) -> Record:
+    """Make the folder of an outer fold's search, and its record, from those of the study.
+
+    The study may have been moved or renamed since the last time.
+    """
+    if not outer.space.exists():
+        write_atomically(outer.space, folder.space.read_bytes())
     made = replace(
         record,
-        study=outer.name,
+        study=f"{record.study}-outer{place}",
         nested=False,
         outer_of=record.study,
         home=str(resolved(outer.path)),

@@ -4,7 +4,7 @@ A study is one search; a nested study is one over all folds and one inside each 
 `session.py` and `nested.py` call `run`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,12 +33,20 @@ class OneSearch:
 
     folder: Folder
     record: Record
-    space: Space
+    space: Space  # suited to its data
+    plain_space: Space  # as the user wrote it
     tasks: set[str]  # those that its trials learn: a space may choose other than the study's
     machines: Machines
     deadline: float | None  # in the seconds of `time.monotonic`; no trial starts after it
     rebuilds: bool = False  # whether its journal is made from its results first
     families: Families | None = None  # those that get their trials first
+    # Called when its sealed test begins: the board of the whole study says who is tested.
+    on_opening: Callable[[], None] | None = None
+
+    def write_board(self) -> None:
+        """Write its board, with who has been tested so far."""
+        board = Board(self.folder, self.record)
+        board.write(self.folder.results(self.folder.result_numbers()).values())
 
     @property
     def raced(self) -> bool:
@@ -58,7 +66,8 @@ class OneSearch:
         """
         if not self.is_outer:
             return not self.record.nested
-        return journal.draws.exhausted or len(journal.finished()) >= self.record.trials
+        complete = len(journal.finished()) >= self.record.trials
+        return complete or (journal.draws.exhausted and not journal.repeats_waiting)
 
     def journal(self, study_data: StudyData) -> Journal:
         """Open the journal of its trials.
@@ -104,8 +113,8 @@ def run(search: OneSearch, study_data: StudyData, progress: Progress) -> Journal
                 folder,
                 each,
                 progress,
-                repeats=record.repeats,
                 best_only=search.is_outer,
+                on_opening=search.on_opening or board.write_now,
             )
     journal.sync()  # fails if another driver has taken over: then the board is that driver's
     board.write(finished)
@@ -125,7 +134,7 @@ def settle(search: OneSearch, study_data: StudyData) -> None:
     """Tell the journal how every finished trial ended, and write the board, for a later resume."""
     journal = search.journal(study_data)
     journal.reconcile(counts=False)
-    Board(search.folder, search.record).write(journal.finished(), compares=False)
+    Board(search.folder, search.record).write(journal.finished())
 
 
 def _open_journal(search: OneSearch, study_data: StudyData, progress: Progress) -> Journal:
@@ -158,8 +167,7 @@ def _searcher(
         board.add(result)
         progress.finished(result)
 
-    for result in journal.finished():
-        board.add(result)
+    board.begin(journal.finished())
     return StudySearcher(
         journal,
         search.space,

@@ -75,8 +75,8 @@ def run(
     with connection.connected(machines.address) if stays else nullcontext():
         store = reachability.shared_store(settings, grows=cluster and nodes.may_grow())
         study_data = replace(data.prepare(settings, progress, past), store=store)
-        space, families = _suited(space, drawn, study_data, settings, trials, progress)
-        study_data = _prepared(study_data, settings, space, families, trials, progress)
+        suited_space, families = _suited(space, drawn, study_data, settings, trials, progress)
+        study_data = _prepared(study_data, settings, suited_space, families, trials, progress)
         folder, record = begin(settings, study_data, folder, trials=trials)
         study_data = replace(study_data, checkpoints=folder.checkpoints)
         with folder.locked():
@@ -85,7 +85,8 @@ def run(
             search = OneSearch(
                 folder=folder,
                 record=record,
-                space=space,
+                space=suited_space,
+                plain_space=space,
                 tasks={config.task or study_data.task for config in drawn},
                 machines=machines,
                 deadline=None if machines.time_budget is None else started + machines.time_budget,

@@ -112,7 +112,7 @@ class Folder:
 
     def outer(self, place: int) -> "Folder":
         """Return the folder of the search inside outer fold `place` (1, 2, ...) of this study."""
-        return Folder(self.path / "outer" / f"{self.name}-outer{place}")
+        return Folder(self.path / "outer" / f"outer{place}")
 
     def headlines(self) -> dict[str, int]:
         """Read the number of the headline of each task; a study without sealed tests has none."""

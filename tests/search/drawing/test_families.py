@@ -5,7 +5,8 @@ import pytest
 from fer_core.config import from_json
 from fer_core.errors import FerError
 from search.drawing import families as families_module
-from search.drawing.draws import Draws
+from search.drawing import space as spaces
+from search.drawing.draws import Draws, foreseen
 from search.drawing.families import Families
 from search.drawing.redraws import RedrawnError
 from search.drawing.suited import suited
@@ -101,3 +102,24 @@ def test_a_family_whose_configs_are_used_up_is_named(few, monkeypatch):
     assert families.wanted({"geometry": 5}, known) is None
     (line,) = families.lacking({"geometry": 5}, known)
     assert line.startswith("family geometry has 5 trials, and not 9")
+
+
+def test_the_configs_of_a_family_are_told_apart_by_what_matters_of_them(folder, write_space):
+    space = spaces.load(
+        write_space("""
+            from fer_core.config import Config, GeometryConfig, HeadConfig
+
+
+            def space(trial):
+                width = trial.suggest_int("width", 8, 64)  # of no FC layer
+                hidden = trial.suggest_categorical("hidden", [0, 16, 32])
+                streams = (GeometryConfig(encoding="centred", hidden=hidden),)
+                return Config(streams=streams, head=HeadConfig(fc_layers=0, fc_width=width))
+            """)
+    )
+    families = Families(space, seed=0, least=3)
+
+    expected = foreseen(space, Draws(seed=0, families=families), count=3)
+
+    assert len({config.config_id for config in expected}) == 3
+    assert families.names == ("geometry",)

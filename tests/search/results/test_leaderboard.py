@@ -25,7 +25,7 @@ from fer_core.errors import FerError
 from fer_core.storage.files import write_atomically
 from fer_core.trial.baselines import NUMBERS
 from search.results import ranking
-from search.results.board import write
+from search.results.board import Board, write
 from search.results.columns import FORMAT, FORMAT_KEY
 from search.study import parts
 
@@ -498,3 +498,16 @@ def test_a_metric_that_is_added_in_one_line_is_on_the_board(folder, record, make
     assert [name for name in new if name not in added] == [
         c for c in COLUMNS.split() if c != "trial"
     ]
+
+
+def test_a_resumed_study_never_takes_rows_from_its_board(folder, record, make_result):
+    before = [make_result(0), make_result(1)]
+    write(folder, record, before)
+    board = Board(folder, record)
+
+    board.begin(before)
+    untouched = len(pd.read_parquet(board.path))
+    board.add(make_result(2))
+
+    assert untouched == 2
+    assert list(pd.read_parquet(board.path)["trial"]) == [0, 1, 2]

@@ -200,3 +200,36 @@ def test_no_board_names_a_subject(begin, end):
 
     assert b"Lovelace" not in content
     assert b"Hopper" not in content
+
+
+def test_people_whose_sealed_test_has_begun_are_counted_before_any_row_shows_it(begin):
+    other = begin("other")
+    other.write_headlines({"hidden": 0})
+    board.Board(other, other.record()).write_now()
+
+    assert ledger.read(begin("own").record()).opened_before == 1
+
+
+def test_a_nested_study_counts_from_the_first_fold_that_it_opens(begin):
+    folds = Protocol(name="made", sealed=(), folds=(("a",), ("c",), ("d",)))
+    nested = begin("nested", folds, nested=True)
+    first, own = nested.outer(1), begin("own").record()
+
+    board.Board(nested, nested.record()).write_now()
+    before = ledger.read(own).opened_before
+    first.path.mkdir(parents=True)
+    first.write_headlines({"hidden": 3})
+    board.Board(nested, nested.record()).write_now()
+
+    assert before == 0
+    assert ledger.read(own).others[0].tested == origin.hashed("ck_plus", ["a"])
+
+
+def test_a_board_that_does_not_say_what_its_rows_are_is_named_and_passed_over(begin, end):
+    file = end(begin("other"))
+    pq.write_table(pq.read_table(file).drop_columns(["source"]), file)
+
+    found = ledger.read(begin("own").record())
+
+    assert found.opened_before == 0
+    assert "does not say which rows had a sealed test: it is not counted" in found.unreadable[0]

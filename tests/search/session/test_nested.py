@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import search
-from search.results import predictions, ranking
+from search.results import nested_score, predictions, ranking
 from search.study.folder import Folder
 from tests.search.command import run
 
@@ -70,7 +70,7 @@ def test_a_fold_that_was_not_tested_is_tested_by_a_resume_and_the_score_is_the_s
     outer = folder.outer(3)
     (tested,) = (outer.path / "opened").glob("*.json")
     tested.unlink()
-    (folder.path / "outer" / "emotion.json").unlink()
+    (folder.path / "outer" / "scores.json").unlink()
 
     done = run(where, "--resume", folder.name)
 
@@ -79,6 +79,18 @@ def test_a_fold_that_was_not_tested_is_tested_by_a_resume_and_the_score_is_the_s
     assert tested.exists()
     assert "outer fold 3 of 5" in done.stderr
     assert "outer fold 2 of 5" not in done.stderr
+
+
+def test_a_study_that_was_renamed_opens_no_fold_again(studied):
+    where, folder = studied
+    renamed = Folder(folder.path.rename(folder.path.with_name("renamed")))
+    before = nested_score.read(renamed)
+
+    done = run(where, "--resume", "renamed")
+    renamed.path.rename(folder.path)
+
+    assert "outer fold" not in done.stderr
+    assert nested_score.read(folder) == before
 
 
 def test_what_a_nested_study_cannot_do_is_refused(studied):
