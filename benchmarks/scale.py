@@ -236,6 +236,9 @@ def _result(config: Config) -> Any:
         work=_Work(),
         skipped={},
         epochs_restored=0,
+        still_improving=False,
+        extended=False,
+        note="",
     )
 
 
