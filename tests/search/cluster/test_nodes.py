@@ -7,7 +7,6 @@ import signal
 import socket
 import threading
 import time
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +20,8 @@ from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
 from fer_core.data.study_data import StudyData
 from fer_core.scoring import Metrics
+from fer_core.storage.stages import Work
+from fer_core.trial.results import FoldResult
 from search.cluster import nodes as watched
 from search.cluster import tuner, watch
 from search.cluster.nodes import Nodes, most_bundles
@@ -102,11 +103,6 @@ def run_study(journal, tmp_path):
     return run
 
 
-@dataclass
-class Work:
-    stages_made: int = 0
-
-
 def trials_that(does):
     """Make the function that begins packs whose members do one thing with their config."""
 
@@ -122,7 +118,7 @@ def trials_that(does):
 
 
 def result():
-    return SimpleNamespace(
+    return FoldResult(
         fold=0,
         metrics=Metrics(uar=0.5, war=0.5, macro_f1=0.5),
         clips=("a",),
@@ -138,7 +134,6 @@ def result():
         weights_source="random",
         work=Work(),
         skipped={},
-        epochs_restored=0,
     )
 
 
