@@ -82,8 +82,7 @@ def main(
     with command.errors_in_one_line("Interrupted."):
         if as_json and as_latex:
             raise FerError("--json and --latex both print; give one of them.")
-        if diagram is not None:
-            _check_diagram(diagram)
+        _check_files(tabarena, diagram)
         found = compare(rows, studies=studies, sealed=test)
         if diagram is not None:
             _draw(found, diagram)
@@ -113,10 +112,17 @@ def compare(
     return comparison.compare(found, side="test" if sealed else "val")
 
 
-def _check_diagram(path: Path) -> None:
-    from search.comparison import diagram  # imports matplotlib
+def _check_files(tabarena: Path | None, diagram: Path | None) -> None:
+    """Refuse files that cannot be written, before the rows are compared."""
+    for flag, path in {"--tabarena": tabarena, "--diagram": diagram}.items():
+        if path is not None and path.is_dir():
+            raise FerError(f"{flag} is {path}, a folder; it must be a file.")
+        if path is not None and not path.absolute().parent.is_dir():
+            raise FerError(f"{flag} is {path}; the folder {path.absolute().parent} does not exist.")
+    if diagram is not None:
+        from search.comparison.diagram import check_format  # imports matplotlib
 
-    diagram.check_format(path)
+        check_format(diagram)
 
 
 def _draw(found: "Comparison", path: Path) -> None:

@@ -74,6 +74,11 @@ class Space:
                 f"{self.path}: space() gives one parameter two ranges in the same trial; give it "
                 f"one range, or use two names: {warning}"
             ) from warning
+        except UserWarning as warning:
+            raise ConfigError(
+                f"{self.path}: POINTS or FIRST gives a parameter a value that space(trial) does "
+                f"not suggest: {warning}"
+            ) from warning
         except (Exception, SystemExit) as error:  # the user's code may raise anything
             raise ConfigError(f"{self.path}: {describe(error)}") from error
         if not isinstance(config, Config):

@@ -58,6 +58,8 @@ def test_json_says_the_same_as_the_function(finished, tmp_path):
         (["{0}/0", "{0}/2"], "is pruned: only complete rows have predictions"),
         (["{0}/0", "nothing"], "no row 'nothing'"),
         (["{0}/0", "{0}/1", "--test"], "had no sealed test"),
+        (["{0}/0", "{0}/1", "--tabarena", "."], "--tabarena is ., a folder; it must be a file"),
+        (["{0}/0", "{0}/1", "--diagram", "no/d.svg"], "does not exist"),
         (["{0}/0", "{0}/1", "--json", "--latex"], "give one of them"),
         (["{0}/0", "{0}/1", "--diagram", "x.svg"], "needs rows of several datasets"),
     ],
