@@ -212,22 +212,18 @@ def _export(row: Row, record: "Record", study_data: "StudyData", target: Path) -
     scores = comparisons.sealed_row(row.folder, row.result.number, finished, record.task)
     record = replace(record, split=subjects.kind_of_split(study_data.manifest))
     surface = Path(study_data.surface) if study_data.surface else None
-    nested = nested_score.read(row.folder).get(model.task) if _is_best(row, finished) else None
+    chosen = _is_best(row, finished, record.task)
+    nested = nested_score.read(row.folder).get(model.task) if chosen else None
     text = card.text(model, row.result, record, scores, nested)
     model_folder.save(model, target, card=text, surface=surface)
 
 
-def _is_best(row: Row, finished: "Sequence[TrialResult]") -> bool:
+def _is_best(row: Row, finished: "Sequence[TrialResult]", study_task: str) -> bool:
     """Return whether the search chose this trial: the best of its task, of equal ones the first."""
-    task = row.config.task
-    rivals = [
-        result
-        for result in finished
-        if result.state == "complete"
-        and result.config_json
-        and configs.from_json(result.config_json).task == task
-    ]
-    best = max(rivals, key=lambda result: (result.val_uar or 0.0, -result.number), default=None)
+    from search.study.parts import by_task  # imports NumPy: too long for --help
+
+    trials = by_task(finished, study_task).get(row.config.task or study_task, [])
+    best = max(trials, key=lambda result: (result.val_uar or 0.0, -result.number), default=None)
     return best is not None and best.number == row.result.number
 
 

@@ -1,9 +1,10 @@
-"""A `Protocol` says which subjects train, which choose between trials, and which stay sealed.
+"""A `Protocol` divides the subjects into those that train, those that validate and sealed ones.
 
-The sealed subjects are tested once, at the end of a study, and only by the winners; no trial reads
-them. The other subjects are divided into folds, each of which chooses while the others train. A
-subject is never on two sides, and `check` refuses a split that leaks. Without a published protocol,
-`sealed_and_folds` makes a split with similar shares of each class on all sides.
+No trial reads the sealed subjects. At the end of a study, its winners are scored on them, once. The
+other subjects form folds: each fold validates the models that the other folds train. `check`
+refuses a split that leaks, such as one with a subject on two sides. Without a published protocol,
+`sealed_and_folds` makes a split with similar shares of each class on all sides. `outer_splits`
+makes the splits of a nested study.
 """
 
 import hashlib

@@ -5,12 +5,10 @@ and eight equal families it is about 0.1 too high. So one trial of each task is 
 val_uar, and written down, before the first sealed test begins. `sealed_test.py` asks for it.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from fer_core import config as configs
 from search.study.folder import Folder
-from search.study.parts import TrialResult
+from search.study.parts import TrialResult, by_task
 
 
 def headlines_of(
@@ -22,11 +20,7 @@ def headlines_of(
     however good a later trial is. If the study was tested by a version that chose none, it is the
     best of the tested trials: they were the best ones when the subjects were opened.
     """
-    of_task: dict[str, list[TrialResult]] = defaultdict(list)
-    for result in finished:
-        if result.state == "complete" and result.config_json:
-            of_task[configs.from_json(result.config_json).task or study_task].append(result)
-    known = folder.headlines()
+    known, of_task = folder.headlines(), by_task(finished, study_task)
     found = {task: _best(trials, folder) for task, trials in of_task.items()} | known
     if found != known:
         folder.write_headlines(found)

@@ -10,7 +10,7 @@ choice by the sealed subjects.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from search.results import ledger
 from search.screen.progress import Progress
 from search.study.folder import Folder, Record, write_arrays
 from search.study.parts import TrialResult
+from search.study.words import counted
 
 if TYPE_CHECKING:
     from fer_core.trial.results import SealedResult
@@ -76,7 +77,7 @@ def score_winners(
     chosen = _chosen(finished, folder, set(headlines.values()), best_only=best_only)
     if not chosen:
         return None
-    _print_all((_announcement(chosen, study_data), *announcement(headlines)), progress)
+    progress.print_all((_announcement(chosen, study_data), *announcement(headlines)))
     opening = _opening(folder.record(), progress, nested=best_only)
     on_opening()
     shared = ray.put(study_data)
@@ -91,7 +92,7 @@ def score_winners(
 
     running = {start(result, _shape(result)): (result, False) for result in chosen}
     _wait(running, start, progress, shown=headlines.values())
-    _print_all(untested(headlines, folder), progress)
+    progress.print_all(untested(headlines, folder))
     return None
 
 
@@ -109,13 +110,8 @@ def _opening(record: Record, progress: Progress, *, nested: bool) -> Opening:
     if nested:
         return Opening(repeats=record.repeats)
     known = ledger.read(record)
-    _print_all(known.lines(), progress)
+    progress.print_all(known.lines())
     return Opening(repeats=record.repeats, opened_before=known.opened_before)
-
-
-def _print_all(lines: Iterable[str], progress: Progress) -> None:
-    for line in lines:
-        progress.print(line)
 
 
 def _announcement(chosen: Sequence[TrialResult], study_data: StudyData) -> str:
@@ -123,7 +119,7 @@ def _announcement(chosen: Sequence[TrialResult], study_data: StudyData) -> str:
     best = (
         "the best trial" if trials == 1 else f"{trials} trials, the best of each family and task,"
     )
-    people = "1 subject" if subjects == 1 else f"{subjects} subjects"
+    people = counted(subjects, "subject")
     return f"sealed test: scoring {best} on {people} that no trial of this study has seen, once"
 
 

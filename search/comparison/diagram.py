@@ -1,8 +1,9 @@
 """Draw the critical-difference diagram of methods that were compared across datasets.
 
-An axis shows the mean ranks. A bar joins methods of which no two differ by Wilcoxon's signed-rank
-test, corrected by Holm (Benavoli, Corani and Mangili 2016,
-https://jmlr.org/papers/v17/benavoli16a.html), in place of Nemenyi's test in Demsar's diagram.
+An axis shows the mean rank of each method. A bar joins methods if the tests find no difference
+between any two of them. Demsar's diagram uses Nemenyi's test. This one uses Wilcoxon's signed-rank
+test with Holm's correction (Benavoli, Corani and Mangili 2016,
+https://jmlr.org/papers/v17/benavoli16a.html).
 """
 
 import io

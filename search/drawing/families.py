@@ -79,7 +79,7 @@ class Families:
 
     def lacking(self, given: Mapping[str, int], config_ids: Container[str]) -> list[str]:
         """Say which families have too few trials because the space has no other config of them."""
-        if len(self._sample) < MOST_DRAWS:  # then every family found the configs that it wanted
+        if len(self._sample) < MOST_DRAWS:  # no search for a config has used up the sample
             return []
         return [
             f"family {family} has {given.get(family, 0)} trials, and not {self._least}: "
@@ -96,7 +96,10 @@ class Families:
         return None
 
     def _draw(self, index: int) -> _Drawn | None:
-        """Return a draw of the sample, of which all before it were drawn."""
+        """Return draw `index` of the sample, and make it if it is the next one.
+
+        None stands for a draw that the space or the data refuse.
+        """
         if index == len(self._sample):
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             # The study's own draws are numbered from 0; these are others.

@@ -46,8 +46,7 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
         return of_split(manifest, split, settings)
     study_data = of_split(manifest, checked_split(manifest, settings.options), settings)
     about_split = sides.lines(study_data.protocol, manifest, study_data.task)
-    for line in (*about_split, *sides.about_subjects(manifest)):
-        progress.print(line)
+    progress.print_all((*about_split, *sides.about_subjects(manifest)))
     return study_data
 
 

@@ -64,8 +64,7 @@ def score(
     """Train a row's model as for its export, score it on the other dataset, and keep the score."""
     make_deterministic(threads=1)  # what a trial has by default
     started_at, before = parts.now(), cross_dataset.tested_before(test)
-    for line in before.lines():
-        progress.print(line)
+    progress.print_all(before.lines())
     scored = on_dataset.score(refit(config, trained_on), test.data)
     return cross_dataset.write(
         test, scored, started_at=started_at, opened_before=before.opened_before

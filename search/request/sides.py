@@ -11,6 +11,7 @@ from fer_core.data import subjects
 from fer_core.data.labels import label
 from fer_core.data.manifest import Clip, Manifest
 from fer_core.data.protocol import Protocol
+from search.study.words import counted
 
 FEW_SEALED = 5  # sealed subjects; with fewer, a test says little
 _MOST_FOLDS = 10  # folds that get a line each
@@ -29,7 +30,7 @@ def lines(split: Protocol, manifest: Manifest, task: str) -> list[str]:
         numbered = enumerate(split.folds, start=1)
         found += [_line(f"fold {i}", people, clips_of, task) for i, people in numbered]
     if 0 < len(split.sealed) < FEW_SEALED:
-        sealed, all_subjects = _counted(len(split.sealed), "subject"), len(manifest.subjects)
+        sealed, all_subjects = counted(len(split.sealed), "subject"), len(manifest.subjects)
         found.append(
             f"only {sealed} of {all_subjects} are sealed: the final test will be uncertain"
         )
@@ -69,7 +70,7 @@ def _line(
     clips = [clip for subject in people for clip in clips_of.get(subject, ())]
     classes = Counter(label(task, clip.emotion, clip.authenticity) for clip in clips)
     counts = ", ".join(f"{each} {count}" for each, count in sorted(classes.items()))
-    return f"{name}: {_counted(len(people), 'subject')}, {_counted(len(clips), 'clip')} ({counts})"
+    return f"{name}: {counted(len(people), 'subject')}, {counted(len(clips), 'clip')} ({counts})"
 
 
 def _folds_in_one(folds: Sequence[Sequence[str]], clips_of: Mapping[str, Sequence[Clip]]) -> str:
@@ -80,8 +81,4 @@ def _folds_in_one(folds: Sequence[Sequence[str]], clips_of: Mapping[str, Sequenc
 
 def _range(counts: Sequence[int], name: str) -> str:
     low, high = min(counts), max(counts)
-    return _counted(low, name) if low == high else f"{low} to {high} {name}s"
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"
+    return counted(low, name) if low == high else f"{low} to {high} {name}s"

@@ -6,13 +6,12 @@ exports. No model is trained, and only complete trials take part: the others hav
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fer_core import config as configs
 from fer_core.arrays import Array
 from fer_core.storage.s3_requests import at_once
 from search.results import predictions
@@ -20,7 +19,7 @@ from search.results.predictions import Predictions
 from search.statistics import paired, ranks, selection_bias
 from search.statistics.paired import HitCounts
 from search.study.folder import Folder
-from search.study.parts import TrialResult
+from search.study.parts import TrialResult, by_task
 
 Columns = dict[str, Any]  # of one trial, by name
 _AT_ONCE = 50  # trials whose predictions are in memory together
@@ -37,16 +36,16 @@ _SHOWN_OF_OTHERS = (
 
 @dataclass(frozen=True)
 class Compared:
-    """What trials got right of the same clips, in the order of their numbers here."""
+    """What trials got right of the same clips."""
 
-    numbers: Sequence[int]
+    numbers: Sequence[int]  # of the trials, in the order in which `hits` has them
     hits: HitCounts
 
 
 def columns(folder: Folder, finished: Sequence[TrialResult], study_task: str) -> dict[int, Columns]:
     """Give each trial's columns that come from a comparison with others of its study and task."""
     found: dict[int, Columns] = defaultdict(dict)
-    for trials in _by_task(finished, study_task):
+    for trials in by_task(finished, study_task).values():
         for number, some in (*_val_columns(folder, trials), *_sealed_columns(folder, trials)):
             found[number] |= some
     return found
@@ -58,7 +57,7 @@ def sealed_row(
     """Give all that the board shows of a trial's sealed test; None where it had none."""
     if (own := sealed_scores(folder, number)) is None:
         return None
-    for trials in _by_task(finished, study_task):
+    for trials in by_task(finished, study_task).values():
         for other, some in _sealed_columns(folder, trials):
             own |= some if other == number else {}
     return own
@@ -167,15 +166,6 @@ def _differences(found: Compared) -> Iterator[tuple[int, Columns]]:
                 "test_difference_high": interval.high if interval else None,
             },
         )
-
-
-def _by_task(finished: Iterable[TrialResult], study_task: str) -> list[list[TrialResult]]:
-    """Group the complete trials by task."""
-    of_task: dict[str, list[TrialResult]] = defaultdict(list)
-    for result in finished:
-        if result.state == "complete" and result.config_json:
-            of_task[configs.from_json(result.config_json).task or study_task].append(result)
-    return list(of_task.values())
 
 
 def _by_val(result: TrialResult) -> tuple[float, int]:

@@ -19,6 +19,7 @@ from search.results import origin, reading
 from search.results.origin import Origin
 from search.study.folder import Record
 from search.study.options import SYNTHETIC
+from search.study.words import counted
 
 # Datasets of which there are many, all with the same name: in another one of them, the same name of
 # a subject need not be the same person.
@@ -64,7 +65,7 @@ class Ledger:
             people = self._share(_NOBODY.union(*(other.tested for other in tested)))
             yield (
                 f"opened before: {people} were in the sealed tests of {_studies(tested)}, "
-                f"{_counted(rows, 'row')} in all"
+                f"{counted(rows, 'row')} in all"
             )
         else:
             yield f"opened before: never, as far as the boards in {self.leaderboards} say"
@@ -87,7 +88,7 @@ class Ledger:
             yield f"not known: {_studies(unclear)}: {reason}"
 
     def _share(self, subjects: frozenset[str]) -> str:
-        return f"{len(subjects)} of these {_counted(self.subjects, 'subject')}"
+        return f"{len(subjects)} of these {counted(self.subjects, 'subject')}"
 
 
 def read(record: Record) -> Ledger:
@@ -190,7 +191,3 @@ def _studies(others: Iterable[OtherStudy]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     number = "1 other study" if len(names) == 1 else f"{len(names)} other studies"
     return f"{number} ({', '.join(names[:_NAMED])}{more})"
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"

@@ -81,6 +81,11 @@ class Progress:
         if self._verbosity > QUIET:
             self._console.print(Text(text))
 
+    def print_all(self, lines: Iterable[str]) -> None:
+        """Print several lines that stay."""
+        for line in lines:
+            self.print(line)
+
     def rendered(self, done: int, subjects: int) -> None:
         """Show how many subjects of the synthetic dataset are rendered."""
         self._status = f"rendered {done} of {subjects} subjects of the synthetic dataset"

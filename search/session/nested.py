@@ -21,6 +21,7 @@ from search.screen.progress import Progress
 from search.session import one_search
 from search.session.one_search import OneSearch
 from search.study.folder import Folder, Record, resolved
+from search.study.words import counted
 
 
 def run(search: OneSearch, study_data: StudyData, progress: Progress) -> None:
@@ -65,8 +66,7 @@ def _opened_before(folder: Folder, record: Record, progress: Progress) -> int:
         return int(json.loads(file.read_text()))
     except (FileNotFoundError, ValueError):
         known = ledger.read(record)
-        for line in known.lines():
-            progress.print(line)
+        progress.print_all(known.lines())
         write_atomically(file, json.dumps(known.opened_before).encode())
         return known.opened_before
 
@@ -137,10 +137,10 @@ def _record(place: int, outer: Folder, folder: Folder, record: Record, split: Pr
 
 
 def _announcement(place: int, places: int, split: Protocol) -> str:
-    people, folds = len(split.sealed), len(split.folds)
+    people = counted(len(split.sealed), "subject")
     return (
-        f"outer fold {place} of {places}: {people} subject{'s' * (people != 1)} sealed, a search "
-        f"on {folds} folds of the others"
+        f"outer fold {place} of {places}: {people} sealed, a search on {len(split.folds)} folds of "
+        "the others"
     )
 
 

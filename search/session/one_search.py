@@ -29,18 +29,18 @@ from search.study.searcher import StudySearcher
 
 @dataclass(frozen=True, kw_only=True)
 class OneSearch:
-    """What one search needs besides its data."""
+    """The settings of one search; `run` takes them together with the data."""
 
     folder: Folder
     record: Record
-    space: Space  # suited to its data
+    space: Space  # without the configs that cannot work on the data
     plain_space: Space  # as the user wrote it
-    tasks: set[str]  # those that its trials learn: a space may choose other than the study's
+    tasks: set[str]  # that its trials learn; a space may choose others than the study's
     machines: Machines
     deadline: float | None  # in the seconds of `time.monotonic`; no trial starts after it
-    rebuilds: bool = False  # whether its journal is made from its results first
-    families: Families | None = None  # those that get their trials first
-    # Called when its sealed test begins: the board of the whole study says who is tested.
+    rebuilds: bool = False  # whether to make the journal from the results first
+    families: Families | None = None  # model families that get their trials first
+    # What to call before the sealed test begins; None: the search writes its own board then.
     on_opening: Callable[[], None] | None = None
 
     def write_board(self) -> None:
@@ -50,7 +50,7 @@ class OneSearch:
 
     @property
     def raced(self) -> bool:
-        """Whether worse trials are stopped early. A space that lists its points has all trained."""
+        """Whether worse trials are stopped early. Points that a space lists are all trained."""
         return self.record.pruning and not self.space.points
 
     @property
@@ -103,12 +103,12 @@ def run(search: OneSearch, study_data: StudyData, progress: Progress) -> Journal
         baselines = baseline_tasks.start(tasks, study_data, folder, each)
         searcher = _searcher(search, study_data, journal, board, progress, each.concurrent)
         tuner.run(searcher, study_data, folder, each, raced=search.raced, progress=progress)
-        _settle_draws(journal, progress)
+        journal.reconcile()  # trials that were drawn and did not start in time wait for a resume
+        progress.print_all(journal.draws.summary())
         baseline_tasks.finish(baselines, progress)
-        finished = journal.finished()
         if search.may_test(journal):
             score_winners(
-                finished,
+                journal.finished(),
                 study_data,
                 folder,
                 each,
@@ -117,17 +117,10 @@ def run(search: OneSearch, study_data: StudyData, progress: Progress) -> Journal
                 on_opening=search.on_opening or board.write_now,
             )
     journal.sync()  # fails if another driver has taken over: then the board is that driver's
-    board.write(finished)
+    board.write(journal.finished())
     folder.clear_checkpoints()
-    _require_success(finished, folder)
+    _require_success(journal.finished(), folder)
     return journal
-
-
-def _settle_draws(journal: Journal, progress: Progress) -> None:
-    """Let trials that were drawn too late wait for a resume, and sum up the redraws."""
-    journal.reconcile()
-    for line in journal.draws.summary():
-        progress.print(line)
 
 
 def settle(search: OneSearch, study_data: StudyData) -> None:

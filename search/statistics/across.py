@@ -107,10 +107,10 @@ def least_p(datasets: int) -> float:
 def groups(
     ranks: Array, pairs: Sequence[SignedRank], found: Friedman | None
 ) -> list[tuple[int, ...]]:
-    """Give the groups of methods of which no two differ, for the bars of the diagram.
+    """Group the methods between which the tests find no difference; each group is a bar.
 
-    A group holds neighbours in the order of their mean ranks (M,), at least two. Where Friedman's
-    test finds no difference, all methods are one group.
+    The methods of a group, at least two, are neighbours in the order of their mean ranks (M,), and
+    no two of them differ. If Friedman's test finds no difference, all methods are one group.
     """
     order = [int(i) for i in np.argsort(ranks, kind="stable")]
     if found is not None and found.p >= LEVEL:

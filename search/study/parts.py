@@ -6,12 +6,14 @@ is lost or counted twice when a process dies.
 """
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from statistics import fmean, stdev
 from typing import Any, Literal
 
+from fer_core import config as configs
 from fer_core.intervals import MEASURES
 from fer_core.scoring import SCORING_VERSION
 
@@ -102,6 +104,18 @@ def from_json(text: str) -> TrialResult:
     metrics = [name for name in values if name.startswith(_VAL)]
     means = {name.removeprefix(_VAL): values.pop(name) for name in metrics}
     return TrialResult(**values, val_metrics=dict.fromkeys(MEASURES) | means)
+
+
+def by_task(finished: Iterable[TrialResult], study_task: str) -> dict[str, list[TrialResult]]:
+    """Group the complete trials by the task that they learned.
+
+    A config that names no task learns `study_task`.
+    """
+    groups: dict[str, list[TrialResult]] = defaultdict(list)
+    for result in finished:
+        if result.state == "complete" and result.config_json:
+            groups[configs.from_json(result.config_json).task or study_task].append(result)
+    return groups
 
 
 def failed(
