@@ -126,6 +126,8 @@ def explained(ranked: pd.DataFrame) -> str:
     if len(tested) and tested.min() < LEAST_SUBJECTS:
         people += f" (an interval needs {LEAST_SUBJECTS})"
     meanings = {name: text.replace("{people}", people) for name, text in _MEANINGS.items()}
+    if not len(tested):
+        meanings["test_uar [95 %]"] = "empty: no trial had a test on sealed subjects."
     lines = [f"{name}: {meaning}" for name, meaning in meanings.items() if name in shown]
     lines += [*_ties(ranked), *_sealed_ranks(ranked), *_repeats(ranked)]
     best = ranked[ranked["val_uar_corrected"].notna()]

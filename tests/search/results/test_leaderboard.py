@@ -511,3 +511,11 @@ def test_a_resumed_study_never_takes_rows_from_its_board(folder, record, make_re
 
     assert untouched == 2
     assert list(pd.read_parquet(board.path)["trial"]) == [0, 1, 2]
+
+
+def test_the_test_column_is_called_empty_where_nobody_was_tested(folder, record, make_result):
+    board = pd.read_parquet(write(folder, record, [make_result(0)]))
+
+    explained = ranking.explained(ranking.rank(board))
+
+    assert "test_uar [95 %]: empty: no trial had a test on sealed subjects." in explained
