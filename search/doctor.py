@@ -36,6 +36,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _INTERRUPTED = "Interrupted. What was prepared is kept: the same command continues there."
 _AS_GIVEN = (  # arguments that the checkup takes as they are
     "dataset",
+    "faces",
     "landmarks",
     "task",
     "subject_pattern",
@@ -121,6 +122,7 @@ def main(
     data_root: args.DataRoot,
     subject_pattern: args.SubjectPattern = None,
     task: args.Task = None,
+    faces: args.Faces = "auto",
     landmarks: args.Landmarks = "auto",
     max_missing: args.MaxMissing = Options.max_missing,
     view: View = None,

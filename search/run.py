@@ -45,6 +45,8 @@ def main(
     protocol_name: args.Protocol = Options.protocol_name,
     split_seed: args.SplitSeed = Options.split_seed,
     nested: args.Nested = Options.nested,
+    faces: args.Faces = "auto",
+    missing: args.Missing = None,
     landmarks: args.Landmarks = "auto",
     max_missing: args.MaxMissing = Options.max_missing,
     weights: args.Weights = None,

@@ -12,6 +12,7 @@ from pyarrow import fs
 
 from fer_core.storage.paths import S3Path
 from fer_core.synthetic import dataset
+from tests.fer_core.crops import write_table
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -35,6 +36,18 @@ def rendered(run_folder):
     with (run_folder / "synthetic.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return dataset.ensure(run_folder / "synthetic" / "s10", subjects=10)
+
+
+@pytest.fixture(scope="session")
+def face_crops(run_folder):
+    """A folder with some sixty face crops of 48 pixels in FER2013's layout; one shows nothing."""
+    with (run_folder / "crops.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = run_folder / "crops"
+        if not folder.exists():
+            folder.mkdir()
+            write_table(folder / "fer2013.csv", 72)
+        return folder
 
 
 @pytest.fixture(scope="session")

@@ -207,6 +207,10 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
     return next((found for module in sorted(graph) if (found := visit(module, []))), [])
 
 
+def is_command(function):
+    return any("command" in ast.unparse(each) for each in function.decorator_list)
+
+
 def test_files_functions_folders_and_rooms_stay_small():
     offenders = []
     for path in product():
@@ -215,7 +219,9 @@ def test_files_functions_folders_and_rooms_stay_small():
             offenders.append(f"{named(path)} has {lines} lines")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
-                lines = (node.end_lineno or 0) - node.lineno + 1
+                # The signature of a command is the table of its options.
+                first = node.body[0] if is_command(node) else node
+                lines = (node.end_lineno or 0) - first.lineno + 1
                 if lines > LARGEST_FUNCTION:
                     offenders.append(f"{named(path)}: {node.name} has {lines} lines")
     for folder in {path.parent for path in product()} - {ROOT / "fer_core/data/datasets"}:

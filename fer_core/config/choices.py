@@ -14,7 +14,8 @@ from fer_core.errors import ConfigError, suggestion
 
 Task = Literal["emotion", "authenticity", "hidden"]
 TASKS: tuple[Task, ...] = ("emotion", "authenticity", "hidden")
-VIEWS = ("crop", "aligned", "frontal", "frontal_soft", "frontal_conditional")
+VIEWS = ("crop", "aligned", "frontal", "frontal_soft", "frontal_conditional", "given")
+GIVEN = "given"  # the view that shows the whole picture, for data whose pictures are cut-out faces
 SAMPLINGS = ("window", "uniform", "stride", "last", "middle", "onset_apex")
 # Backbones that read all frames of a clip together, as one volume.
 VOLUMES = ("c3d", "c3d_study", "r3d_18", "mc3_18", "r2plus1d_18")

@@ -27,6 +27,7 @@ from fer_core.config.checks import (
 )
 from fer_core.config.choices import (
     FITTED,
+    GIVEN,
     TASKS,
     VOLUMES,
     VOTINGS,
@@ -84,6 +85,11 @@ class Config:
     def geometry(self) -> tuple[GeometryConfig, ...]:
         """The streams that read the 68 points."""
         return tuple(s for s in self.streams if isinstance(s, GeometryConfig))
+
+    @property
+    def reads_landmarks(self) -> bool:
+        """Whether a stream needs the landmarks of faces, as its input or to make its view."""
+        return any(not isinstance(s, StreamConfig) or s.view != GIVEN for s in self.streams)
 
     def is_live(self, stream: StreamConfig) -> bool:
         """Whether training runs the whole backbone on images, so that no features are stored."""

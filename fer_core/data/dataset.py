@@ -31,6 +31,8 @@ class Published:
     about: str  # what it does, in one sentence with its source
     split: Callable[[Manifest], Protocol]  # raises ProtocolError if the copy lacks what it needs
     clip: ClipConfig | None = None  # the frames that it prescribes; None: the space chooses
+    # Whether figures are on all clips, so that one without a face is not left out.
+    scores_all: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,8 @@ class Dataset:
     # The frames in which the expressions are strongest, if each clip has them at the same place.
     # Baselines read them where neither the study nor a protocol fixes the frames.
     peak: ClipConfig | None = None
+    # Whether each picture of this copy is a face that the authors cut out.
+    given_faces: Callable[[Manifest], bool] = lambda _: False
 
 
 def difference(manifest: Manifest, totals: Sequence[Totals]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, get_args
 
 from fer_core.config import ClipConfig, StreamConfig
 from fer_core.data.labels import class_names, label
@@ -14,6 +15,14 @@ from fer_core.data.manifest import Clip, Manifest
 from fer_core.data.protocol import Protocol
 from fer_core.storage.paths import AnyPath
 from fer_core.storage.shared_store import SharedPlace
+
+Missing = Literal["leave-out", "fallback", "wrong"]
+"""What becomes of a clip in which no face is found.
+
+leave-out: no trial is scored on it. fallback: views show the whole picture in the place of the
+face; for landmarks it counts as wrong. wrong: it counts as wrong in every trial.
+"""
+MISSING: tuple[Missing, ...] = get_args(Missing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +41,11 @@ class StudyData:
     landmarks: str  # where landmarks come from: "data", "dlib" or "face_alignment"
     surface: str | None = None  # file of the reference surface for frontal views; None: our own
     clip: ClipConfig | None = None  # frames that the data or a published protocol fix; None: free
+    given_faces: bool = False  # whether each picture is a face that was cut out already
+    missing: Missing = "leave-out"
+    # The share of the clips in which no landmarks are found; None: nobody looked for them. It
+    # matters where faces are given, since all other data lose these clips as a whole.
+    without_landmarks: float | None = None
     max_missing: float = 1.0  # largest share of the clips that a view may lose
     # The image streams that the study's first draws read, once for each trial that reads one. The
     # more trials share a stream, the more it pays to store what its backbone computes.

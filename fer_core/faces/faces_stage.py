@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from fer_core.arrays import Array
+from fer_core.config import GIVEN
 from fer_core.data.manifest import Clip, Manifest
 from fer_core.errors import DataError
 from fer_core.faces import landmarks, video
@@ -28,8 +29,11 @@ from fer_core.faces.follow import (
     FollowedFrame,
     cut,
     follow,
+    given,
     join_points,
+    whole,
 )
+from fer_core.faces.landmarks import plain
 from fer_core.faces.tracks import FRAME, packed
 from fer_core.storage.files import file_sha256
 from fer_core.storage.stages import Shard, Tally
@@ -38,15 +42,22 @@ SHARD_CLIPS = 8  # clips per shard, on average
 LEAST_STILLS, MOST_STILLS = 4, 64  # photographs per shard, on average
 SHARDS = 32  # shards to aim for with photographs, so that several workers share them evenly
 LEAST_FOUND = 0.5  # share of a clip's frames that must show a face; with fewer, it is skipped
-_PACKAGES = {"data": (), "dlib": ("dlib-bin",), "face_alignment": ("face-alignment", "torch")}
+# The packages whose versions change what an engine finds.
+_PACKAGES = {
+    "data": (),
+    GIVEN: (),
+    "dlib": ("dlib-bin",),
+    "face_alignment": ("face-alignment", "torch"),
+}
 _CODE = 2  # raise it whenever a change makes the same input give another result
 
 
 def shards(manifest: Manifest, engine: str, device: str, tally: Tally) -> list[Shard]:
     """List the shards of the stage `faces` for a dataset; `tracks.Faces` reads each of them.
 
-    `engine` is a landmark engine's name, or `data` for the landmarks that come with the dataset.
-    Making a shard skips a clip that cannot be read or shows too few faces, and stores the reason.
+    `engine` is a landmark engine's name, `data` for the landmarks that come with the dataset, or
+    `given` where each picture is a face that was cut out, and no landmarks are wanted. Making a
+    shard skips a clip that cannot be read or shows too few faces, and stores the reason.
     """
     size = _stills(len(manifest.clips)) if manifest.stills else SHARD_CLIPS
     groups = _groups(manifest.clips, size)
@@ -82,14 +93,19 @@ def _shard(clips: Sequence[Clip], engine: str, device: str, tally: Tally) -> Sha
         "clips": [[c.clip, c.sha256, c.landmarks_sha256 if own else None] for c in clips],
         # The device is not part of the key: it moves points by a fraction of a pixel only.
         "landmarks": [engine, _engine_sha256(engine)],
-        "versions": [version(package) for package in ("av", "opencv-python", *_PACKAGES[engine])],
+        "versions": [version(p) for p in ("av", "opencv-python", *_PACKAGES[plain(engine)])],
     }
     return Shard("faces", parts, partial(_make, clips, engine, device, tally), once=True)
 
 
+def searches(engine: str) -> bool:
+    """Say whether an engine looks for faces; if not, they come with the dataset."""
+    return engine not in ("data", GIVEN)
+
+
 @cache  # hashing 100 MB takes time, and a worker asks again for each trial
 def _engine_sha256(engine: str) -> tuple[str, ...]:
-    return () if engine == "data" else tuple(map(file_sha256, landmarks.files(engine)))
+    return tuple(map(file_sha256, landmarks.files(engine))) if searches(engine) else ()
 
 
 @cache  # a worker loads the engine once for all of its trials
@@ -134,14 +150,14 @@ def _followed(clip: Clip, engine: str, device: str, tally: Tally) -> tuple[Array
         row = np.zeros((), FRAME)
         row["state"], row["points"] = frame.state, np.nan
         jpeg = b""
-        if frame.points is not None:
-            square = cut(frame.image, frame.points)
-            row["points"], jpeg = frame.points, square.jpeg
+        if frame.state != LEFT_OUT:
+            square = whole(frame.image) if frame.points is None else cut(frame.image, frame.points)
+            row["points"], jpeg = np.nan if frame.points is None else frame.points, square.jpeg
             row["left"], row["top"], row["scale"] = square.left, square.top, square.scale
         rows.append(row)
         files.append(jpeg)
         others = max(others, frame.others)
-    tally.add(frames_decoded=len(rows), faces_searched=0 if engine == "data" else len(rows))
+    tally.add(frames_decoded=len(rows), faces_searched=len(rows) if searches(engine) else 0)
     states = [int(row["state"]) for row in rows]
     if states.count(LEFT_OUT) == len(states):
         raise DataError("no face found.")
@@ -156,9 +172,13 @@ def _followed(clip: Clip, engine: str, device: str, tally: Tally) -> tuple[Array
 def followed_frames(clip: Clip, engine: str, device: str) -> Iterator[FollowedFrame]:
     """Decode a clip and follow its face; with the engine `data`, read the dataset's landmarks.
 
+    With the engine `given` each frame is the face.
+
     Raises: DataError if the clip or its landmarks cannot be read.
     """
     frames = video.frames(clip.path, clip.offset)
+    if engine == GIVEN:
+        return given(frames)
     if engine != "data":
         return follow(frames, _finder(engine, device))
     return join_points(frames, _load_points(clip.landmarks))

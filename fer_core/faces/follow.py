@@ -29,7 +29,8 @@ class FollowedFrame:
     """One frame of a clip, and the face that is followed in it."""
 
     image: Image  # (H, W, 3)
-    points: Points | None  # (68, 2) float32, in the frame's pixels; None: the frame is left out
+    # (68, 2) float32, in the frame's pixels; None: the frame is left out, or is given whole
+    points: Points | None
     state: int  # FOUND, INTERPOLATED or LEFT_OUT
     others: int = 0  # how many further faces the engine saw in this frame
 
@@ -89,6 +90,20 @@ def join_points(frames: Iterable[Image], points: Points) -> Iterator[FollowedFra
         )
 
 
+def given(frames: Iterable[Image]) -> Iterator[FollowedFrame]:
+    """Take each frame, whole, for the face: whoever made the dataset has cut it out already."""
+    return (FollowedFrame(image, None, FOUND) for image in frames)
+
+
+def whole(image: Image) -> Cut:
+    """Show a whole picture as a square; what it lacks to a square is black, equal on both sides."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    left, top = (width - side) // 2, (height - side) // 2
+    borders = (-top, side - height + top, -left, side - width + left)
+    return _square(image, borders, left, top)
+
+
 def cut(image: Image, points: Points) -> Cut:
     """Cut the upright square around the face at `points` (68, 2); outside the frame it is black.
 
@@ -115,7 +130,13 @@ def cut(image: Image, points: Points) -> Cut:
         max(0, -left),
         max(0, left + side - width),
     )
+    return _square(part, borders, left, top)
+
+
+def _square(part: Image, borders: tuple[int, int, int, int], left: int, top: int) -> Cut:
+    """Add black borders (top, bottom, left, right) to make a square, and shrink what is large."""
     square = cv2.copyMakeBorder(part, *borders, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    side = square.shape[0]
     pixels = min(side, CUT_PIXELS)
     if pixels < side:
         square = cv2.resize(square, (pixels, pixels), interpolation=cv2.INTER_AREA)

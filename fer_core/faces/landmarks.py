@@ -29,6 +29,13 @@ UPSAMPLE_BELOW_PIXELS = 400
 # Around the place of the last face, the image is searched at a scale that makes a face of that
 # size FOLLOWED_PIXELS large, and up to FOLLOWED_REACH times the face's side beyond its points.
 FOLLOWED_PIXELS, FOLLOWED_REACH = 120, 0.6
+# What `CloserLook` tries, one after another: the size of the picture as a multiple of its own, and
+# the width of a border as a share of its longer side. The border repeats the pixels at the edge,
+# for dlib finds no face that fills the picture. `benchmarks/small_faces.py` counts what each finds.
+CLOSER_LOOKS = ((1, 0.0), (2, 0.25), (4, 0.25), (2, 0.0), (4, 0.0))
+CLOSER_PIXELS = 800  # no picture is enlarged beyond this, since its faces are large already
+# The points of a face in a smaller picture are found in one enlarged to about this side.
+POINTS_PIXELS = 200
 DLIB_FILE = "shape_predictor_68_face_landmarks.dat"
 FACE_ALIGNMENT_FILES = ("2DFAN4-11f355bf06.pth.tar", "s3fd-619a316812.pth")  # version 1.5.0
 
@@ -95,7 +102,52 @@ class FaceAlignment:
         return np.asarray(found[0], np.float32)
 
 
-ENGINES: Mapping[str, Callable[[str], Engine]] = {"dlib": Dlib, "face_alignment": FaceAlignment}
+class CloserLook:
+    """An engine for pictures that are cut-out faces, which may be small and cut close.
+
+    Where the other engine sees no face, it looks again at the picture with a border around it, and
+    at two and four times the size.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def boxes(self, image: Image) -> list[Box]:
+        for size, border in CLOSER_LOOKS:
+            if size > 1 and size * min(image.shape[:2]) > CLOSER_PIXELS:
+                continue
+            looked_at, edge = _bordered(image, size, border)
+            if found := self._engine.boxes(looked_at):
+                return [_scaled(_shifted(box, -edge, -edge), 1 / size) for box in found]
+        return []
+
+    def points(self, image: Image, box: Box) -> Points:
+        size = max(1, min(4, POINTS_PIXELS // max(1, min(image.shape[:2]))))
+        if size == 1:
+            return self._engine.points(image, box)
+        larger, _ = _bordered(image, size, 0.0)
+        points = self._engine.points(larger, _scaled(box, size))
+        # A pixel's centre is at a whole number, so the edge of the first pixel is at -0.5.
+        return ((points + np.float32(0.5)) / np.float32(size) - np.float32(0.5)).astype(np.float32)
+
+
+ENGINES: Mapping[str, Callable[[str], Engine]] = {
+    "dlib": Dlib,
+    "face_alignment": FaceAlignment,
+    "dlib-closer": lambda device: CloserLook(Dlib(device)),
+    "face_alignment-closer": lambda device: CloserLook(FaceAlignment(device)),
+}
+_CLOSER = "-closer"
+
+
+def closer(engine: str) -> str:
+    """Name the engine that looks more closely at cut-out faces than the engine of that name."""
+    return engine if engine == "data" or engine.endswith(_CLOSER) else engine + _CLOSER
+
+
+def plain(engine: str) -> str:
+    """Name the engine that an engine of `closer` looks more closely with."""
+    return engine.removesuffix(_CLOSER)
 
 
 @dataclass(frozen=True)
@@ -170,7 +222,7 @@ def files(name: str) -> list[Path]:
 
     Raises: WeightsError if one is missing.
     """
-    if name == "dlib":
+    if plain(name) == "dlib":
         return [packaged(DLIB_FILE)]
     return [hub_checkpoint(file) for file in FACE_ALIGNMENT_FILES]
 
@@ -205,6 +257,18 @@ def _closest(boxes: Sequence[Box], last: Points) -> int | None:
         if distances[i] <= side and 0.5 <= max(right - left, bottom - top) / side <= 2
     ]
     return min(same, key=distances.__getitem__, default=None)
+
+
+def _bordered(image: Image, size: int, border: float) -> tuple[Image, int]:
+    """Enlarge an image and add a border; gives it with the border's width, in its own pixels."""
+    edge = size * round(border * max(image.shape[:2]))
+    if size > 1:
+        larger = cv2.resize(image, None, fx=size, fy=size, interpolation=cv2.INTER_CUBIC)
+        image = np.asarray(larger, np.uint8)
+    if edge:
+        framed = cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
+        image = np.asarray(framed, np.uint8)
+    return image, edge
 
 
 def _scaled(box: Box, factor: float) -> Box:

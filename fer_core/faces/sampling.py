@@ -4,6 +4,7 @@ A config's `ClipConfig` says how many frames and by which rule. `views_stage` pi
 the views that it stores, and `features` and `predict` pick the same frames for points.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,11 @@ def pick(points: Points, usable: NDArray[np.bool_], clip: ClipConfig) -> Indices
     distance = np.abs(candidates[None] - wanted[:, None])
     nearest: Indices = candidates[distance.argmin(axis=1)]
     return nearest
+
+
+def without_points(clip: ClipConfig) -> ClipConfig:
+    """Give the rule for a clip without landmarks: none of its frames is known to be the apex."""
+    return replace(clip, sampling="uniform") if clip.sampling == "onset_apex" else clip
 
 
 def _positions(total: int, clip: ClipConfig) -> NDArray[Any]:

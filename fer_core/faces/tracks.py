@@ -19,7 +19,8 @@ from fer_core.storage.store import Entry
 JPEG_FIELDS = [("start", "<i8"), ("bytes", "<i4")]  # where a JPEG file lies among a shard's files
 FRAME = np.dtype(
     [
-        ("points", "<f4", (68, 2)),  # in the pixels of the frame; NaN if the frame is left out
+        # In the pixels of the frame; NaN if the frame is left out, or given whole.
+        ("points", "<f4", (68, 2)),
         ("state", "u1"),  # FOUND, INTERPOLATED or LEFT_OUT
         ("left", "<i4"),  # left edge of the cut, in the pixels of the frame
         ("top", "<i4"),  # its top edge, likewise
@@ -37,7 +38,7 @@ class Track:
 
     @property
     def points(self) -> NDArray[np.float32]:
-        """The landmarks (T, 68, 2) float32 in the frames' pixels; NaN for frames left out."""
+        """The landmarks (T, 68, 2) float32 in the frames' pixels; NaN where there are none."""
         points: NDArray[np.float32] = self._rows["points"]
         return points
 

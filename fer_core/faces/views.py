@@ -53,6 +53,12 @@ def aligned(image: Image, points: Points) -> Image:
     return _warped(image, similarity(five_points(points), TEMPLATE * CROP_PIXELS))
 
 
+def given(image: Image, _points: Points) -> Image:
+    """Show a whole picture (H, H, 3), which is a face already, as (224, 224, 3)."""
+    method = cv2.INTER_AREA if image.shape[0] > CROP_PIXELS else cv2.INTER_LINEAR
+    return _as_image(cv2.resize(image, (CROP_PIXELS, CROP_PIXELS), interpolation=method))
+
+
 def _warped(image: Image, matrix: NDArray[np.float64]) -> Image:
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     if scale < 0.5:  # bilinear sampling would skip pixels, so shrink by averaging first
@@ -97,6 +103,7 @@ VIEWS: Mapping[str, Maker] = {
     "frontal": _frontal("none"),
     "frontal_soft": _frontal("soft"),
     "frontal_conditional": _frontal("conditional"),
+    "given": _one_by_one(given),
 }
 
 

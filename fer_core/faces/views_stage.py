@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from fer_core.arrays import Array, Image
-from fer_core.config import ClipConfig
+from fer_core.config import GIVEN, ClipConfig
 from fer_core.errors import DataError
 from fer_core.faces.follow import encode_jpeg
 from fer_core.faces.frontal.surface import Surface, reference
-from fer_core.faces.sampling import Indices, pick
+from fer_core.faces.sampling import Indices, pick, without_points
 from fer_core.faces.tracks import (
     JPEG_FIELDS,
     Faces,
@@ -43,11 +43,14 @@ def shards(
     view: str,
     surface: Surface | None,
     device: str,
+    whole: Sequence[tuple[Shard, Entry]] | None = None,
 ) -> list[Shard]:
     """List the shards of the stage `views`, one for each shard of `faces`; `crops` reads them.
 
     The `meta` of an entry lists the clips that have views (`clips`), those that have none with the
-    reason (`skipped`), and the number of frames of each clip (`frames`).
+    reason (`skipped`), and the number of frames of each clip (`frames`). `whole` are the shards of
+    the whole pictures, of the same clips as those of `faces`: where a clip has no such view, its
+    whole picture takes the place, and `fallbacks` lists these clips too.
     """
     frontal = view.startswith("frontal")
     parts = {
@@ -60,13 +63,19 @@ def shards(
         "surface": (surface or reference()).sha256 if frontal else None,
         "torch": [version("torch"), device] if frontal else None,
     }
+    make = partial(_make, window=window, view=view, surface=surface, device=device)
+    if whole is None:
+        return [
+            Shard("views", parts | {"faces": shard.key}, partial(make, entry))
+            for shard, entry in faces
+        ]
     return [
         Shard(
             "views",
-            parts | {"faces": shard.key},
-            partial(_make, entry, window, view, surface, device),
+            parts | {"faces": shard.key, "whole": whole_shard.key},
+            partial(make, entry, whole_entry),
         )
-        for shard, entry in faces
+        for (shard, entry), (whole_shard, whole_entry) in zip(faces, whole, strict=True)
     ]
 
 
@@ -108,25 +117,54 @@ class _PickedFrames:
 
 
 def _make(
-    entry: Entry, window: ClipConfig, view: str, surface: Surface | None, device: str
+    entry: Entry,
+    whole: Entry | None = None,
+    *,
+    window: ClipConfig,
+    view: str,
+    surface: Surface | None,
+    device: str,
 ) -> tuple[Array, dict[str, Any]]:
-    """Make the views of a shard of `faces`, some clips at a time."""
+    """Make the views of a shard of `faces`; a clip without one is shown as it is in `whole`."""
     faces = Faces(entry)
     make_views = partial(views, view=view, surface=surface, device=device)
+    files, reasons = _made(faces, faces.clips, window, make_views)
+    skipped = dict(faces.skipped) | reasons
+    meta: dict[str, Any] = {"frames": window.frames}
+    if whole is not None:
+        pictures = Faces(whole)
+        wanted = [clip for clip in pictures.clips if clip in skipped]
+        shown, _ = _made(pictures, wanted, without_points(window), partial(views, view=GIVEN))
+        files |= shown
+        skipped = {clip: reason for clip, reason in skipped.items() if clip not in shown}
+        meta["fallbacks"] = list(shown)
+    flat = [file for jpegs in files.values() for file in jpegs]
+    meta |= {"clips": list(files), "skipped": skipped}
+    return packed(np.zeros(len(flat), _RECORD), flat), meta
+
+
+def _made(
+    faces: Faces,
+    clips: Sequence[str],
+    window: ClipConfig,
+    make_views: Callable[[list[Image], Array], Image],
+) -> tuple[dict[str, list[bytes]], dict[str, str]]:
+    """Make the views of some clips, a few at a time.
+
+    Gives each clip's views as JPEG files, and why the other clips have none.
+    """
     files: dict[str, list[bytes]] = {}
-    skipped = dict(faces.skipped)
+    skipped: dict[str, str] = {}
     clips_at_once = max(1, BATCH_IMAGES // window.frames)
-    for first in range(0, len(faces.clips), clips_at_once):
-        names = faces.clips[first : first + clips_at_once]
+    for first in range(0, len(clips), clips_at_once):
+        names = clips[first : first + clips_at_once]
         picked = [_pick(faces, clip, window) for clip in names]
         for clip, jpegs_or_reason in _encoded_views(picked, make_views):
             if isinstance(jpegs_or_reason, str):
                 skipped[clip] = jpegs_or_reason
             else:
                 files[clip] = jpegs_or_reason
-    flat = [file for jpegs in files.values() for file in jpegs]
-    meta = {"clips": list(files), "skipped": skipped, "frames": window.frames}
-    return packed(np.zeros(len(flat), _RECORD), flat), meta
+    return files, skipped
 
 
 def _pick(faces: Faces, clip: str, window: ClipConfig) -> _PickedFrames:

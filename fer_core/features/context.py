@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar, cast
 
 import torch
 
-from fer_core.config import ClipConfig, Config
+from fer_core.config import GIVEN, ClipConfig, Config
 from fer_core.data.manifest import Manifest
 from fer_core.data.study_data import StudyData
 from fer_core.errors import DataError
@@ -68,7 +68,16 @@ class TrialContext:
 
     @property
     def faces(self) -> Stage:
-        """The stage `faces`; the shards that the store lacks are made.
+        """The stage `faces` with the study's landmarks; what the store lacks is made."""
+        return self._faces(self.study_data.landmarks)
+
+    @property
+    def pictures(self) -> Stage:
+        """The stage `faces` with each picture, whole, as the face."""
+        return self._faces(GIVEN)
+
+    def _faces(self, engine: str) -> Stage:
+        """Give the stage `faces`, with the faces that an engine finds.
 
         It alone cannot be looked up by its own key: naming the shards of a large manifest takes
         longer than a trial. The manifest's number in this process and the landmarks' engine
@@ -76,30 +85,39 @@ class TrialContext:
         """
 
         def read() -> Stage:
-            study_data = self.study_data
-            engine, device = study_data.landmarks, self.device.type
-            return self._stage(faces_stage.shards(study_data.manifest, engine, device, self.tally))
+            manifest, device = self.study_data.manifest, self.device.type
+            return self._stage(faces_stage.shards(manifest, engine, device, self.tally))
 
-        key = memory_key(
-            "faces", manifest=self._manifest_number, landmarks=self.study_data.landmarks
-        )
+        key = memory_key("faces", manifest=self._manifest_number, landmarks=engine)
         return self.cached(key, read, _is_complete)
+
+    def scored_clips(self) -> frozenset[str]:
+        """Name the clips on which all trials of the study are scored, whatever each can show."""
+        if self.study_data.missing != "leave-out":
+            return frozenset(clip.clip for clip in self.study_data.manifest.clips)
+        return frozenset(clip for entry in self.faces.entries for clip in entry.meta["clips"])
 
     def views(self, view: str) -> Stage:
         """Give the stage `views` for one view; the shards that the store lacks are made.
 
         Raises: DataError where the view loses more clips than `max_missing` allows.
         """
-        study_data, faces = self.study_data, self.faces
+        study_data = self.study_data
+        faces = self.pictures if view == GIVEN else self.faces
+        falls_back = study_data.missing == "fallback" and view != GIVEN
+        pictures = self.pictures if falls_back else None
         surface = _surface(study_data.surface) if study_data.surface else None
 
         def read() -> Stage:
-            device = self.device.type
-            return self._stage(views_stage.shards(faces.pairs, self.window, view, surface, device))
+            device, whole = self.device.type, pictures.pairs if pictures else None
+            return self._stage(
+                views_stage.shards(faces.pairs, self.window, view, surface, device, whole)
+            )
 
         key = memory_key(
             "views",
             of=faces.key,
+            pictures=pictures.key if pictures else None,
             window=self.window.active(),
             view=view,
             surface=surface.sha256 if surface else None,
@@ -145,7 +163,9 @@ class TrialContext:
         """Measure the seconds between two frames that are read of a clip: the median of clips."""
         paths = {clip.clip: clip.path for clip in self.study_data.manifest.clips}
         steps = []
-        for entry in self.faces.entries:
+        given = all(stream.view == GIVEN for stream in self.config.images)
+        stage = self.pictures if given and self.config.images else self.faces
+        for entry in stage.entries:
             faces = Faces(entry)
             for clip in faces.clips:
                 track = faces.track(clip)

@@ -68,6 +68,8 @@ class ImageStream:
         entries = self._views.entries
         self.clips = tuple(clip for entry in entries for clip in entry.meta["clips"])
         self.skipped = {k: v for entry in entries for k, v in entry.meta["skipped"].items()}
+        # Clips whose whole picture takes the place of a view that they do not have.
+        self.fallbacks = frozenset(c for e in entries for c in e.meta.get("fallbacks", ()))
         self._live = config.is_live(stream)
         self._places = np.arange(len(self.clips))
         self._order: tuple[str, ...] = self.clips
@@ -193,6 +195,7 @@ class PointStream:
         shards = [Faces(entry) for entry in self._faces.entries]
         self.clips = tuple(clip for faces in shards for clip in faces.clips)
         self.skipped = {k: v for faces in shards for k, v in faces.skipped.items()}
+        self.fallbacks: frozenset[str] = frozenset()
         self.weights_source: str | None = None
         self._places = np.arange(len(self.clips))
 

@@ -4,7 +4,7 @@ It checks the arguments, prints the prediction and draws the timeline. The work 
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -39,13 +39,27 @@ Picture = Annotated[
         show_default=False,
     ),
 ]
+Faces = Annotated[
+    Literal["as-trained", "found"],
+    typer.Option(
+        metavar="HOW",
+        help="'as-trained': a model that was trained on cut-out faces takes each picture, whole, "
+        "for a face. 'found': the face is looked for and cut out first, as every other model does.",
+    ),
+]
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="Print the probabilities as one line of JSON instead of as text."),
 ]
 
 
-def main(model: Folder, path: Video, picture: Picture = None, as_json: AsJson = False) -> None:
+def main(
+    model: Folder,
+    path: Video,
+    picture: Picture = None,
+    faces: Faces = "as-trained",
+    as_json: AsJson = False,
+) -> None:
     """Print the emotion of the face in a video, and draw it over time.
 
     If the model was trained for it, this also shows whether the emotion is genuine or acted.
@@ -59,7 +73,7 @@ def main(model: Folder, path: Video, picture: Picture = None, as_json: AsJson = 
                 f"--picture is {timeline}; it must end in {' or '.join(SUFFIXES)} and lie in a "
                 "folder that exists."
             )
-        prediction = predict(model_folder.load(model), path)
+        prediction = predict(model_folder.load(model), path, cuts_given=faces == "found")
         draw(prediction, path.name, timeline)
     except FerError as error:
         typer.echo(f"error: {error}", err=True)

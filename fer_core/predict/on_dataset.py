@@ -11,12 +11,17 @@ import torch
 
 from fer_core import scoring
 from fer_core.arrays import Array
+from fer_core.config import GIVEN
 from fer_core.data.manifest import Clip
 from fer_core.data.study_data import StudyData
 from fer_core.errors import DataError
 from fer_core.faces import faces_stage
-from fer_core.faces.sampling import pick
 from fer_core.faces.tracks import Faces, Track
+from fer_core.predict.clip_views import (
+    ClipViews,
+    needs_landmarks,
+    reads_pictures,
+)
 from fer_core.predict.on_video import Reader
 from fer_core.storage.shared_store import open_store
 from fer_core.storage.stages import Tally, read_or_make
@@ -34,7 +39,7 @@ def score(model: Model, study_data: StudyData) -> SealedResult:
 
     Raises: DataError where no clip is left.
     """
-    scored = [(clip, _probabilities(model, track)) for clip, track in _tracks(model, study_data)]
+    scored = [(clip, _probabilities(model, seen)) for clip, seen in _clips(model, study_data)]
     if not scored:
         raise DataError(f"no clip of {study_data.manifest.root} can be used: none shows a face.")
     clips = [clip for clip, _ in scored]
@@ -49,23 +54,38 @@ def score(model: Model, study_data: StudyData) -> SealedResult:
     )
 
 
-def _tracks(model: Model, study_data: StudyData) -> Iterator[tuple[Clip, Track]]:
-    """Give the clips that show a class of the model, each with its face."""
-    by_name = {clip.clip: clip for clip in study_data.manifest.clips}
-    engine, tally = study_data.landmarks, Tally()
+def _clips(model: Model, study_data: StudyData) -> Iterator[tuple[Clip, ClipViews]]:
+    """Give the clips that show a class of the model, each with what the model sees of it.
+
+    A model of cut-out faces sees those that are cut out here, if the dataset gives none.
+    """
+    config, cuts = model.config, not study_data.given_faces
+    cuts_given = cuts and any(stream.view == GIVEN for stream in config.images)
+    faces, pictures = {}, {}
+    if cuts_given or config.reads_landmarks:
+        faces = _tracks(study_data, study_data.landmarks)
+    if not cuts and reads_pictures(config, model.missing):
+        pictures = _tracks(study_data, GIVEN)
+    for clip in study_data.manifest.clips:
+        face, picture = faces.get(clip.clip), pictures.get(clip.clip)
+        usable = picture is not None and not needs_landmarks(config, model.missing)
+        if study_data.label(clip) in model.classes and (face is not None or usable):
+            yield clip, ClipViews(face=face, pictures=picture, cuts_given=cuts_given)
+
+
+def _tracks(study_data: StudyData, engine: str) -> dict[str, Track]:
+    """Read the faces of all clips from the store; what the store lacks is made."""
+    tally = Tally()
     shards = faces_stage.shards(study_data.manifest, engine, _CPU.type, tally)
-    for entry in read_or_make(open_store(study_data.store), shards, tally):
-        faces = Faces(entry)
-        for name in faces.clips:
-            if study_data.label(by_name[name]) in model.classes:
-                yield by_name[name], faces.track(name)
+    entries = read_or_make(open_store(study_data.store), shards, tally)
+    faces = (Faces(entry) for entry in entries)
+    return {name: shard.track(name) for shard in faces for name in shard.clips}
 
 
-def _probabilities(model: Model, track: Track) -> Array:
+def _probabilities(model: Model, clip_views: ClipViews) -> Array:
     """Score one clip (K,), by the frames that a trial would read; NaN where it cannot be shown."""
-    frames = pick(track.points, track.usable, model.clip)
     try:
-        scores = Reader(model, track).scores([frames])
+        scores = Reader(model, clip_views).scores([clip_views.picked(model)])
     except DataError:
         return np.full(len(model.classes), np.nan, np.float32)
     probabilities: Array = model.voted(scores)[0]

@@ -13,14 +13,19 @@ import torch
 from torch import Tensor
 
 from fer_core.arrays import Array
+from fer_core.config import GIVEN
 from fer_core.data.manifest import Clip, Manifest
 from fer_core.errors import DataError
-from fer_core.faces import faces_stage, video, views_stage
+from fer_core.faces import faces_stage, video
 from fer_core.faces.landmarks import best_engine
-from fer_core.faces.sampling import pick
 from fer_core.faces.tracks import Faces, Track
 from fer_core.features.encoders import ImageEncoder, PointEncoder
 from fer_core.features.stream_inputs import points_of
+from fer_core.predict.clip_views import (
+    ClipViews,
+    needs_landmarks,
+    reads_pictures,
+)
 from fer_core.predict.prediction import Prediction
 from fer_core.storage.files import file_sha256
 from fer_core.storage.stages import Tally, read_or_make
@@ -35,20 +40,23 @@ SUFFIXES = (".png", ".jpg", ".pdf", ".svg")  # formats of the timeline
 _CPU = torch.device("cpu")
 
 
-def predict(model: Model, path: Path) -> Prediction:
+def predict(model: Model, path: Path, *, cuts_given: bool = False) -> Prediction:
     """Score a video as one clip, as in training, and at each moment.
+
+    A model that was trained on cut-out faces takes each frame for one, whole. With `cuts_given` the
+    face is looked for and cut out first.
 
     A model that votes over frames, or that reads one frame, gives a score for each frame with a
     face. Any other model scores windows that are centred on moments at equal intervals.
 
     Raises: DataError if the video cannot be read or shows no face.
     """
-    track = _track(model, path)
+    clip_views = _clip_views(model, path, cuts_given=cuts_given)
     rate = video.frames_per_second(path)
     step = model.frame_seconds * rate
-    reader = Reader(model, track, step=step)
-    clip = model.voted(reader.scores([pick(track.points, track.usable, model.clip)]))[0]
-    usable = np.flatnonzero(track.usable)
+    reader = Reader(model, clip_views, step=step)
+    clip = model.voted(reader.scores([clip_views.picked(model)]))[0]
+    usable = np.flatnonzero(clip_views.usable)
     volumes = any(stream.is_volume for stream in model.config.streams)
     if (model.config.votes and not volumes) or model.clip.frames == 1:
         moments, windows = usable, [np.array([frame]) for frame in usable]
@@ -63,11 +71,9 @@ def predict(model: Model, path: Path) -> Prediction:
         clip=clip,
         seconds=moments / rate,
         over_time=model.voted(reader.scores(windows)),
-        has_face=track.usable,
+        has_face=clip_views.usable,
         rate=rate,
-        faces=views_stage.views_of_frames(
-            track, pictured, "aligned", surface=None, device=_CPU.type
-        ),
+        faces=clip_views.shown(pictured, "aligned", model),
         faces_seconds=pictured / rate,
     )
 
@@ -75,13 +81,13 @@ def predict(model: Model, path: Path) -> Prediction:
 class Reader:
     """Scores windows of one clip's frames; windows that overlap share the encoded frames."""
 
-    def __init__(self, model: Model, track: Track, *, step: float = 1.0) -> None:
-        """Prepare to score the frames of a track, which the model reads `step` frames apart.
+    def __init__(self, model: Model, clip_views: ClipViews, *, step: float = 1.0) -> None:
+        """Prepare to score the frames of a clip, which the model reads `step` frames apart.
 
         The step matters only for windows of one frame whose points are encoded as a change: they
         are compared with the frame `step` before.
         """
-        self._model, self._track, self._step = model, track, max(1, round(step))
+        self._model, self._clip_views, self._step = model, clip_views, max(1, round(step))
         self._frames: list[dict[int, Tensor]] = [{} for _ in model.encoders]
 
     def scores(self, windows: Sequence[Array]) -> Array:
@@ -117,23 +123,38 @@ class Reader:
         return torch.stack([torch.stack([known[int(f)] for f in frames]) for frames in windows])
 
     def _points(self, encoder: PointEncoder, frames: Array) -> Tensor:
-        return encoder(points_of(self._track, frames, step=self._step)[None], _CPU)[0]
+        track = self._clip_views.points()
+        return encoder(points_of(track, frames, step=self._step)[None], _CPU)[0]
 
     def _crops(self, encoder: ImageEncoder, frames: Array) -> Array:
-        view = encoder.stream.view
-        return views_stage.views_of_frames(
-            self._track, frames, view, surface=self._model.surface, device=_CPU.type
-        )
+        return self._clip_views.shown(frames, encoder.stream.view, self._model)
 
 
-def _track(model: Model, path: Path) -> Track:
+def _clip_views(model: Model, path: Path, *, cuts_given: bool) -> ClipViews:
+    """Find the face of a video if the model needs it, and take the whole pictures if it may.
+
+    Raises: DataError if the video cannot be read, or shows no face and the model needs one.
+    """
+    config, face, pictures = model.config, None, None
+    if reads_pictures(config, model.missing) and not cuts_given:
+        pictures = _track(GIVEN, path)
+    if cuts_given or config.reads_landmarks:
+        try:
+            face = _track(model.landmarks, path)
+        except DataError:
+            if pictures is None or needs_landmarks(config, model.missing):
+                raise
+    return ClipViews(face=face, pictures=pictures, cuts_given=cuts_given)
+
+
+def _track(engine: str, path: Path) -> Track:
     """Follow the face of a video by making the stage `faces` for it in a temporary store.
 
     Raises: DataError if the video shows no face or cannot be read.
     """
     if not path.exists():
         raise DataError(f"video {path} does not exist.")
-    engine = best_engine() if model.landmarks == "data" else model.landmarks
+    engine = best_engine() if engine == "data" else engine
     clip = Clip(
         clip=path.name,
         subject="",

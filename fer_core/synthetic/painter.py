@@ -37,10 +37,19 @@ class Scenery:
 
 def paint_clip(script: Script) -> Iterator[Array]:
     """Yield the frames of a clip, (H, W, 3) uint8 RGB."""
-    skin = Skin(script.identity, script.rng)
-    scenery = Scenery(_background(script.rng), script.rng.uniform(20, 220, size=3))
+    skin, scenery = _surroundings(script)
     for frame in range(len(script.points)):
         yield _paint_frame(script, frame, skin, scenery)
+
+
+def paint_frame(script: Script, frame: int) -> Array:
+    """Paint one frame of a clip, (H, W, 3) uint8 RGB; its noise is not that of `paint_clip`."""
+    return _paint_frame(script, frame, *_surroundings(script))
+
+
+def _surroundings(script: Script) -> tuple[Skin, Scenery]:
+    skin = Skin(script.identity, script.rng)
+    return skin, Scenery(_background(script.rng), script.rng.uniform(20, 220, size=3))
 
 
 def _paint_frame(script: Script, frame: int, skin: Skin, scenery: Scenery) -> Array:

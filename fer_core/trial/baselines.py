@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fer_core.config import POOLINGS, TASKS, Config, GeometryConfig, StreamConfig
+from fer_core.config import GIVEN, POOLINGS, TASKS, Config, GeometryConfig, StreamConfig
 from fer_core.data.datasets import DATASETS
 
 if TYPE_CHECKING:  # the imports of torch and scikit-learn take seconds; names need neither
@@ -64,6 +64,8 @@ def _prepared(name: str, study_data: "StudyData") -> "TrialData":
     from fer_core.trial.evaluate import prepare_trial  # imports torch: in workers only
 
     config, dataset = BASELINES[name], DATASETS.get(study_data.manifest.dataset)
+    if study_data.given_faces and name != "landmarks+svm":  # the others need no landmarks
+        config = Config(streams=(replace(_FACES, view=GIVEN),))
     if dataset is not None and dataset.peak is not None:
         config = replace(config, clip=dataset.peak)
     return prepare_trial(config, study_data)

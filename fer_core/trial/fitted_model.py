@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fer_core.arrays import Array
 from fer_core.config import ClipConfig, Config
+from fer_core.data.study_data import Missing
 from fer_core.faces.frontal.surface import Surface
 from fer_core.features.encoders import Encoder
 from fer_core.models.network import Network
@@ -30,6 +31,8 @@ class Model:
     clip: ClipConfig  # which frames of a clip are read
     frame_seconds: float  # time between two frames that are read, as in training
     landmarks: str  # engine that found the face points in training
+    given_faces: bool = False  # whether it was trained on pictures that were cut-out faces
+    missing: Missing = "leave-out"  # what became of a picture without landmarks in training
     surface: Surface | None = None  # 3-D face for frontal views; None for the built-in one
 
     def scores(self, inputs: Sequence[Tensor]) -> Array:

@@ -34,6 +34,8 @@ class FoldResult:
     weights_source: str
     work: Work  # what the trial has computed and read so far
     skipped: Mapping[str, str]  # clip: why it was left out
+    # The share of the trial's clips whose whole picture took the place of a view.
+    fallback_share: float = 0.0
     epochs_restored: int = 0  # epochs of this fold that came from a checkpoint
     still_improving: bool = False  # whether its loss was still falling when it ended
     extended: bool = False  # whether it got more epochs than its config says, since it was falling

@@ -78,7 +78,8 @@ class TrialData:
         self.context = TrialContext(config, study_data, self.device)
         self.streams = [open_stream(stream, self.context) for stream in config.streams]
         self.skipped = {k: v for each in self.streams for k, v in each.skipped.items()}
-        usable = set.intersection(*(set(each.clips) for each in self.streams))
+        scored = self.context.scored_clips()
+        usable = scored.intersection(*(each.clips for each in self.streams))
         self.clips = tuple(clip for clip in self.streams[0].clips if clip in usable)
         if not self.clips:
             reason = next(iter(self.skipped.values()), "it is empty")
@@ -90,9 +91,10 @@ class TrialData:
         self.subjects = np.array([clip.subject for clip in kept])
         self.labels = self._labels(kept)
         own = set(self.clips)
-        with_faces = [clip for each in self.context.faces.entries for clip in each.meta["clips"]]
-        # Clips that others can show and this trial cannot: all trials are scored on the same clips.
-        self.lost = [by_name[clip] for clip in with_faces if clip not in own]
+        # Clips that this trial cannot show: all trials are scored on the same clips.
+        self.lost = [by_name[clip] for clip in by_name if clip in scored and clip not in own]
+        fallbacks = own.intersection(clip for each in self.streams for clip in each.fallbacks)
+        self.fallback_share = len(fallbacks) / len(own)
         self.checkpoints: list[Checkpoint] = []  # one for each fit that is trained alone
 
     def rows(self, subjects: Sequence[str]) -> Array:
@@ -146,6 +148,7 @@ class TrialData:
             weights_source=" + ".join(sources) or "none",
             work=self.context.tally.work,
             skipped=self.skipped,
+            fallback_share=self.fallback_share,
             epochs_restored=epochs_restored,
             note=note,
         )

@@ -39,6 +39,7 @@ class Request:
     dataset: str
     root: Path
     store: Path | SharedPlace
+    faces: str  # "given", "found" or "auto"
     landmarks: str
     task: str | None
     subject_pattern: str | None
@@ -57,6 +58,7 @@ class Checked:
     prepared: Prepared | None  # None: no faces were looked for
     report: Report
     engine: str  # where the landmarks come from
+    given_faces: bool
     workers: int
 
 
@@ -70,7 +72,8 @@ def check(request: Request, progress: Progress) -> Checked:
     clips, workers = len(manifest.clips), request.workers
     progress.print(f"{clips} clips of {len(manifest.subjects)} subjects; examining their files")
     headers = {clip.clip: header(clip) for clip in manifest.clips}
-    engine = data.landmarks_of(manifest, request.landmarks)
+    given = data.given_faces(manifest, request.faces)
+    engine = data.landmarks_of(manifest, request.landmarks, given=given)
     expected = face_seconds.forecast(
         [clip for clip in manifest.clips if not headers[clip.clip].fault],
         frames=sum(found.frames for found in headers.values()),
@@ -79,6 +82,8 @@ def check(request: Request, progress: Progress) -> Checked:
         store=request.store,
     )
     where = "given by the dataset" if engine == "data" else f"found by {engine}"
+    if given:
+        progress.print("the faces are given: each picture is shown as it is")
     progress.print(f"faces, landmarks {where}: {expected or 'no clip can be read'}")
     compare = _comparer(request, manifest, progress)
     near = None
@@ -91,8 +96,9 @@ def check(request: Request, progress: Progress) -> Checked:
         prepared=prepared,
         near=near,
         same_person=compare(prepared) if compare and prepared else None,
+        given_faces=given,
     )
-    return Checked(manifest, prepared, _report(request, manifest, found), engine, workers)
+    return Checked(manifest, prepared, _report(request, manifest, found), engine, given, workers)
 
 
 def _prepared(request: Request, manifest: Manifest, engine: str, progress: Progress) -> Prepared:
@@ -158,6 +164,7 @@ def prepare_view(
         view=view,
         clip=ONE_FRAME if checked.manifest.stills else next(iter(fixed), ClipConfig()),
         engine=checked.engine,
+        falls_back=checked.given_faces,
         store=store,
         workers=checked.workers,
         progress=progress.prepared,
@@ -167,7 +174,8 @@ def prepare_view(
 def _report(request: Request, manifest: Manifest, found: Found) -> Report:
     """Judge whether a study may start, by the faces, or by the files if none were looked for."""
     prepared, most = found.prepared, request.max_missing
-    skipped = prepared.skipped if prepared else faults(found.headers)
+    by_faces = prepared is not None and not found.given_faces
+    skipped = prepared.skipped if prepared and by_faces else faults(found.headers)
     splits = _splits(manifest, request.task)
     problems = [split.unfit for split in splits[:1] if split.unfit]
     try:

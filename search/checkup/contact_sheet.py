@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from fer_core.config import VIEWS, ClipConfig
+from fer_core.config import GIVEN, ClipConfig
+from fer_core.config import VIEWS as ALL_VIEWS
 from fer_core.data.manifest import Clip, Manifest
 from fer_core.data.protocol import ascending
 from fer_core.errors import DataError
@@ -22,6 +23,7 @@ from fer_core.faces.tracks import Faces
 from fer_core.faces.views import views
 from fer_core.storage.files import write_atomically
 
+VIEWS = tuple(view for view in ALL_VIEWS if view != GIVEN)  # whole pictures need no check
 # Pixels: side of a cell, step to the next cell, and the space for labels at the left and the top.
 CELL, STEP, LEFT, TOP = 112, 114, 110, 76
 WIDTH = 1750  # pixels; blocks stand side by side up to this width

@@ -24,6 +24,8 @@ from search.checkup.report import (
 )
 from search.request import sides
 
+_SHOWN = "no face found: views show the whole picture, and for landmarks it counts as wrong"
+
 
 def findings(manifest: Manifest, found: Found) -> tuple[Finding, ...]:
     """List all findings, the gravest first; of clips that may show one person, the likeliest first.
@@ -34,6 +36,9 @@ def findings(manifest: Manifest, found: Found) -> tuple[Finding, ...]:
     damaged, prepared = faults(found.headers), found.prepared
     skipped = prepared.skipped if prepared else damaged
     notes = [(clip, note) for clip, each in found.headers.items() for note in each.notes]
+    if found.given_faces:
+        notes += [(clip, _SHOWN) for clip in skipped if clip not in damaged]
+        skipped = damaged
     contradicted = [(clip, fault) for clip, fault in damaged.items() if clip not in skipped]
     lists = {
         LEFT_OUT: [

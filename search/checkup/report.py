@@ -133,3 +133,4 @@ class Found:
     prepared: Prepared | None  # None: no faces were looked for
     near: NearCopyFindings | None
     same_person: SamePersonReport | None
+    given_faces: bool = False  # whether each picture is a face that was cut out already

@@ -134,6 +134,7 @@ class Account:
             weights_source=last.weights_source if last else None,
             work=asdict(last.work) if last else {},
             skipped=dict(last.skipped) if last else {},
+            fallback_share=last.fallback_share if last else None,
         )
 
     def _write_predictions(self) -> None:

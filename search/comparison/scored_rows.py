@@ -75,6 +75,7 @@ def _read(name: str, studies: AnyPath, *, sealed: bool) -> ScoredRow:
             "split": record.protocol_id,
             "data": record.data_sha256[:12],
             "landmarks": str(record.landmarks),
+            "clips without a face": record.missing or "leave-out",
             "frames": json.dumps(record.clip, sort_keys=True) if record.clip else "of each space",
             "scoring version": str(found.result.scoring_version),
         },

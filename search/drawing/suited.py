@@ -11,6 +11,7 @@ from optuna.trial import BaseTrial
 
 from fer_core.config import Config, canonical
 from fer_core.data.study_data import StudyData
+from search.drawing.given_faces import shown_as_given
 from search.drawing.space import Space
 
 
@@ -27,8 +28,10 @@ def suited(space: Space, study_data: StudyData) -> Space:
     def of_task(task: str) -> StudyData:
         return replace(study_data, task=task)
 
+    shown = shown_as_given(space) if study_data.given_faces else space
+
     def function(trial: BaseTrial) -> object:
-        config = space.function(trial)
+        config = shown.function(trial)
         if not isinstance(config, Config):
             return config
         config = canonical(config, study_data.clip)

@@ -27,6 +27,8 @@ from search.study.options import SYNTHETIC
 if TYPE_CHECKING:  # importing torch takes seconds
     from fer_core.features.storing_rule import Choice
 
+_FOUND = "every frame is decoded and searched once, for all trials and studies"
+_GIVEN = "they are given: a picture is shown as it is, and searched only if landmarks are read"
 _CLIPS_PER_SUBJECT = 12  # in the synthetic dataset: 6 emotions, each genuine and acted
 
 
@@ -64,6 +66,7 @@ class Plan:
     families: dict[str, int]  # family: trials
     outer_folds: int  # of a nested study: in each runs a search like the one that is counted here
     clips: int
+    given_faces: bool  # whether each picture is a face that was cut out already
     rendered: bool  # False: the synthetic dataset does not exist yet
     view_images: int
     backbone_images: int
@@ -98,6 +101,7 @@ def make(space: Space, settings: Settings, *, cpus: float = 1.0) -> Plan:
         families=dict(sorted(Counter(config.family for config in configs).items())),
         outer_folds=data_.folds if options.nested else 0,
         clips=data_.clips,
+        given_faces=data_.study_data is not None and data_.study_data.given_faces,
         rendered=data_.study_data is not None,
         view_images=sum(data_.clips * prefix.clip.frames for prefix in views),
         backbone_images=sum(prefix.backbone_images for prefix in features),
@@ -126,7 +130,7 @@ def text(plan: Plan) -> str:
         *([_nested_line(plan)] if plan.outer_folds else []),
         f"baselines  {', '.join(plan.baselines)}: run once per task, and not counted below",
         f"clips      {plan.clips}{'' if plan.rendered else ' (still to be rendered)'}",
-        "faces      every frame is decoded and searched once, for all trials and studies",
+        f"faces      {_GIVEN if plan.given_faces else _FOUND}",
         f"views      at most {plan.view_images:,} images of faces are cut out, namely",
         *(f"  {prefix.view}, {_frames(prefix.clip)}" for prefix in plan.views),
         f"backbones  at most {plan.backbone_images:,} images pass frozen backbones for the store",
@@ -169,7 +173,8 @@ def _features_and_duration(
         groups, machine, clips=data_.clips, folds=data_.folds, store=settings.store
     )
     seconds = costs.feature_seconds(choices, machine, clips=data_.clips)
-    if known := data_.study_data:
+    known = data_.study_data
+    if known and not (known.given_faces and not any(c.reads_landmarks for c in configs)):
         seconds += costs.missing_face_seconds(known.manifest, known.landmarks, settings.store)
     duration = costs.study_duration(
         configs,

@@ -131,6 +131,27 @@ Nested = Annotated[
         "whole procedure, on all subjects. It takes as many more searches as there are folds.",
     ),
 ]
+Faces = Annotated[
+    Literal["auto", "given", "found"],
+    Option(
+        metavar="HOW",
+        rich_help_panel=DATA,
+        help="'given': each picture is a face that was cut out already, so none is looked for. "
+        "'found': the face is looked for in each picture. 'auto': given for datasets of cut-out "
+        "faces, such as fer2013, else found.",
+    ),
+]
+Missing = Annotated[
+    Literal["leave-out", "fallback", "wrong"] | None,
+    Option(
+        metavar="WHAT",
+        rich_help_panel=DATA,
+        help="What becomes of a clip in which no face is found. 'leave-out': no trial is scored on "
+        "it. 'fallback': the whole picture is shown in the place of the face. 'wrong': it counts "
+        "as wrong. Default: fallback for given faces, wrong for a published protocol, else "
+        "leave-out.",
+    ),
+]
 Landmarks = Annotated[
     Literal["auto", "data", "dlib", "face_alignment"],
     Option(

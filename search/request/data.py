@@ -13,9 +13,9 @@ from fer_core.data.dataset import Published
 from fer_core.data.labels import label
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
-from fer_core.data.study_data import StudyData
+from fer_core.data.study_data import MISSING, Missing, StudyData
 from fer_core.errors import DataError, FerError
-from fer_core.faces.landmarks import best_engine
+from fer_core.faces.landmarks import best_engine, closer
 from search.request import sides
 from search.request.settings import Settings
 from search.study.options import SYNTHETIC, Options
@@ -56,6 +56,7 @@ def of_split(manifest: Manifest, split: Protocol, settings: Settings) -> StudyDa
     Raises: DataError if the landmarks that are asked for are missing.
     """
     options = settings.options
+    given = given_faces(manifest, options.faces)
     return StudyData(
         manifest=manifest,
         protocol=split,
@@ -63,9 +64,11 @@ def of_split(manifest: Manifest, split: Protocol, settings: Settings) -> StudyDa
         seed=options.seed,
         store=settings.store,
         weights=options.weights,
-        landmarks=landmarks_of(manifest, options.landmarks),
+        landmarks=landmarks_of(manifest, options.landmarks, given=given),
         surface=options.surface,
         clip=fixed_clip(manifest, options),
+        given_faces=given,
+        missing=missing_of(options, given=given),
         max_missing=options.max_missing,
     )
 
@@ -73,8 +76,15 @@ def of_split(manifest: Manifest, split: Protocol, settings: Settings) -> StudyDa
 def checked_split(manifest: Manifest, options: Options) -> Protocol:
     """Split the data as a new study would.
 
-    Raises: DataError, or its kind ProtocolError, if they cannot be split.
+    Raises: DataError, or its kind ProtocolError, if they cannot be split; FerError if clips are to
+        be left out of a published protocol that scores all of them.
     """
+    published = _published(options)
+    if options.missing == "leave-out" and published is not None and published.scores_all:
+        raise FerError(
+            f"--missing is leave-out; protocol '{options.protocol_name}' of {options.dataset} "
+            "scores every clip, so it must be fallback or wrong."
+        )
     split = _split(manifest, options.task or default_task(manifest), options)
     protocol.check(split, manifest)
     return split
@@ -100,8 +110,25 @@ def fixed_clip(manifest: Manifest, options: Options) -> ClipConfig | None:
     return published.clip if published else None
 
 
-def landmarks_of(manifest: Manifest, chosen: str) -> str:
+def given_faces(manifest: Manifest, chosen: str) -> bool:
+    """Say whether each picture is a face that was cut out; `chosen` is the option --faces."""
+    if chosen == "auto":
+        return datasets.DATASETS[manifest.dataset].given_faces(manifest)
+    return chosen == "given"
+
+
+def missing_of(options: Options, *, given: bool) -> Missing:
+    """Choose what becomes of a clip without a face; `given` says whether faces are given."""
+    published = _published(options)
+    scores_all = published is not None and published.scores_all
+    usual: Missing = "fallback" if given else "wrong" if scores_all else "leave-out"
+    return next((name for name in MISSING if name == options.missing), usual)
+
+
+def landmarks_of(manifest: Manifest, chosen: str, *, given: bool = False) -> str:
     """Choose where the 68 landmarks come from: "data", or an engine that finds them.
+
+    An engine looks more closely at `given` faces, which may be small.
 
     Raises: DataError if the dataset's own are asked for and a clip has none.
     """
@@ -109,8 +136,8 @@ def landmarks_of(manifest: Manifest, chosen: str) -> str:
     if chosen == "data" and without is not None:
         raise DataError(f"clip '{without}' comes without landmarks; use --landmarks dlib.")
     if chosen == "auto":
-        return "data" if without is None else best_engine()
-    return chosen
+        chosen = "data" if without is None else best_engine()
+    return closer(chosen) if given else chosen
 
 
 def split_subjects(manifest: Manifest, task: str, seed: int, *, nested: bool = False) -> Protocol:

@@ -6,22 +6,32 @@ this before the first trial of a study, and `search.doctor` does it ahead of any
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_core.config import ClipConfig
+from fer_core.config import GIVEN, ClipConfig
 from fer_core.data.manifest import Manifest
 from fer_core.data.study_data import StudyData
 from fer_core.errors import DataError
 from fer_core.faces import faces_stage, views_stage
+from fer_core.faces.landmarks import plain
 from fer_core.faces.tracks import Faces
 from fer_core.storage.shared_store import SharedPlace, open_store
-from fer_core.storage.stages import Tally, make, read_or_make
+from fer_core.storage.stages import Shard, Tally, make, read_or_make
+from fer_core.storage.store import Entry
 
 if TYPE_CHECKING:
     from search.screen.progress import Progress
+
+_WITHOUT_FACE = {
+    "leave-out": "they are left out",
+    "fallback": "their whole picture takes the place of the face, and for landmarks they count as "
+    "wrong",
+    "wrong": "they count as wrong",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,38 +82,71 @@ def views(
     view: str,
     clip: ClipConfig,
     engine: str,
+    falls_back: bool,
     store: Path | SharedPlace,
     workers: int,
     progress: Callable[[int, int], None],
 ) -> None:
     """Make and store one view of all faces, for the frames that `clip` reads.
 
-    `progress` is called as by `faces`.
+    With `falls_back`, a clip without a face is shown as a whole. `progress` is called as by
+    `faces`.
     """
     shared = open_store(store)
     device = "cuda" if view.startswith("frontal") and _has_gpu() else "cpu"
-    found = faces_stage.shards(manifest, engine, device_of(engine), Tally())
-    entries = read_or_make(shared, found, Tally())
-    shards = views_stage.shards(list(zip(found, entries, strict=True)), clip, view, None, device)
+
+    def read(engine: str) -> list[tuple[Shard, Entry]]:
+        found = faces_stage.shards(manifest, engine, device_of(engine), Tally())
+        return list(zip(found, read_or_make(shared, found, Tally()), strict=True))
+
+    shown = read(GIVEN if view == GIVEN else engine)
+    whole = read(GIVEN) if falls_back and view != GIVEN else None
+    shards = views_stage.shards(shown, clip, view, None, device, whole)
     for made, missing in make(shared, shards, workers if device == "cpu" else 1):
         progress(made, missing)
 
 
-def prepare(study_data: StudyData, max_missing: float, progress: "Progress") -> None:
+def prepare(
+    study_data: StudyData, max_missing: float, progress: "Progress", *, landmarks: bool = True
+) -> StudyData:
     """Find and store all faces of a study before its first trial, with a process per CPU core.
+
+    Given faces are only stored, unless `landmarks` says that trials will read their landmarks.
+    Returns the data with the share of the clips in which no landmarks were found.
 
     Raises: DataError if more than the share `max_missing` of the clips cannot be used.
     """
-    prepared = faces(
-        study_data.manifest,
-        engine=study_data.landmarks,
+    manifest = study_data.manifest
+    make = partial(
+        faces,
+        manifest,
         store=study_data.store,
         workers=os.cpu_count() or 1,
         progress=progress.prepared,
     )
-    check_missing(study_data.manifest, prepared.skipped, max_missing)
-    for clip, note in prepared.notes.items():
-        progress.print(f"{clip}: {note}")
+    if study_data.given_faces or study_data.missing == "fallback":
+        pictures = make(engine=GIVEN)
+        check_missing(manifest, pictures.skipped, max_missing)
+        if study_data.given_faces and not landmarks and study_data.missing != "leave-out":
+            return study_data
+    found = make(engine=study_data.landmarks)
+    counts_as_wrong = study_data.missing == "wrong" and not study_data.given_faces
+    if study_data.missing == "leave-out" or counts_as_wrong:
+        check_missing(manifest, found.skipped, max_missing)
+    progress.print_all(_about(found, study_data))
+    share = len(found.skipped) / len(manifest.clips)
+    return replace(study_data, without_landmarks=share)
+
+
+def _about(found: Prepared, study_data: StudyData) -> Iterator[str]:
+    """Say what is odd about the faces that were found, and what becomes of clips without one."""
+    if found.skipped and (study_data.given_faces or study_data.missing != "leave-out"):
+        lost = (
+            f"no face was found in {len(found.skipped)} of {len(study_data.manifest.clips)} clips"
+        )
+        yield f"{lost}: {_WITHOUT_FACE[study_data.missing]}"
+    for clip, note in found.notes.items():
+        yield f"{clip}: {note}"
 
 
 def check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -> None:
@@ -125,7 +168,7 @@ def check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -
 
 def device_of(engine: str) -> str:
     """Choose where a landmark engine runs: only face_alignment can use a GPU."""
-    if engine != "face_alignment":
+    if plain(engine) != "face_alignment":
         return "cpu"
     return "cuda" if _has_gpu() else "cpu"
 

@@ -10,18 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_core.config import Config
+from fer_core.config import GIVEN, Config
 from fer_core.data import datasets
 from fer_core.data.labels import AUTHENTICITIES
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
 from fer_core.data.study_data import StudyData
 from fer_core.errors import DataError
+from fer_core.faces.landmarks import closer, plain
 from fer_core.machine import make_deterministic
 from fer_core.predict import on_dataset
 from fer_core.trial import feasibility
 from fer_core.trial.evaluate import refit
-from search.request import find_faces, settings
+from search.request import data, find_faces, settings
 from search.results import cross_dataset
 from search.results.cross_dataset import CrossTest
 from search.study import parts
@@ -48,14 +49,20 @@ def prepare(
     trained_on = replace(trained_on, task=config.task or trained_on.task)
     _check_apart(manifest, trained_on)
     _check_readable(manifest, trained_on)
-    other = replace(trained_on, manifest=manifest, streams=())
+    given = data.given_faces(manifest, "auto")
+    engine = closer(trained_on.landmarks) if given else plain(trained_on.landmarks)
+    other = replace(trained_on, manifest=manifest, streams=(), given_faces=given, landmarks=engine)
+    if not given and any(stream.view == GIVEN for stream in config.images):
+        progress.print(
+            "the model was trained on cut-out faces: it sees the faces that are found here, cut "
+            "out as the view 'crop'"
+        )
     _check_classes(other, trained_on.classes, progress)
     shown = {c.subject for c in manifest.clips if other.label(c) in trained_on.classes}
     sealed = Protocol(name="cross-dataset", sealed=tuple(sorted(shown)), folds=())
     other = replace(other, protocol=sealed)
     feasibility.check(config, other)
-    find_faces.prepare(other, trained_on.max_missing, progress)
-    return other
+    return find_faces.prepare(other, trained_on.max_missing, progress)
 
 
 def score(

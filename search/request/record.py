@@ -57,6 +57,8 @@ def _new_record(settings: Settings, study_data: StudyData, folder: Folder, trial
         "task": study_data.task,
         "trials": trials,
         "landmarks": study_data.landmarks,
+        "faces": "given" if study_data.given_faces else "found",
+        "missing": study_data.missing,
     }
     return Record(
         **options | resolved,

@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fer_core.config import Config, StreamConfig
+from fer_core.config import GIVEN, Config, StreamConfig
 from fer_core.data.subjects import BY_CLIP
+from fer_core.faces.landmarks import plain
 from fer_core.trial.fitted_model import Model
 from search.study.folder import Record
 from search.study.parts import TrialResult
@@ -73,8 +74,15 @@ def _inputs(model: Model) -> list[str]:
     return [
         f"- {clip.frames} frames of a clip ({active}), {apart}.",
         *(f"- {_stream(config, i)}" for i in range(len(config.streams))),
-        f"- Landmarks: {_LANDMARKS.get(model.landmarks, model.landmarks)}.",
+        f"- Landmarks: {_LANDMARKS.get(plain(model.landmarks), model.landmarks)}.",
+        *(_GIVEN if any(stream.view == GIVEN for stream in config.images) else ()),
     ]
+
+
+_GIVEN = (
+    "- It was trained on faces that were cut out: it takes each picture, whole, for a face. "
+    "`--faces found` looks for the face in a picture and cuts it out first.",
+)
 
 
 def _terms(config: Config) -> list[str]:

@@ -106,6 +106,8 @@ class Row:
     split: str | None = None  # subject-independent or by-clip; None where nobody noted it
     still_improving: bool | None = None  # whether the loss of a fold was still falling at its end
     folds_extended: int = 0  # folds that trained on, because their loss was still falling
+    # The share of its clips without a face, which it saw as whole pictures; None: nobody noted it.
+    fallback_share: float | None = None
 
 
 # Of the files: 1 had no number, 2 gave pruned trials a val_uar, 3 gave each winner a test_uar.

@@ -137,11 +137,14 @@ def _flat(config: Config | None, fixed: dict[str, Any] | None) -> dict[str, Any]
     return columns | ({"config__frames": fixed["frames"]} if fixed else {})
 
 
+_NOTED = ("still_improving", "folds_extended", "fallback_share")
+
+
 def _cost(result: TrialResult) -> dict[str, Any]:
     """Give the columns of what a trial cost, and where."""
     names = ("train_seconds", "params", "peak_memory_gib", "device", "host", "epochs_restored")
     stage_seconds = float(result.work.get("stage_seconds", 0.0))
-    values = {name: getattr(result, name) for name in (*names, "still_improving", "folds_extended")}
+    values = {name: getattr(result, name) for name in (*names, *_NOTED)}
     return values | {"stage_seconds": stage_seconds}
 
 
@@ -157,9 +160,11 @@ def _versions(result: TrialResult, record: Record) -> str:
 
 
 def sources(record: Record) -> dict[str, str]:
-    """Name the sources of a study's landmarks and surface."""
+    """Name what a study's faces come from, and what becomes of clips without one."""
     surface = {"surface": record.surface_sha256} if record.surface_sha256 else {}
-    return {"landmarks": record.landmarks} | surface
+    # Scores on different clips do not compare, so the ranks of a board keep them apart.
+    missing = {"missing": record.missing} if record.missing not in (None, "leave-out") else {}
+    return {"landmarks": record.landmarks} | surface | missing
 
 
 def path(record: Record) -> AnyPath:

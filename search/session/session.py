@@ -18,6 +18,7 @@ from search.cluster import connection, nodes, reachability
 from search.drawing import space as spaces
 from search.drawing.draws import foreseen
 from search.drawing.families import Families
+from search.drawing.given_faces import about_given, shown_as_given
 from search.drawing.space import Space
 from search.drawing.suited import suited
 from search.planning import first_draws
@@ -58,9 +59,7 @@ class Outcome:
 def run(
     settings: Settings, machines: Machines, progress: Progress, folder: Folder | None
 ) -> Outcome:
-    """Run a study until it has all its trials, or its time is up.
-
-    `folder` is that of a resumed study, None for a new one.
+    """Run a study until it has all its trials, or its time is up; `folder` if it is resumed.
 
     Raises: InterruptedStudyError at SIGINT or SIGTERM, once the study can be resumed;
         NoTrialSucceededError if no trial is complete at the end.
@@ -71,12 +70,14 @@ def run(
     trials = trials_of(settings, len(space.points))
     past = nested.checked_record(folder, trials) if folder else None
     cluster = machines.address != "local"
-    stays = cluster or settings.options.nested  # for all of the searches of a nested study
+    stays = cluster or settings.options.nested  # a nested study has several searches
     with connection.connected(machines.address) if stays else nullcontext():
         store = reachability.shared_store(settings, grows=cluster and nodes.may_grow())
         study_data = replace(data.prepare(settings, progress, past), store=store)
-        suited_space, families = _suited(space, drawn, study_data, settings, trials, progress)
-        study_data = _prepared(study_data, settings, suited_space, families, trials, progress)
+        _check_models(drawn, study_data, progress)
+        study_data = _with_faces(space, study_data, settings, progress)
+        suited_space, families = _suited(space, study_data, settings, trials)
+        study_data = _sharing(study_data, settings, suited_space, families, trials, progress)
         folder, record = begin(settings, study_data, folder, trials=trials)
         study_data = replace(study_data, checkpoints=folder.checkpoints)
         with folder.locked():
@@ -89,7 +90,7 @@ def run(
                 plain_space=space,
                 tasks={config.task or study_data.task for config in drawn},
                 machines=machines,
-                deadline=None if machines.time_budget is None else started + machines.time_budget,
+                deadline=started + machines.time_budget if machines.time_budget else None,
                 rebuilds=settings.rebuild,
                 families=families,
             )
@@ -105,20 +106,24 @@ def _checked_space(settings: Settings) -> tuple[Space, tuple[Config, ...]]:
     return space, drawn
 
 
-def _suited(
-    space: Space,
-    drawn: Sequence[Config],
-    study_data: StudyData,
-    settings: Settings,
-    trials: int,
-    progress: Progress,
-) -> tuple[Space, Families | None]:
-    """Check the models, suit the space to the data, and find the families that come first."""
+def _check_models(drawn: Sequence[Config], study_data: StudyData, progress: Progress) -> None:
+    """Say how presets were narrowed, and load each model once, so that bad weights end it now."""
     if narrowing := presets.narrowing(drawn):
         progress.print(f"presets are {narrowing}")
     first_draws.check_models(drawn, study_data)
-    space = suited(space, study_data)
-    return space, families_of(space, settings.options, trials=trials)
+
+
+def _with_faces(
+    space: Space, study_data: StudyData, settings: Settings, progress: Progress
+) -> StudyData:
+    """Find all faces before the first trial; given faces only if the space reads landmarks."""
+    landmarks = True
+    if study_data.given_faces:
+        drawn = spaces.check(shown_as_given(space), seed=settings.options.seed)
+        landmarks = any(config.reads_landmarks for config in drawn)
+        progress.print_all(about_given(drawn))
+    most = settings.options.max_missing
+    return find_faces.prepare(study_data, most, progress, landmarks=landmarks)
 
 
 def _run(search: OneSearch, study_data: StudyData, progress: Progress) -> Journal:
@@ -135,7 +140,15 @@ def _run(search: OneSearch, study_data: StudyData, progress: Progress) -> Journa
         raise InterruptedStudyError(search.record.study) from interrupt
 
 
-def _prepared(
+def _suited(
+    space: Space, study_data: StudyData, settings: Settings, trials: int
+) -> tuple[Space, Families | None]:
+    """Suit the space to the data, and find the families that come first."""
+    suited_space = suited(space, study_data)
+    return suited_space, families_of(suited_space, settings.options, trials=trials)
+
+
+def _sharing(
     study_data: StudyData,
     settings: Settings,
     space: Space,
@@ -143,13 +156,11 @@ def _prepared(
     trials: int,
     progress: Progress,
 ) -> StudyData:
-    """Find all faces before the first trial, and note what the first trials will share."""
+    """Note what the first trials will share, and print what of it will not be stored."""
     draws = draws_of(space, settings.options, study_data.clip, families)
     expected = foreseen(space, draws, count=min(trials, _FORESEEN))
-    study_data = replace(study_data, streams=first_draws.shared_streams(expected))
     first_draws.print_what_is_not_stored(expected, study_data, progress)
-    find_faces.prepare(study_data, settings.options.max_missing, progress)
-    return study_data
+    return replace(study_data, streams=first_draws.shared_streams(expected))
 
 
 def _outcome(

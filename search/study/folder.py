@@ -29,10 +29,10 @@ from search.study.provenance import UNKNOWN
 
 # Of study.json and of the files beside it; a file without a format number is of format 1. Format 3
 # notes in each result what trained it, and scores the predictions of all folds together. Format 4
-# knows training seeds, redrawn trials and nested studies.
-FORMAT = 4
+# knows training seeds, redrawn trials and nested studies. Format 5 knows given faces.
+FORMAT = 5
 # What a study did that began before an option existed, if that is not the option's default.
-_BEFORE = {"pruning": False}
+_BEFORE = {"pruning": False, "faces": "found", "missing": "leave-out"}
 
 
 @dataclass(frozen=True, kw_only=True)

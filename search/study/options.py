@@ -29,6 +29,8 @@ class Options:
     store: str = "store"  # folder or s3://.. of what trials share
     leaderboards: str = "leaderboards"  # folder or s3://..
     weights: Mapping[str, str] = field(default_factory=dict)  # backbone: file
+    faces: str = "auto"  # "given", "found"; "auto": as the dataset has them
+    missing: str | None = None  # what becomes of a clip without a face; None: as the data are
     landmarks: str = "auto"  # "data", "dlib", "face_alignment"; "auto": the best available
     protocol_name: str = SEALED  # "sealed", or a protocol that the dataset has published
     nested: bool = False  # whether a whole search runs inside each fold, which is sealed meanwhile

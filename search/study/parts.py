@@ -64,6 +64,8 @@ class TrialResult:
     weights_source: str | None = None
     work: Mapping[str, float] = field(default_factory=dict)  # sums of fer_core.storage.stages.Work
     skipped: Mapping[str, str] = field(default_factory=dict)  # clip: why it was left out
+    # The share of its clips whose whole picture took the place of a view; None: nobody noted it.
+    fallback_share: float | None = None
 
     @property
     def val_uar(self) -> float | None:

@@ -67,6 +67,11 @@ def _labelled(code: str, part: str) -> Verdict:
     return coded(code, EMOTIONS, part=part)
 
 
+def _cut_out(manifest: Manifest) -> bool:
+    """Say whether the copy is the later release, whose images of 224 pixels are cut-out faces."""
+    return find(manifest.root, LISTS) is None
+
+
 OFFICIAL = Published(
     about="the validation set of Mollahosseini et al. 2017 is sealed, a tenth of the training set "
     "chooses, and the rest trains",
@@ -79,4 +84,5 @@ DATASET = Dataset(
         Totals(source="the release of eight labels", clips=287_651 + 3_999),
     ),
     protocols={"official": OFFICIAL},
+    given_faces=_cut_out,
 )

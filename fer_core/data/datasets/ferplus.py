@@ -53,4 +53,4 @@ def _majority(votes: dict[str, int]) -> Verdict:
     return Labels(emotion=winner)
 
 
-DATASET = Dataset(manifest=manifest, protocols={"official": OFFICIAL})
+DATASET = Dataset(manifest=manifest, protocols={"official": OFFICIAL}, given_faces=lambda _: True)

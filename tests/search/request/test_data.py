@@ -1,7 +1,7 @@
 """The data of a study, loaded from a folder of portraits; no face is looked for."""
 
 import io
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import cv2
 import numpy as np
@@ -82,3 +82,42 @@ def test_repeats_are_refused_where_a_protocol_seals_nobody():
     assert data.checked_split(clips, Options(**LOSO)).sealed == ()
     with pytest.raises(FerError, match=r"--repeats 3 .* protocol 'loso' of jaffe seals no subject"):
         data.checked_split(clips, Options(**LOSO, repeats=3))
+
+
+def test_leaving_clips_out_of_a_published_protocol_that_scores_all_is_refused():
+    clips = manifest(10)
+
+    with pytest.raises(FerError, match=r"--missing is leave-out; protocol 'loso' of jaffe scores"):
+        data.checked_split(clips, Options(**LOSO, missing="leave-out"))
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "missing"),
+    [
+        ({}, False, "leave-out"),
+        ({}, True, "fallback"),
+        (LOSO, False, "wrong"),
+        (LOSO, True, "fallback"),
+        ({"missing": "wrong"}, True, "wrong"),
+        ({"missing": "fallback"}, False, "fallback"),
+        ({"missing": "leave-out"}, True, "leave-out"),
+    ],
+)
+def test_what_becomes_of_a_clip_without_a_face(options, given, missing):
+    assert data.missing_of(Options(**{"space": "toy.py"} | options), given=given) == missing
+
+
+@pytest.mark.parametrize(("dataset", "given"), [("fer2013", True), ("jaffe", False)])
+def test_whether_faces_are_given_follows_from_the_dataset_unless_the_user_says_so(dataset, given):
+    clips = replace(manifest(10), dataset=dataset)
+
+    assert data.given_faces(clips, "auto") == given
+    assert data.given_faces(clips, "given")
+    assert not data.given_faces(clips, "found")
+
+
+def test_the_engine_looks_more_closely_at_given_faces(root, tmp_path):
+    study_data, _ = prepared(root, tmp_path, faces="given")
+
+    assert (study_data.given_faces, study_data.missing) == (True, "fallback")
+    assert study_data.landmarks == "dlib-closer"

@@ -48,7 +48,7 @@ def test_a_record_comes_back_as_it_was_written(folder, record):
 def test_the_file_says_its_format(folder, record):
     folder.write_record(record)
 
-    assert json.loads((folder.path / "study.json").read_text())["format"] == FORMAT == 4
+    assert json.loads((folder.path / "study.json").read_text())["format"] == FORMAT == 5
 
 
 @pytest.mark.parametrize("key", DEFAULTS)
