@@ -39,7 +39,8 @@ def change(folder, record):
 
 
 def test_a_record_comes_back_as_it_was_written(folder, record):
-    written = replace(record, weights={"vgg16": "face.pth"}, clip={"frames": 3}, surface="s.npz")
+    files = {"weights": {"vgg16": "/elsewhere/face.pth"}, "surface": "/elsewhere/s.npz"}
+    written = replace(record, clip={"frames": 3}, **files)
     folder.write_record(written)
 
     assert folder.record() == written
