@@ -119,7 +119,8 @@ def main(
         found = find(row, command.studies_folder(studies))
         root = None if data_root is None else str(data_root)
         places = {"data_root": root, "store": store, "leaderboards": leaderboards}
-        record, study_data = _study_data(found, places)
+        writes_board = test_on is not None
+        record, study_data = _study_data(found, places, writes_board=writes_board)
         print(f"{found.config.family}, trial {found.result.number} of {record.study}")
         if test_on is None or export is not None:
             print(_verified(found, study_data))
@@ -153,13 +154,16 @@ def find(row: str, studies: AnyPath) -> Row:
     return Row(folder, result, configs.from_json(result.config_json))
 
 
-def _study_data(row: Row, named: Mapping[str, str | None]) -> tuple["Record", "StudyData"]:
+def _study_data(
+    row: Row, named: Mapping[str, str | None], *, writes_board: bool
+) -> tuple["Record", "StudyData"]:
     """Load the data of a row's study, which may have been moved, and give its record as of now."""
     from search.request import data, settings  # these import NumPy: too long for --help
     from search.screen.progress import Progress
 
     past = row.folder.record()
-    now = settings.resumed(past, row.folder, trials=None, places=named)
+    needed = PLACES if writes_board else [name for name in PLACES if name != "leaderboards"]
+    now = settings.resumed(past, row.folder, trials=None, places=named, needed=needed)
     with Progress() as progress:
         progress.print_all(now.notices)
         study_data = data.prepare(now, progress, past)

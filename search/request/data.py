@@ -52,9 +52,8 @@ def _check_unchanged(settings: Settings, manifest: Manifest, past: "Record") -> 
         return
     how = f": {record.difference(settings.folder, manifest)}" if settings.folder else ""
     raise DataError(
-        f"the clips below {settings.data_root} are not those of study {past.study}, or have "
-        f"changed since it began{how}; give the folder that holds them with --data-root, or start "
-        "a new study."
+        f"the clips below {settings.data_root} have changed since study {past.study} began{how}; "
+        "give the folder that holds those clips with --data-root, or start a new study."
     )
 
 

@@ -7,7 +7,7 @@ what it had there. `settings.resumed` calls it, for `--resume` and for `search.r
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,11 @@ _DEEPEST = 3  # folders above a study of an earlier version in which its places 
 
 
 def found(
-    record: Record, folder: Folder, named: Mapping[str, str | None], rendered: str
+    record: Record,
+    folder: Folder,
+    named: Mapping[str, str | None],
+    rendered: str,
+    needed: Collection[str] = PLACES,
 ) -> tuple[Record, list[str]]:
     """Give the record of a study with the places where it goes on, and lines that tell of changes.
 
@@ -42,7 +46,7 @@ def found(
     which the study's synthetic dataset was rendered, if it was: it lies in the store, wherever that
     is, so the record then names no `data_root`.
 
-    Raises: FerError that asks for a place which does not exist any more.
+    Raises: FerError that asks for a `needed` place which does not exist any more.
     """
     before = {name: getattr(record, name) for name in PLACES}
     if _is_rendered(record, rendered) and not named.get("data_root"):
@@ -54,7 +58,9 @@ def found(
         if given := named.get(name):
             now[name] = str(_given(name, given))
         elif recorded:
-            now[name] = str(_found(name, recorded, candidates, record, folder))
+            now[name] = str(_found(recorded, candidates) or recorded)
+            if name in needed:
+                _check_exists(name, paths.parse(now[name]), record, folder)
         else:
             now[name] = None
     weights = {
@@ -91,17 +97,16 @@ class _Candidates:
                 yield above.joinpath(*place.parts[-count:])
 
 
-def _found(
-    name: str, recorded: str, candidates: _Candidates, record: Record, folder: Folder
-) -> AnyPath:
+def _found(recorded: str, candidates: _Candidates) -> AnyPath | None:
     place = paths.parse(recorded)
     if isinstance(place, S3Path):
         place.reach()  # says at once that S3 does not answer
-    for each in candidates.of(place):
-        if each.exists():
-            return each
-    if name == "leaderboards" and not folder.result_numbers():
-        return place  # it has no row yet, so its board was never written
+    return next((each for each in candidates.of(place) if each.exists()), None)
+
+
+def _check_exists(name: str, place: AnyPath, record: Record, folder: Folder) -> None:
+    if place.exists() or (name == "leaderboards" and not folder.result_numbers()):
+        return  # a study without results has no board yet
     anew = ", or name a new folder to compute it anew" if name == "store" else ""
     raise FerError(
         f"the {_WHAT[name]} of study {record.study}, {place}, does not exist any more; say where "

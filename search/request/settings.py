@@ -7,7 +7,7 @@ NumPy nor torch nor Ray, so that `--help` and a mistyped option are answered at 
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,12 +155,14 @@ def resumed(
     cache: str | None = None,
     rebuild: bool = False,
     places: Mapping[str, str | None] | None = None,
+    needed: Collection[str] = PLACES,
 ) -> Settings:
     """Give the settings of a study that goes on: its record, its copy of the space, more trials.
 
     `places` are those that the user named, by option; the others are found (`places.found`).
 
-    Raises: FerError if `trials` is below what the study was to have, or a place cannot be found.
+    Raises: FerError if `trials` is below what the study was to have, or if a `needed` place cannot
+        be found.
     """
     from search.request import places as places_  # imports NumPy
 
@@ -170,7 +172,7 @@ def resumed(
             "a resumed study can only grow."
         )
     rendered = rendered_name(SMOKE_SUBJECTS if record.smoke else SUBJECTS)
-    record, notices = places_.found(record, folder, places or {}, rendered)
+    record, notices = places_.found(record, folder, places or {}, rendered, needed)
     return Settings(
         options=replace(record, trials=trials or record.trials),
         space=folder.space,

@@ -49,7 +49,7 @@ def test_a_record_comes_back_as_it_was_written(folder, record):
 def test_the_file_says_its_format(folder, record):
     folder.write_record(record)
 
-    assert json.loads((folder.path / "study.json").read_text())["format"] == FORMAT == 4
+    assert json.loads((folder.path / "study.json").read_text())["format"] == FORMAT == 5
 
 
 @pytest.mark.parametrize("key", DEFAULTS)
@@ -68,7 +68,7 @@ def test_a_key_that_this_version_does_not_know_is_passed_over(folder, record, ch
 def test_a_newer_file_is_refused_by_name(folder, change):
     change(format=FORMAT + 1, trials=...)
 
-    with pytest.raises(FerError, match=r"study\.json has format 5; .* Update fer-search") as error:
+    with pytest.raises(FerError, match=r"study\.json has format 6; .* Update fer-search") as error:
         folder.record()
     assert error.value.exit_code == 2
 
