@@ -23,6 +23,7 @@ from types import ModuleType
 
 KEPT = "space_modules.zip"  # the copy, beside the space file of a study
 _OURS = frozenset({"fer_core", "search"})
+_OF_A_SPACE = "of a space"  # in the spec of a module that a space's finder has found
 
 
 class Finder(MetaPathFinder):
@@ -45,7 +46,10 @@ class Finder(MetaPathFinder):
         """Find a module by its full name; one within a package is found by its package."""
         if path is not None or (self.kept and fullname not in self.names):
             return None
-        return PathFinder.find_spec(fullname, [str(self.kept or self.folder)])
+        spec = PathFinder.find_spec(fullname, [str(self.kept or self.folder)])
+        if spec is not None:
+            spec.loader_state = _OF_A_SPACE
+        return spec
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -58,6 +62,17 @@ class Finder(MetaPathFinder):
             yield
         finally:
             sys.meta_path.remove(self)
+
+
+def forget() -> None:
+    """Forget the modules of all spaces that were loaded before: another one may have such names."""
+    found = {n for n, m in sys.modules.items() if _state(m) == _OF_A_SPACE}
+    for name in [each for each in sys.modules if each.partition(".")[0] in found]:
+        del sys.modules[name]
+
+
+def _state(module: ModuleType) -> object:
+    return getattr(getattr(module, "__spec__", None), "loader_state", None)
 
 
 @contextmanager

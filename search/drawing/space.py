@@ -109,6 +109,7 @@ def load(place: AnyPath) -> Space:
     spec = importlib.util.spec_from_file_location(f"space_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} is not a Python file; a space must be one, see spaces/smoke.py.")
+    own_modules.forget()
     module, finder, before = importlib.util.module_from_spec(spec), Finder(path), set(sys.modules)
     importlib.invalidate_caches()
     try:
