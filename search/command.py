@@ -5,18 +5,16 @@
 `--help` is answered at once.
 """
 
-import os
-import select
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
-from fer_core.errors import FerError
+from fer_core.errors import FerError, command_line, reader_left
 from fer_core.storage import paths
 from search.study import disk
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from search.study.folder import Folder
 
 INTERRUPTED = 130  # the exit code, as shells give it to a command ended by Ctrl-C
-_BROKEN_PIPE = 141  # as shells give it to a command that SIGPIPE ended
 _PIPED_COLUMNS = 100  # width of a table that is printed to no terminal
 
 
@@ -44,8 +41,8 @@ def errors_in_one_line(interrupted: str) -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from error
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and _reader_left():
-            raise typer.Exit(_stopped_writing()) from error
+        if reader_left(error):
+            raise
         if disk.is_full(error):
             print(f"error: {disk.full_disk_message(error)}", file=sys.stderr)
             raise typer.Exit(FerError.exit_code) from error
@@ -57,71 +54,19 @@ def errors_in_one_line(interrupted: str) -> Iterator[None]:
 
 
 def run(app: typer.Typer) -> int:
-    """Run a command line, and return its exit code. A wrong argument is answered in one line.
+    """Run a command line, and return its exit code. A wrong argument is answered in one line."""
 
-    Whoever reads our output may leave, as `head` does: then the command ends without a word.
-    """
-    try:
-        code = _run(app)
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        if not _reader_left():
-            raise
-        return _stopped_writing()
-    return code
-
-
-def _run(app: typer.Typer) -> int:
-    try:
-        refuse_empty(sys.argv[1:])
-        return int(app(standalone_mode=False) or 0)
-    except FerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except TyperException as error:
-        message = error.format_message().replace("Value error, ", "")  # Typer's words add nothing
-        print(f"error: {message}", file=sys.stderr)
-        return FerError.exit_code
-
-
-def refuse_empty(arguments: Sequence[str]) -> None:
-    """Refuse an argument that is empty, as a variable that was never set leaves it.
-
-    An empty path would be the current folder.
-
-    Raises: FerError that names the option.
-    """
-    for place, each in enumerate(arguments):
-        option, equals, value = each.partition("=")
-        if option.startswith("--") and equals and not value.strip():
-            raise FerError(f"{option} is empty; give it a value, or leave it out.")
-        if not each.strip():
-            before = arguments[place - 1] if place else ""
-            what = before if before.startswith("-") else f"argument {place + 1}"
-            raise FerError(f"{what} is empty; give it a value, or leave it out.")
-
-
-def _reader_left() -> bool:
-    """Return whether the reader of our output has closed its end of the pipe."""
-    for stream in (sys.stdout, sys.stderr):
-        poll = select.poll()
+    def called() -> int:
         try:
-            poll.register(stream.fileno(), select.POLLOUT)
-        except (OSError, ValueError):  # a stream without a file, as tests have it
-            continue
-        if any(event & select.POLLERR for _, event in poll.poll(0)):
-            return True
-    return False
+            return int(app(standalone_mode=False) or 0)
+        except TyperException as error:
+            message = error.format_message().replace(
+                "Value error, ", ""
+            )  # Typer's words add nothing
+            print(f"error: {message}", file=sys.stderr)
+            return FerError.exit_code
 
-
-def _stopped_writing() -> int:
-    """Write nothing more, also not when Python ends, and give the exit code of such an end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            os.dup2(nowhere, stream.fileno())
-    return _BROKEN_PIPE
+    return command_line(called)
 
 
 def studies_folder(text: str) -> paths.AnyPath:

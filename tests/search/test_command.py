@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_core.errors import FerError
+from fer_core.errors import FerError, refuse_empty
 from fer_core.storage import paths
-from search import command
 
 ROOT = Path(__file__).parents[2]
 MODULES = ["search.run", "search.doctor", "search.replay", "search.compare"]
@@ -87,7 +86,7 @@ def test_an_empty_argument_is_refused_as_empty(module, arguments, named):
 
 @given(st.lists(st.text(min_size=1).filter(str.strip).filter(lambda text: "=" not in text)))
 def test_arguments_that_hold_something_pass(arguments):
-    command.refuse_empty(arguments)
+    refuse_empty(arguments)
 
 
 @pytest.mark.parametrize("text", ["", " "])

@@ -17,7 +17,7 @@ SPACE = """
     def space(trial):
         stream = StreamConfig(backbone="c3d", weights="random", blocks=5, freeze_depth=0)
         optimizer = OptimizerConfig(
-            trial.suggest_categorical("optimizer", ["sgd", "adamw"]),
+            name=trial.suggest_categorical("optimizer", ["sgd", "adamw"]),
             lr=trial.suggest_float("lr", 1e-4, 1e-2, log=True),
             epochs=trial.suggest_int("epochs", 2, 8, step=2),
         )
