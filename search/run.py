@@ -122,6 +122,8 @@ def _plan(settings: Settings, as_json: bool, cpus: float) -> None:
     from search.drawing import space
     from search.planning import plan  # these import Optuna, which takes 0.3 s: too long for --help
 
+    for line in settings.notices:
+        print(line, file=sys.stderr)
     made = plan.make(space.load(settings.space), settings, cpus=cpus)
     print(json.dumps(asdict(made), indent=1) if as_json else plan.text(made))
 

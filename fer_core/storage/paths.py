@@ -195,7 +195,7 @@ def parse(text: str) -> AnyPath:
         if "://" in text:
             raise FerError(f"'{text}' cannot be used: give a folder, or s3://BUCKET/FOLDER.")
         return Path(text)
-    address, mark, options = text.removeprefix(SCHEME).partition("?")
+    address = text.removeprefix(SCHEME).partition("?")[0]
     bucket, _, key = address.partition("/")
     if not bucket:
         raise FerError(f"'{text}' names no bucket: give s3://BUCKET/FOLDER.")
@@ -205,6 +205,15 @@ def parse(text: str) -> AnyPath:
             f"'{text}' cannot be used: give an address of letters, digits and . _ = - / only, "
             "without '..'."
         )
+    return recorded(text)
+
+
+def recorded(text: str) -> AnyPath:
+    """Read a place that we wrote down: the text of a path, with any name that a study may have."""
+    if not text.startswith(SCHEME):
+        return Path(text)
+    address, mark, options = text.removeprefix(SCHEME).partition("?")
+    bucket, _, key = address.partition("/")
     return S3Path(bucket, PurePosixPath(key.strip("/")), mark + options)
 
 

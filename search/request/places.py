@@ -75,7 +75,7 @@ class _Candidates:
 
     def __init__(self, record: Record, folder: Folder) -> None:
         self._here = resolved(folder.path)
-        self._home = paths.parse(record.home) if record.home else None
+        self._home = paths.recorded(record.home) if record.home else None
 
     def of(self, place: AnyPath) -> Iterator[AnyPath]:
         yield place

@@ -58,7 +58,7 @@ def begin(
             "study."
         )
     home = str(folders.resolved(folder.path))
-    original = paths.parse(past.home or home)
+    original = paths.recorded(past.home or home)
     if past.study == folder.name and str(original) != home and (original / "study.json").is_file():
         raise FerError(
             f"{home} is a copy of study {past.study}, which is still at {original}; rename the "

@@ -168,7 +168,7 @@ def sources(record: Record) -> dict[str, str]:
 
 def path(record: Record) -> AnyPath:
     """Give the path of a study's file."""
-    return paths.parse(record.leaderboards) / record.dataset / file_name(record.study)
+    return paths.recorded(record.leaderboards) / record.dataset / file_name(record.study)
 
 
 def file_name(study: str) -> str:

@@ -97,7 +97,7 @@ def read(record: Record) -> Ledger:
     A board that cannot be read is named in the ledger, and does not stop the study.
     """
     own = origin.of_study(record)
-    boards = paths.parse(record.leaderboards) / record.dataset
+    boards = paths.recorded(record.leaderboards) / record.dataset
     return of_subjects(own, record.dataset, boards, own_signatures=record.signatures)
 
 

@@ -251,7 +251,7 @@ class Folder:
 
     def _place_in_file(self, text: str) -> str:
         """Name a place as study.json does: the project is the folder that holds the studies."""
-        here, place = resolved(self.path), paths.parse(text).absolute()
+        here, place = resolved(self.path), paths.recorded(text).absolute()
         above = resolved(place.parent) / place.name  # a link is kept: it moves along, too
         seen, from_project = (paths.relative(above, each) for each in (here, here.parent.parent))
         outside = from_project is None or from_project.split("/")[0] == ".."

@@ -220,9 +220,10 @@ def test_weights_and_a_surface_of_the_project_move_along(project):
         found(after)
 
 
-def test_places_in_s3_move_along_with_a_study_that_was_copied_there(bucket, record):
+@pytest.mark.parametrize("study", ["toy", "my study ö%"])
+def test_places_in_s3_move_along_with_a_study_that_was_copied_there(bucket, record, study):
     old, new = bucket / "old", bucket / "new"
-    folder, copy = (Folder(root / "studies" / record.study) for root in (old, new))
+    folder, copy = (Folder(root / "studies" / study) for root in (old, new))
     own = {name: str(old / name) for name in ("store", "leaderboards")}
     folder.write_record(replace(record, home=str(folder.path), **own))
     for name in ("store", "leaderboards"):
