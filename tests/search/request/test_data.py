@@ -85,9 +85,9 @@ def test_the_difference_to_the_clips_of_the_start_is_told_in_numbers(root, folde
         *others,
     ]
 
-    told = record_of_study.difference(folder, replace(study_data.manifest, clips=tuple(now)))
+    message = record_of_study.difference(folder, replace(study_data.manifest, clips=tuple(now)))
 
-    assert told == (
+    assert message == (
         f"of its {len(study_data.manifest.clips)} clips, 1 missing ('{first.clip}'), "
         f"1 new ('new.png'), 1 of other content ('{second.clip}'), "
         f"1 labelled otherwise ('{third.clip}')"
@@ -95,7 +95,7 @@ def test_the_difference_to_the_clips_of_the_start_is_told_in_numbers(root, folde
 
 
 def test_a_study_of_an_earlier_version_did_not_note_its_clips(root, folder, tmp_path):
-    study_data, _ = prepared(root, tmp_path)
+    study_data, _ = prepared(root, tmp_path, subject_pattern=r"_(?i:s)(\d+)")
 
     assert "did not note its clips" in record_of_study.difference(folder, study_data.manifest)
 

@@ -26,7 +26,7 @@ SPACE = """
 
 
 @pytest.fixture
-def begun(folder, write_space):
+def started(folder, write_space):
     """A study whose journal has three trials."""
     space = spaces.load(write_space(SPACE))
     journal = Journal(folder, file_storage(folder), Draws(seed=0))
@@ -36,8 +36,8 @@ def begun(folder, write_space):
     return folder
 
 
-def test_the_space_that_the_study_began_with_passes(begun, write_space):
-    check_ranges(spaces.load(write_space(SPACE)), begun, seed=0)
+def test_the_space_that_the_study_began_with_passes(started, write_space):
+    check_ranges(spaces.load(write_space(SPACE)), started, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -52,34 +52,34 @@ def test_the_space_that_the_study_began_with_passes(begun, write_space):
     ],
 )
 def test_a_parameter_with_another_range_is_named_with_both_ranges(
-    begun, write_space, before, now, message
+    started, write_space, before, now, message
 ):
     assert before in SPACE
     changed = spaces.load(write_space(SPACE.replace(before, now)))
 
     with pytest.raises(ConfigError, match=message) as error:
-        check_ranges(changed, begun, seed=0)
+        check_ranges(changed, started, seed=0)
 
     assert error.value.exit_code == 3
     assert "\n" not in str(error.value)
 
 
-def test_a_parameter_that_is_new_or_gone_is_no_change_of_a_range(begun, write_space):
+def test_a_parameter_that_is_new_or_gone_is_no_change_of_a_range(started, write_space):
     fewer = SPACE.replace('trial.suggest_int("epochs", 2, 8, step=2)', "4")
 
-    check_ranges(spaces.load(write_space(fewer)), begun, seed=0)
+    check_ranges(spaces.load(write_space(fewer)), started, seed=0)
 
 
-def test_looking_at_a_journal_changes_nothing_and_none_is_made(begun, tmp_path):
-    content = begun.journal.read_bytes()
-    begun.journal.write_bytes(content + b'{"torn')
+def test_looking_at_a_journal_changes_nothing_and_none_is_made(started, tmp_path):
+    content = started.journal.read_bytes()
+    started.journal.write_bytes(content + b'{"torn')
 
-    assert len(past_trials(begun)) == 3
-    assert begun.journal.read_bytes() == content + b'{"torn'
+    assert len(past_trials(started)) == 3
+    assert started.journal.read_bytes() == content + b'{"torn'
 
-    begun.journal.unlink()
-    assert past_trials(begun) == []
-    assert not begun.journal.exists()
+    started.journal.unlink()
+    assert past_trials(started) == []
+    assert not started.journal.exists()
 
 
 def test_a_journal_in_s3_is_looked_at_without_a_new_term(bucket, write_space):
