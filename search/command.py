@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from fer_core.errors import FerError
+from fer_core.errors import FerError, command_line, reader_left
 from fer_core.storage import paths
 from search.study import disk
 
@@ -41,6 +41,8 @@ def errors_in_one_line(interrupted: str) -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from error
     except OSError as error:
+        if reader_left(error):
+            raise
         if disk.is_full(error):
             print(f"error: {disk.full_disk_message(error)}", file=sys.stderr)
             raise typer.Exit(FerError.exit_code) from error
@@ -53,12 +55,18 @@ def errors_in_one_line(interrupted: str) -> Iterator[None]:
 
 def run(app: typer.Typer) -> int:
     """Run a command line, and return its exit code. A wrong argument is answered in one line."""
-    try:
-        return int(app(standalone_mode=False) or 0)
-    except TyperException as error:
-        message = error.format_message().replace("Value error, ", "")  # Typer's words add nothing
-        print(f"error: {message}", file=sys.stderr)
-        return FerError.exit_code
+
+    def called() -> int:
+        try:
+            return int(app(standalone_mode=False) or 0)
+        except TyperException as error:
+            message = error.format_message().replace(
+                "Value error, ", ""
+            )  # Typer's words add nothing
+            print(f"error: {message}", file=sys.stderr)
+            return FerError.exit_code
+
+    return command_line(called)
 
 
 def studies_folder(text: str) -> paths.AnyPath:

@@ -169,7 +169,9 @@ def _request(given: Mapping[str, Any], store: "Path | SharedPlace") -> "Request"
 
 def _checked_store(text: str) -> "Path | SharedPlace":
     """Read where the store is. If it is in S3, check now that it can be written."""
-    settings_.check_folder("--store", text)
+    from search.request import places  # imports NumPy: too long for --help
+
+    places.check_folder("--store", text)
     store = settings_.store_at(text)
     place = getattr(store, "place", None)
     if isinstance(place, S3Path):

@@ -8,9 +8,10 @@ are not sealed, and writes it to a folder that `fer_core.predict` reads.
 import io
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,7 @@ from fer_core.storage.paths import AnyPath
 from search import command
 from search.request import arguments as args
 from search.request import machine_arguments as machine_args
+from search.study.options import PLACES
 
 if TYPE_CHECKING:
     from fer_core.arrays import Array
@@ -62,6 +64,35 @@ TestOn = Annotated[
 ]
 
 
+Store = Annotated[
+    str | None,
+    Option(
+        "--store",
+        metavar="DIR|s3://...",
+        rich_help_panel=machine_args.PLACES,
+        help="Where the study's store is now, if it was moved.",
+    ),
+]
+Leaderboards = Annotated[
+    str | None,
+    Option(
+        "--leaderboards",
+        metavar="DIR|s3://...",
+        rich_help_panel=machine_args.PLACES,
+        help="Where the study's leaderboards are now, if they were moved.",
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    Option(
+        "--data-root",
+        metavar="DIR",
+        rich_help_panel=machine_args.PLACES,
+        help="Where the study's dataset is now, if it was moved. Its clips must be the same.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of a leaderboard: where its study is, what the trial reached, and its config."""
@@ -77,20 +108,27 @@ def main(
     export: Export = None,
     test_on: TestOn = None,
     studies: machine_args.Studies = "studies",
+    data_root: DataRoot = None,
+    store: Store = None,
+    leaderboards: Leaderboards = None,
 ) -> None:
     """Train a row of the leaderboard again, and say whether its scores come out the same."""
     with command.errors_in_one_line("Interrupted. Nothing was written."):
         if export is not None:
             _check_new(export)
         found = find(row, command.studies_folder(studies))
-        record = found.folder.record()
-        study_data = _study_data(found.folder, record).reseeded(found.result.seed_offset)
+        root = None if data_root is None else str(data_root)
+        places = {"data_root": root, "store": store, "leaderboards": leaderboards}
+        writes_board = test_on is not None
+        record, study_data = _study_data(found, places, writes_board=writes_board)
         print(f"{found.config.family}, trial {found.result.number} of {record.study}")
         if test_on is None or export is not None:
             print(_verified(found, study_data))
         if export is not None:
             _export(found, record, study_data, export)
-            print(f"exported to {export}; try: python -m fer_core.predict {export} VIDEO")
+            print(
+                f"exported to {export}; try: python -m fer_core.predict {quote(str(export))} VIDEO"
+            )
         if test_on is not None:
             print(_tested_on(found, record, study_data, *test_on))
 
@@ -116,12 +154,21 @@ def find(row: str, studies: AnyPath) -> Row:
     return Row(folder, result, configs.from_json(result.config_json))
 
 
-def _study_data(folder: "Folder", record: "Record") -> "StudyData":
+def _study_data(
+    row: Row, named: Mapping[str, str | None], *, writes_board: bool
+) -> tuple["Record", "StudyData"]:
+    """Load the data of a row's study, which may have been moved, and give its record as of now."""
     from search.request import data, settings  # these import NumPy: too long for --help
     from search.screen.progress import Progress
 
+    past = row.folder.record()
+    needed = PLACES if writes_board else [name for name in PLACES if name != "leaderboards"]
+    now = settings.resumed(past, row.folder, trials=None, places=named, needed=needed)
     with Progress() as progress:
-        return data.prepare(settings.resumed(record, folder, trials=None), progress, record)
+        progress.print_all(now.notices)
+        study_data = data.prepare(now, progress, past)
+    places = {name: getattr(now.options, name) for name in (*PLACES, "weights")}
+    return replace(past, **places), study_data.reseeded(row.result.seed_offset)
 
 
 def _verified(row: Row, study_data: "StudyData") -> str:

@@ -20,7 +20,7 @@ from search.request import arguments as args
 from search.request import machine_arguments as machine_args
 from search.request import settings as settings_
 from search.request.settings import Machines, Settings
-from search.study.options import Options
+from search.study.options import PLACES, Options
 
 if TYPE_CHECKING:
     from search.session.session import Outcome
@@ -95,15 +95,19 @@ def _settings(context: typer.Context, folder: "Folder | None") -> Settings:
             raise FerError("--rebuild makes the journal of a study anew; name it with --resume.")
         options = settings_.options_of(given)
         return settings_.resolve(options, studies=given["studies"], cache=given["cache"])
-    fixed = {option.name for option in fields(Options)} - {settings_.MAY_GROW}
-    for name, flag in _named(context).items():
+    fixed = {option.name for option in fields(Options)} - settings_.MAY_CHANGE
+    named = _named(context)
+    for name, flag in named.items():
         if name in fixed:
             raise FerError(
                 f"{flag} cannot be given with --resume: the study keeps the options that it began "
                 "with (study.json)."
             )
+    places = {name: str(given[name]) for name in PLACES if name in named}
     names = ("trials", "cache", "rebuild")
-    return settings_.resumed(folder.record(), folder, **{name: given[name] for name in names})
+    return settings_.resumed(
+        folder.record(), folder, places=places, **{name: given[name] for name in names}
+    )
 
 
 def _named(context: typer.Context) -> dict[str, str]:
@@ -120,6 +124,8 @@ def _plan(settings: Settings, as_json: bool, cpus: float) -> None:
     from search.drawing import space
     from search.planning import plan  # these import Optuna, which takes 0.3 s: too long for --help
 
+    for line in settings.notices:
+        print(line, file=sys.stderr)
     made = plan.make(space.load(settings.space), settings, cpus=cpus)
     print(json.dumps(asdict(made), indent=1) if as_json else plan.text(made))
 

@@ -3,12 +3,13 @@
 It checks the arguments, prints the prediction and draws the timeline. The work is in `on_video`.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from fer_core.errors import FerError
+from fer_core.errors import FerError, command_line, reader_left
 from fer_core.predict import model_folder
 from fer_core.predict.on_video import SUFFIXES, predict
 from fer_core.predict.prediction import in_json, text
@@ -79,11 +80,18 @@ def main(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
     except OSError as error:
+        if reader_left(error):
+            raise
         typer.echo(f"error: {error.strerror or error}: {error.filename or timeline}", err=True)
         raise typer.Exit(FerError.exit_code) from None
     typer.echo(in_json(prediction) if as_json else text(prediction))
     typer.echo(f"timeline: {timeline}", err=True)
 
 
-if __name__ == "__main__":
+def _run() -> int:
     typer.run(main)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(_run))

@@ -6,8 +6,11 @@ store, study folders, boards and checkpoints work in either place without asking
 """
 
 import fnmatch
+import os
+import posixpath
 import re
 import secrets
+import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from fer_core.storage.s3_requests import SCHEME, filesystem, patiently, unusable
 
 Result = TypeVar("Result")
 
+_LONGEST_NAME = 100  # of a plain name; what is made of it must stay below 255 bytes
 _PLAIN = re.compile(r"[A-Za-z0-9._=/-]+")  # the characters that an address in S3 may have here
 
 
@@ -185,11 +189,13 @@ def parse(text: str) -> AnyPath:
 
     Raises: FerError if it is neither, or has characters that other tools would read differently.
     """
+    if not text.strip():
+        raise FerError("a place is empty: give a folder, or s3://BUCKET/FOLDER.")
     if not text.startswith(SCHEME):
         if "://" in text:
             raise FerError(f"'{text}' cannot be used: give a folder, or s3://BUCKET/FOLDER.")
         return Path(text)
-    address, mark, options = text.removeprefix(SCHEME).partition("?")
+    address = text.removeprefix(SCHEME).partition("?")[0]
     bucket, _, key = address.partition("/")
     if not bucket:
         raise FerError(f"'{text}' names no bucket: give s3://BUCKET/FOLDER.")
@@ -199,4 +205,51 @@ def parse(text: str) -> AnyPath:
             f"'{text}' cannot be used: give an address of letters, digits and . _ = - / only, "
             "without '..'."
         )
+    return recorded(text)
+
+
+def recorded(text: str) -> AnyPath:
+    """Read a place that we wrote down: the text of a path, with any name that a study may have."""
+    if not text.startswith(SCHEME):
+        return Path(text)
+    address, mark, options = text.removeprefix(SCHEME).partition("?")
+    bucket, _, key = address.partition("/")
     return S3Path(bucket, PurePosixPath(key.strip("/")), mark + options)
+
+
+def relative(place: AnyPath, folder: AnyPath) -> str | None:
+    """Name a place as seen from a folder, such as `../../store`; both are absolute.
+
+    None if there is no such name: one is in S3 and the other is not, or in another bucket.
+    """
+    if isinstance(place, S3Path) and isinstance(folder, S3Path):
+        if (place.bucket, place.options) != (folder.bucket, folder.options):
+            return None
+        return posixpath.relpath(f"/{place.key}", f"/{folder.key}")
+    if isinstance(place, S3Path) or isinstance(folder, S3Path):
+        return None
+    return Path(os.path.relpath(place, folder)).as_posix()
+
+
+def joined(folder: AnyPath, text: str) -> AnyPath:
+    """Give the place that `relative` has named as seen from an absolute folder."""
+    if isinstance(folder, S3Path):
+        key = posixpath.normpath(f"/{folder.key}/{text}").strip("/")
+        return S3Path(folder.bucket, PurePosixPath(key), folder.options)
+    return Path(os.path.normpath(folder / text))
+
+
+def is_relative(text: str) -> bool:
+    """Return whether a text names a place as seen from some folder."""
+    return not text.startswith(SCHEME) and not os.path.isabs(text)
+
+
+def plain_name(name: str, otherwise: str = "space") -> str:
+    """Write a name in characters that every file system, S3 and pandas take for a file's name.
+
+    pandas passes over files whose names begin with a dot or an underscore. `otherwise` is the name
+    if none of the characters can be kept.
+    """
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", letters)[:_LONGEST_NAME].strip("._-")
+    return plain or otherwise

@@ -4,6 +4,7 @@ It is for users who want the dataset without a search; `search.run` renders it b
 command does is in `dataset`.
 """
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 from fer_core.data.datasets.synthetic import Layout, manifest
-from fer_core.errors import FerError
+from fer_core.errors import FerError, command_line, reader_left
 from fer_core.synthetic.dataset import MOST_SUBJECTS, ensure
 
 Out = Annotated[
@@ -66,6 +67,8 @@ def main(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
     except OSError as error:
+        if reader_left(error):
+            raise
         typer.echo(f"error: {out} cannot be written: {error}", err=True)
         raise typer.Exit(FerError.exit_code) from None
     seconds = time.monotonic() - started
@@ -73,5 +76,10 @@ def main(
     typer.echo(f"{out}: {clips} clips of {people} subjects, layout {layout}, {seconds:.0f} s")
 
 
-if __name__ == "__main__":
+def _run() -> int:
     typer.run(main)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(_run))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import ray
@@ -75,7 +76,7 @@ def missing_file_message(study_data: StudyData, folder: Folder) -> str | None:
         return None
     return (
         f"node {socket.gethostname()} does not see {missing[0]}; put it into a folder that all "
-        f"machines mount, or the study into s3://BUCKET/FOLDER, then --resume {folder.name}."
+        f"machines mount, or the study into s3://BUCKET/FOLDER, then --resume {quote(folder.name)}."
     )
 
 

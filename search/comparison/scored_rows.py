@@ -50,7 +50,7 @@ def read(names: Sequence[str], studies: AnyPath, *, sealed: bool) -> list[Scored
     Raises: FerError where a row is missing, has no predictions, or is named twice; and where rows
         of one dataset do not compare.
     """
-    found = [_read(name, studies, sealed=sealed) for name in names]
+    found = _with_one_name_for_each_data([_read(name, studies, sealed=sealed) for name in names])
     for i, row in enumerate(found):
         if row.name in {other.name for other in found[:i]}:
             raise FerError(f"row {row.name} is named twice.")
@@ -93,6 +93,12 @@ def _dataset(record: Record) -> str:
     """Name the dataset; files of the user's own are named by their folder."""
     own = record.dataset == "folder" and record.data_root
     return PurePosixPath(str(record.data_root)).name if own else record.dataset
+
+
+def _with_one_name_for_each_data(found: Sequence[ScoredRow]) -> list[ScoredRow]:
+    """Give rows of the same clips the same dataset: its folder may have another name by now."""
+    first = {row.conditions["data"]: row.dataset for row in reversed(found)}
+    return [replace(row, dataset=first[row.conditions["data"]]) for row in found]
 
 
 def _task_and_family(result: TrialResult, record: Record) -> tuple[str, str]:

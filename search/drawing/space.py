@@ -24,7 +24,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from fer_core import config as configs
 from fer_core.config import Config
 from fer_core.errors import ConfigError, unknown
 from fer_core.storage.paths import AnyPath, S3Path
+from search.drawing import own_modules
+from search.drawing.own_modules import Finder
 from search.drawing.sampling import BoundedTPE
 
 CHECK_DRAWS = 50  # configs that are drawn to check a space
@@ -54,6 +56,8 @@ class Space:
     function: Callable[[BaseTrial], object]
     points: tuple[Mapping[str, Any], ...] = ()  # empty: configs are drawn
     first: tuple[Mapping[str, Any], ...] = ()  # parameters of the first draws
+    finder: Finder | None = None  # finds the user's own modules that it imports
+    loaded: tuple[str, ...] = ()  # such modules that were loaded along with it
 
     def draw(self, trial: BaseTrial) -> Config:
         """Let the space make a config from a trial.
@@ -62,7 +66,8 @@ class Space:
             for whatever else the user's function raised.
         """
         try:
-            with redirect_stdout(sys.stderr), warnings.catch_warnings():
+            importing = self.finder.working() if self.finder else nullcontext()
+            with redirect_stdout(sys.stderr), warnings.catch_warnings(), importing:
                 # Optuna only warns if one draw gives a name two ranges, or a point is out of range.
                 warnings.filterwarnings("error", "Inconsistent parameter values", RuntimeWarning)
                 warnings.filterwarnings("error", "Fixed parameter")
@@ -104,9 +109,11 @@ def load(place: AnyPath) -> Space:
     spec = importlib.util.spec_from_file_location(f"space_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} is not a Python file; a space must be one, see spaces/smoke.py.")
-    module = importlib.util.module_from_spec(spec)
+    own_modules.forget()
+    module, finder, before = importlib.util.module_from_spec(spec), Finder(path), set(sys.modules)
+    importlib.invalidate_caches()
     try:
-        with redirect_stdout(sys.stderr):  # stdout is for data
+        with redirect_stdout(sys.stderr), finder.working():  # stdout is for data
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ConfigError(f"{path}: {describe(error)}") from error
@@ -122,15 +129,22 @@ def load(place: AnyPath) -> Space:
             raise ConfigError(f"{path}: {name} must be a tuple of dicts of parameters.")
     if points and first:
         raise ConfigError(f"{path}: POINTS lists every trial; leave FIRST out.")
-    return Space(path, function, points, first)
+    loaded = tuple(own_modules.own_names(set(sys.modules) - before))
+    return Space(path, function, points, first, finder, loaded)
 
 
 def _fetched(place: S3Path) -> Path:
-    """Copy a space file from S3 to a local folder that is deleted when this process ends."""
+    """Copy a space file from S3 to a local folder that is deleted when this process ends.
+
+    The modules that a study keeps beside its space come along.
+    """
     folder = tempfile.mkdtemp(prefix="space-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder) / place.name
     path.write_bytes(place.read_bytes())
+    modules = place.parent / own_modules.KEPT
+    if modules.is_file():
+        path.with_name(own_modules.KEPT).write_bytes(modules.read_bytes())
     return path
 
 
@@ -192,11 +206,20 @@ def check(space: Space, *, draws_count: int = CHECK_DRAWS, seed: int = 0) -> tup
             first = ranges.setdefault(name, distribution)
             if first != distribution:
                 raise ConfigError(
-                    f"{space.path}: parameter '{name}' has two ranges, {_text(first)} and "
-                    f"{_text(distribution)}; give each range a name of its own."
+                    f"{space.path}: parameter '{name}' has two ranges, {range_text(first)} and "
+                    f"{range_text(distribution)}; give each range a name of its own."
                 )
         configs.append(config)
     return tuple(configs)
+
+
+def ranges_of(space: Space, *, seed: int = 0) -> dict[str, BaseDistribution]:
+    """Give the range of each parameter that the draws of `check` suggest, of a checked space."""
+    count = len(space.points) or CHECK_DRAWS
+    found: dict[str, BaseDistribution] = {}
+    for trial, _ in draws(space, seed=seed, count=count):
+        found |= trial.distributions
+    return found
 
 
 def describe(error: BaseException) -> str:
@@ -204,8 +227,10 @@ def describe(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 
-def _text(distribution: BaseDistribution) -> str:
+def range_text(distribution: BaseDistribution) -> str:
+    """Say in words which values a parameter may have."""
     values: Any = distribution
     if isinstance(distribution, optuna.distributions.CategoricalDistribution):
         return str(list(distribution.choices))
-    return f"{values.low} to {values.high}" + (" (log)" if values.log else "")
+    step = f" in steps of {values.step}" if values.step not in (None, 1) else ""
+    return f"{values.low} to {values.high}{step}" + (" (log)" if values.log else "")

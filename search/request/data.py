@@ -16,7 +16,7 @@ from fer_core.data.protocol import Protocol
 from fer_core.data.study_data import MISSING, Missing, StudyData
 from fer_core.errors import DataError, FerError
 from fer_core.faces.landmarks import best_engine, closer
-from search.request import sides
+from search.request import record, sides
 from search.request.settings import Settings
 from search.study.options import SYNTHETIC, Options
 
@@ -35,12 +35,8 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
         progress.print(f"left out {path}: {reason}")
     if manifest.left_out:
         progress.print(f"{len(manifest.left_out)} files left out, {len(manifest.clips)} clips used")
-    if past is not None and manifest.sha256 != past.data_sha256:
-        raise DataError(
-            f"the clips below {settings.data_root} have changed since study {past.study} began; "
-            "start a new study."
-        )
     if past is not None:
+        _check_unchanged(settings, manifest, past)
         split = protocol.from_json(past.protocol)
         protocol.check(split, manifest)
         return of_split(manifest, split, settings)
@@ -48,6 +44,17 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
     about_split = sides.lines(study_data.protocol, manifest, study_data.task)
     progress.print_all((*about_split, *sides.about_subjects(manifest)))
     return study_data
+
+
+def _check_unchanged(settings: Settings, manifest: Manifest, past: "Record") -> None:
+    """Refuse clips that are not those with which a study began."""
+    if manifest.sha256 == past.data_sha256:
+        return
+    how = f": {record.difference(settings.folder, manifest)}" if settings.folder else ""
+    raise DataError(
+        f"the clips below {settings.data_root} have changed since study {past.study} began{how}; "
+        "give the folder that holds those clips with --data-root, or start a new study."
+    )
 
 
 def of_split(manifest: Manifest, split: Protocol, settings: Settings) -> StudyData:

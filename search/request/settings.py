@@ -7,7 +7,7 @@ NumPy nor torch nor Ray, so that `--help` and a mistyped option are answered at 
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from fer_core.data import subjects
 from fer_core.errors import ConfigError, FerError, unknown
 from fer_core.storage import paths
 from fer_core.storage.paths import AnyPath, S3Path
-from search.study.options import SEALED, SYNTHETIC, Options
+from search.study.options import PLACES, SEALED, SYNTHETIC, Options
 
 if TYPE_CHECKING:  # these import NumPy, which takes 0.1 s: too long for --help
     from fer_core.storage.shared_store import SharedPlace
@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # these import NumPy, which takes 0.1 s: too long for --help
 
 TRIALS, SMOKE_TRIALS = 24, 4  # of a space that draws, if the user names no number
 SUBJECTS, SMOKE_SUBJECTS = 24, 10  # of the synthetic dataset; the protocol needs 10
-MAY_GROW = "trials"  # the one option that a resumed study may change
+# The options that a resumed study may change: how many trials it has, and where its files are.
+MAY_CHANGE = frozenset({"trials", *PLACES})
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -41,6 +42,8 @@ class Settings:
     studies: AnyPath  # absolute
     cache: str | None = None  # DIR or DIR:GB, on each machine in front of a shared store
     rebuild: bool = False  # the resumed study's journal is made from its results
+    folder: "Folder | None" = None  # of a resumed study
+    notices: tuple[str, ...] = ()  # what to tell the user about the places of a resumed study
 
     @property
     def store(self) -> "Path | SharedPlace":
@@ -75,7 +78,7 @@ class Settings:
     def _rendered_root(self) -> Path:
         from fer_core.storage.shared_store import folder  # imports NumPy
 
-        return folder(self.store).absolute() / "datasets" / f"{SYNTHETIC}-s{self.subjects}-seed0"
+        return folder(self.store).absolute() / "datasets" / rendered_name(self.subjects)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +123,8 @@ def resolve(options: Options, *, studies: str, cache: str | None = None) -> Sett
 
     Raises: FerError that names the option.
     """
+    from search.request import places as places_  # imports NumPy
+
     check_names(options.dataset, options.protocol_name, options.subject_pattern)
     if options.data_root is None and options.dataset != SYNTHETIC:
         raise FerError(
@@ -130,7 +135,7 @@ def resolve(options: Options, *, studies: str, cache: str | None = None) -> Sett
         "--studies": studies,
         "--leaderboards": options.leaderboards,
     }.items():
-        check_folder(flag, text)
+        places_.check_folder(flag, text)
     whole = replace(
         options,
         data_root=str(Path(options.data_root).absolute()) if options.data_root else None,
@@ -149,23 +154,39 @@ def resumed(
     trials: int | None,
     cache: str | None = None,
     rebuild: bool = False,
+    places: Mapping[str, str | None] | None = None,
+    needed: Collection[str] = PLACES,
 ) -> Settings:
     """Give the settings of a study that goes on: its record, its copy of the space, more trials.
 
-    Raises: FerError if `trials` is below what the study was to have.
+    `places` are those that the user named, by option; the others are found (`places.found`).
+
+    Raises: FerError if `trials` is below what the study was to have, or if a `needed` place cannot
+        be found.
     """
+    from search.request import places as places_  # imports NumPy
+
     if trials is not None and trials < record.trials:
         raise FerError(
             f"--trials {trials} is fewer than study {record.study} has, {record.trials}; "
             "a resumed study can only grow."
         )
+    rendered = rendered_name(SMOKE_SUBJECTS if record.smoke else SUBJECTS)
+    record, notices = places_.found(record, folder, places or {}, rendered, needed)
     return Settings(
         options=replace(record, trials=trials or record.trials),
         space=folder.space,
         studies=folder.path.parent.absolute(),
         cache=cache,
         rebuild=rebuild,
+        folder=folder,
+        notices=tuple(notices),
     )
+
+
+def rendered_name(subjects: int) -> str:
+    """Name the folder, in the store, into which the synthetic dataset is rendered."""
+    return f"{SYNTHETIC}-s{subjects}-seed0"
 
 
 def trials_of(settings: Settings, points: int) -> int:
@@ -224,21 +245,6 @@ def check_names(dataset: str, protocol: str = SEALED, subject_pattern: str | Non
         subjects.pattern(subject_pattern, dataset)
 
 
-def check_folder(flag: str, text: str) -> None:
-    """Refuse a place on this machine where no folder can be made.
-
-    Raises: FerError that names the option.
-    """
-    place = paths.parse(text).absolute()
-    if isinstance(place, S3Path):
-        return
-    existing = next(each for each in (place, *place.parents) if each.exists())
-    if not existing.is_dir():
-        raise FerError(f"{flag} is '{text}'; it must be a folder, and {existing} is a file.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise FerError(f"{flag} is '{text}'; {existing} cannot be written to.")
-
-
 def store_at(text: str, cache: str | None = None) -> "Path | SharedPlace":
     """Read where the store is: a folder, or S3 with a cache on each machine."""
     place = paths.parse(text).absolute()
@@ -272,7 +278,7 @@ def _weights(pairs: Sequence[str]) -> dict[str, str]:
     files = {}
     for pair in pairs:
         name, equals, file = pair.partition("=")
-        if not equals:
+        if not equals or not file:
             raise FerError(
                 f"--weights is '{pair}'; it must be NAME=FILE, as in vgg16=vgg_face.pth."
             )

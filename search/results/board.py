@@ -19,7 +19,7 @@ from fer_core.config import Config
 from fer_core.storage.files import write_atomically
 from fer_core.storage.paths import AnyPath
 from fer_core.trial.baselines import NUMBERS
-from search.results import columns, comparisons, leaderboard, nested_score, origin
+from search.results import columns, comparisons, leaderboard, nested_score, origin, reading
 from search.study.folder import Folder, Record
 from search.study.parts import TrialResult
 
@@ -39,6 +39,7 @@ class Board:
         self._tasks: set[str] = set()
         self._repeats: dict[str, Config] = {}  # name of a published figure: our config for it
         self._due = time.monotonic()  # time of the next write
+        self._first = True  # no file was written yet
 
     @property
     def path(self) -> AnyPath:
@@ -71,6 +72,7 @@ class Board:
         read.
         """
         self._put(self._compared(list(finished)))
+        reading.write_columns(self.path.parent)
         return self.path
 
     def _compared(self, results: Sequence[TrialResult]) -> pa.Table:
@@ -91,6 +93,9 @@ class Board:
         schema = origin.added(self._schema, noted)
         pq.write_table(whole.replace_schema_metadata(schema.metadata), buffer)
         write_atomically(self.path, buffer.getvalue())
+        if self._first:  # files of other studies may have other columns
+            reading.write_columns(self.path.parent)
+            self._first = False
 
     def _table(self, results: Iterable[TrialResult]) -> pa.Table:
         return pa.Table.from_pylist(list(map(self._row, results)), schema=self._schema)

@@ -22,7 +22,7 @@ from fer_core.scoring import SCORING_VERSION
 from fer_core.storage.files import write_atomically
 from fer_core.storage.paths import AnyPath, parse
 from fer_core.trial.results import SealedResult
-from search.results import columns, leaderboard, ledger, origin
+from search.results import columns, leaderboard, ledger, origin, reading
 from search.results.columns import Row
 from search.results.ledger import Ledger
 from search.results.origin import Origin
@@ -60,7 +60,7 @@ class CrossTest:
     def board(self) -> AnyPath:
         """The file of its row."""
         boards = parse(self.record.leaderboards) / self.dataset
-        return boards / f"{self.record.study}-{self.name}.parquet"
+        return boards / leaderboard.file_name(f"{self.record.study}-{self.name}")
 
     @property
     def origin(self) -> Origin:
@@ -141,6 +141,7 @@ def write_row(test: CrossTest, values: Mapping[str, Any]) -> AnyPath:
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     write_atomically(test.board, buffer.getvalue())
+    reading.write_columns(test.board.parent)
     return test.board
 
 

@@ -5,6 +5,7 @@ which. `board.py` writes a study's file from the results of its trials, so a los
 again. `reading.py` reads the files of all studies of a dataset.
 """
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -19,6 +20,9 @@ from search.results import published
 from search.results.columns import METRICS, Row
 from search.study.folder import Record
 from search.study.parts import TrialResult
+
+_LONGEST_NAME = 200  # bytes
+_DIGITS = 8  # of the hash that stands for the rest of a longer name
 
 
 def row(result: TrialResult, record: Record, sealed_scores: dict[str, Any] | None) -> Row:
@@ -169,4 +173,17 @@ def sources(record: Record) -> dict[str, str]:
 
 def path(record: Record) -> AnyPath:
     """Give the path of a study's file."""
-    return paths.parse(record.leaderboards) / record.dataset / f"{record.study}.parquet"
+    return paths.recorded(record.leaderboards) / record.dataset / file_name(record.study)
+
+
+def file_name(study: str) -> str:
+    """Name the file of a study so that pandas reads it.
+
+    pandas passes over names that begin with a dot or an underscore, and a file system takes no
+    name of more than 255 bytes, with what `write_atomically` puts around it.
+    """
+    name = f"study{study}" if study.startswith((".", "_", " ")) else study
+    if len(name.encode()) > _LONGEST_NAME:
+        kept = name.encode()[: _LONGEST_NAME - _DIGITS - 1].decode(errors="ignore")
+        name = f"{kept}-{hashlib.sha256(study.encode()).hexdigest()[:_DIGITS]}"
+    return f"{name}.parquet"

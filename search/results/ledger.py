@@ -15,7 +15,7 @@ from fer_core.errors import FerError
 from fer_core.storage import paths
 from fer_core.storage.paths import AnyPath
 from fer_core.storage.s3_requests import at_once
-from search.results import origin, reading
+from search.results import leaderboard, origin, reading
 from search.results.origin import Origin
 from search.study.folder import Record
 from search.study.options import SYNTHETIC
@@ -97,7 +97,7 @@ def read(record: Record) -> Ledger:
     A board that cannot be read is named in the ledger, and does not stop the study.
     """
     own = origin.of_study(record)
-    boards = paths.parse(record.leaderboards) / record.dataset
+    boards = paths.recorded(record.leaderboards) / record.dataset
     return of_subjects(own, record.dataset, boards, own_signatures=record.signatures)
 
 
@@ -108,14 +108,16 @@ def of_subjects(
 
     A study that was renamed has left a board under its old name, which is known by its signature.
     """
-    files: list[AnyPath] = sorted(boards.glob("*.parquet"), key=str)
+    files = reading.board_files(boards)
     others, unreadable = list[OtherStudy](), list[str]()
     for file, found in zip(files, at_once(_read, files), strict=True):
         if isinstance(found, str):
             unreadable.append(f"{found.rstrip('.')}: it is not counted")
             continue
         table, writer = found
-        if file.stem == own.study or (writer and writer.signature in own_signatures):
+        if file.name == leaderboard.file_name(own.study) or (
+            writer and writer.signature in own_signatures
+        ):
             continue
         other = _other(table, writer, own, dataset, file.stem)
         if other.tested or other.chosen_on or other.same_split or other.unclear:

@@ -22,6 +22,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from fer_core.errors import FerError
+from fer_core.storage.files import write_atomically
 from fer_core.storage.paths import AnyPath
 from search.results import leaderboard, reading
 from search.study.folder import Folder, Record
@@ -116,10 +117,22 @@ def sign(folder: Folder, record: Record, notify: Callable[[str], None]) -> Recor
     is_new = not (folder.path / "study.json").is_file()
     signatures = [] if is_new else folder.record().signatures
     record, file = replace(record, signatures=signatures), leaderboard.path(record)
+    _rename_hidden(file, record)
     found = _read_own(file) if file.is_file() else None
     if found is not None:
         _check(file, *found, folder, record, notify)
     return replace(record, signatures=[*signatures, secrets.token_hex(_SIGNATURE_BYTES)])
+
+
+def _rename_hidden(file: AnyPath, record: Record) -> None:
+    """Rename the board that an earlier version gave a name which pandas passes over."""
+    before = file.parent / f"{record.study}.parquet"
+    if before == file or file.is_file() or not before.is_file():
+        return
+    found = _read_own(before)
+    if found is not None and found[1] is not None and found[1].signature in record.signatures:
+        write_atomically(file, before.read_bytes())
+        before.unlink()
 
 
 def _read_own(file: AnyPath) -> tuple[pa.Table, Origin | None] | None:

@@ -10,6 +10,7 @@ sealed folds together.
 import json
 from contextlib import suppress
 from dataclasses import replace
+from shlex import quote
 
 from fer_core.data.protocol import Protocol, outer_splits
 from fer_core.data.study_data import StudyData
@@ -51,7 +52,7 @@ def run(search: OneSearch, study_data: StudyData, progress: Progress) -> None:
         if not is_tested(each):
             progress.print(
                 f"outer fold {place} of {len(splits)} was not tested, so there is no nested score "
-                f"yet; --resume {record.study} tries again"
+                f"yet; --resume {quote(record.study)} tries again"
             )
             return
     nested_score.write(folder, outer, opened_before=opened_before)
@@ -104,7 +105,7 @@ def checked_record(folder: Folder, trials: int) -> Record:
     if past.outer_of is not None:
         raise FerError(
             f"{past.study} is the search of one outer fold of a nested study; continue the whole "
-            f"study with --resume {past.outer_of}."
+            f"study with --resume {quote(past.outer_of)}."
         )
     if past.nested and trials > past.trials and folder.outer(1).headlines():
         raise FerError(

@@ -7,6 +7,7 @@ A study is one search; a nested study is one over all folds and one inside each 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from shlex import quote
 
 from fer_core.data.study_data import StudyData
 from fer_core.errors import NoTrialSucceededError
@@ -178,7 +179,7 @@ def _require_success(finished: Sequence[TrialResult], folder: Folder) -> None:
     if not finished:
         raise NoTrialSucceededError(
             f"the time budget was up before any trial of {folder.name} had ended; "
-            f"continue with --resume {folder.name}."
+            f"continue with --resume {quote(folder.name)}."
         )
     first = next((result.error for result in finished if result.error), "no reason is known")
     raise NoTrialSucceededError(

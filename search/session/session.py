@@ -15,6 +15,7 @@ from fer_core.data.study_data import StudyData
 from fer_core.storage.paths import AnyPath
 from fer_core.storage.s3_requests import OUTAGES
 from search.cluster import connection, nodes, reachability
+from search.drawing import kept_modules
 from search.drawing import space as spaces
 from search.drawing.draws import foreseen
 from search.drawing.families import Families
@@ -23,7 +24,7 @@ from search.drawing.space import Space
 from search.drawing.suited import suited
 from search.planning import first_draws
 from search.request import data, find_faces, presets
-from search.request.draws import draws_of, families_of
+from search.request.draws import check_ranges, draws_of, families_of
 from search.request.record import begin
 from search.request.settings import Machines, Settings, check_weights_named, trials_of
 from search.results import leaderboard as leaderboards
@@ -66,9 +67,9 @@ def run(
     """
     started, OUTAGES.print = time.monotonic(), progress.print
     machines = replace(machines, address=connection.resolved(machines.address))
-    space, drawn = _checked_space(settings)
+    space, drawn, modules = _checked_space(settings)
     trials = trials_of(settings, len(space.points))
-    past = nested.checked_record(folder, trials) if folder else None
+    past = _past(space, settings, trials, progress) if folder else None
     cluster = machines.address != "local"
     stays = cluster or settings.options.nested  # a nested study has several searches
     with connection.connected(machines.address) if stays else nullcontext():
@@ -78,7 +79,7 @@ def run(
         study_data = _with_faces(space, study_data, settings, progress)
         suited_space, families = _suited(space, study_data, settings, trials)
         study_data = _sharing(study_data, settings, suited_space, families, trials, progress)
-        folder, record = begin(settings, study_data, folder, trials=trials)
+        folder, record = begin(settings, study_data, folder, trials=trials, modules=modules)
         study_data = replace(study_data, checkpoints=folder.checkpoints)
         with folder.locked():
             record = origin.sign(folder, record, progress.print)
@@ -98,12 +99,27 @@ def run(
         return _outcome(search, study_data, journal, progress)
 
 
-def _checked_space(settings: Settings) -> tuple[Space, tuple[Config, ...]]:
-    """Load the space, and draw a few dozen configs from it to see that they are valid."""
-    space = presets.runnable(spaces.load(settings.space), settings.options)
-    drawn = spaces.check(space, seed=settings.options.seed)
+def _past(space: Space, settings: Settings, trials: int, progress: Progress) -> Record:
+    """Give the record of the study that goes on, and say where its files are if they were moved."""
+    assert settings.folder is not None
+    past = nested.checked_record(settings.folder, trials)
+    check_ranges(space, settings.folder, seed=settings.options.seed)
+    progress.print_all(settings.notices)
+    if not settings.data_root.exists():
+        progress.print(f"the synthetic dataset is rendered again, into {settings.data_root}")
+    return past
+
+
+def _checked_space(settings: Settings) -> tuple[Space, tuple[Config, ...], bytes | None]:
+    """Load the space, and draw a few dozen configs from it to see that they are valid.
+
+    Returns the space, those configs, and a copy of the modules that the space imports.
+    """
+    loaded, seed = spaces.load(settings.space), settings.options.seed
+    space = presets.runnable(loaded, settings.options)
+    drawn = spaces.check(space, seed=seed)
     check_weights_named(drawn, settings)
-    return space, drawn
+    return space, drawn, kept_modules.archive(loaded, seed=seed)
 
 
 def _check_models(drawn: Sequence[Config], study_data: StudyData, progress: Progress) -> None:

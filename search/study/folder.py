@@ -22,14 +22,16 @@ from fer_core.storage.files import write_atomically
 from fer_core.storage.formats import check_format
 from fer_core.storage.paths import AnyPath, S3Path
 from fer_core.storage.s3_requests import at_once
+from search.drawing import own_modules
 from search.study import driver_claim, parts
-from search.study.options import Options
+from search.study.options import Options, with_places
 from search.study.parts import TrialResult
 from search.study.provenance import UNKNOWN
 
 # Of study.json and of the files beside it; a file without a format number is of format 1. Format 3
 # notes in each result what trained it, and scores the predictions of all folds together. Format 4
-# knows training seeds, redrawn trials and nested studies. Format 5 knows given faces.
+# knows training seeds, redrawn trials and nested studies. Format 5 names places as seen from the
+# study's folder, keeps the modules that a space imports, and knows given faces.
 FORMAT = 5
 # What a study did that began before an option existed, if that is not the option's default.
 _BEFORE = {"pruning": False, "faces": "found", "missing": "leave-out"}
@@ -88,6 +90,16 @@ class Folder:
     def space(self) -> AnyPath:
         """The study's own copy of its space file."""
         return self.path / "space.py"
+
+    @property
+    def space_modules(self) -> AnyPath:
+        """The study's own copy of the user's modules that its space imports, if any."""
+        return self.path / own_modules.KEPT
+
+    @property
+    def clips(self) -> AnyPath:
+        """The clips with which the study began: names, and hashes of what they are."""
+        return self.path / "clips.npz"
 
     @property
     def checkpoints(self) -> AnyPath:
@@ -185,6 +197,9 @@ class Folder:
     def record(self) -> Record:
         """Read study.json. What an older version did not write yet gets its default.
 
+        Its places are absolute here. In the file, those of the project are named as seen from the
+        study's folder, so that they move along with it.
+
         Raises: FerError if the file is damaged, or if a newer version wrote it.
         """
         file = self.path / "study.json"
@@ -201,11 +216,13 @@ class Folder:
             required = key.default is MISSING and key.default_factory is MISSING
             if required and name not in values:
                 raise FerError(f"{file} is damaged: it has no '{name}'.")
-        return Record(**{name: value for name, value in values.items() if name in keys})
+        known = {name: value for name, value in values.items() if name in keys}
+        return Record(**with_places(known, self._place_here))
 
     def write_record(self, record: Record) -> None:
         """Write study.json, in the newest format."""
-        text = json.dumps({"format": FORMAT} | asdict(record), indent=1)
+        values = with_places(asdict(record), self._place_in_file)
+        text = json.dumps({"format": FORMAT} | values, indent=1)
         write_atomically(self.path / "study.json", text.encode())
 
     @contextmanager
@@ -228,6 +245,18 @@ class Folder:
                 raise FerError(f"study {self.name} is being run by another process.") from error
             yield
 
+    def _place_here(self, text: str) -> str:
+        here = resolved(self.path)
+        return str(paths.joined(here, text)) if paths.is_relative(text) else text
+
+    def _place_in_file(self, text: str) -> str:
+        """Name a place as study.json does: the project is the folder that holds the studies."""
+        here, place = resolved(self.path), paths.recorded(text).absolute()
+        above = resolved(place.parent) / place.name  # a link is kept: it moves along, too
+        seen, from_project = (paths.relative(above, each) for each in (here, here.parent.parent))
+        outside = from_project is None or from_project.split("/")[0] == ".."
+        return str(place) if seen is None or outside else seen
+
     def _leaving_file(self, first: int) -> AnyPath:
         return self.path / "verdicts" / f"{first}.json"
 
@@ -242,7 +271,7 @@ def resolved(path: AnyPath) -> AnyPath:
 
 def create(studies: AnyPath, *, space: AnyPath, dataset: str) -> Folder:
     """Make the folder of a new study, with a copy of its space."""
-    folder = Folder(studies / f"{space.stem}-{dataset}-{secrets.token_hex(3)}")
+    folder = Folder(studies / f"{paths.plain_name(space.stem)}-{dataset}-{secrets.token_hex(3)}")
     write_atomically(folder.space, space.read_bytes())
     return folder
 

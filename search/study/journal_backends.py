@@ -22,11 +22,13 @@ from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial
 
 from fer_core.errors import FerError
 from fer_core.storage.files import write_atomically
 from fer_core.storage.paths import AnyPath, S3Path
 from fer_core.storage.s3_requests import at_once
+from search.study import marks
 from search.study.folder import Folder
 
 Log = dict[str, Any]  # one entry of the journal, as Optuna writes and reads it
@@ -93,7 +95,7 @@ class LogObjects(BaseJournalBackend):
         earlier = [each for each in self._current() if _term(each) != self._term]
         with_lines = [each for each in earlier if _SEPARATOR in each.stem]
         last = max(map(_term, with_lines), default="")
-        content = self._joined([each for each in with_lines if _term(each) == last])
+        content = _joined([each for each in with_lines if _term(each) == last], path)
         self._unread = _Unread(_parsed(content, path))
         self._count = content.count(b"\n")
         self._unsynced: list[bytes] = []
@@ -145,28 +147,29 @@ class LogObjects(BaseJournalBackend):
             raise FerError(f"another process goes on with study {self._path.parent.name}.")
         return objects
 
-    def _joined(self, objects: Sequence[S3Path]) -> bytes:
-        """Read the lines of these objects, without those that a kill left in two objects.
-
-        Raises: FerError where lines are missing, or another driver has begun a later term.
-        """
-        try:
-            contents = at_once(S3Path.read_bytes, objects)
-        except FileNotFoundError as error:  # since we listed it, another driver took it over
-            message = f"another process goes on with study {self._path.parent.name}."
-            raise FerError(message) from error
-        whole, lines = [], 0
-        for path, content in zip(objects, contents, strict=True):
-            first = int(path.stem.partition(_SEPARATOR)[2])
-            if first > lines:
-                raise FerError(f"{self._path} has lost lines {lines} to {first}; it cannot go on.")
-            if first == lines:
-                whole.append(content)
-                lines += content.count(b"\n")
-        return b"".join(whole)
-
     def _object(self, first: int) -> S3Path:
         return self._path / f"{self._term}{_SEPARATOR}{first:09d}.log"
+
+
+def _joined(objects: Sequence[S3Path], journal: S3Path) -> bytes:
+    """Read the lines of these objects, without those that a kill left in two objects.
+
+    Raises: FerError where lines are missing, or another driver has begun a later term.
+    """
+    try:
+        contents = at_once(S3Path.read_bytes, objects)
+    except FileNotFoundError as error:  # since we listed it, another driver took it over
+        message = f"another process goes on with study {journal.parent.name}."
+        raise FerError(message) from error
+    whole, lines = [], 0
+    for path, content in zip(objects, contents, strict=True):
+        first = int(path.stem.partition(_SEPARATOR)[2])
+        if first > lines:
+            raise FerError(f"{journal} has lost lines {lines} to {first}; it cannot go on.")
+        if first == lines:
+            whole.append(content)
+            lines += content.count(b"\n")
+    return b"".join(whole)
 
 
 def _term(path: S3Path) -> str:
@@ -184,6 +187,40 @@ class DurableStorage(JournalStorage):
     def __init__(self, log: LogFile | LogObjects) -> None:
         super().__init__(log)
         self.sync = log.sync
+
+
+class _Past(BaseJournalBackend):
+    """The entries that a journal has, to be looked at; nothing is appended."""
+
+    def __init__(self, logs: Sequence[Log]) -> None:
+        self._logs = logs
+
+    def read_logs(self, log_number_from: int) -> Sequence[Log]:
+        return self._logs[log_number_from:]
+
+    def append_logs(self, logs: list[Log]) -> None:
+        raise AssertionError("a journal that is only looked at is not written")
+
+
+def past_trials(folder: Folder) -> list[FrozenTrial]:
+    """Look at the trials of a study's journal, without opening it as a driver does.
+
+    Raises: FerError where a line of it is damaged.
+    """
+    path = folder.journal
+    storage = JournalStorage(_Past(_parsed(_whole_lines(path), path)))
+    if not storage.get_all_studies():
+        return []
+    return storage.get_all_trials(storage.get_study_id_from_name(marks.STUDY), deepcopy=False)
+
+
+def _whole_lines(path: AnyPath) -> bytes:
+    if isinstance(path, S3Path):
+        with_lines = [each for each in path.glob("*.log") if _SEPARATOR in each.stem]
+        last = max(map(_term, with_lines), default="")
+        return _joined([each for each in with_lines if _term(each) == last], path)
+    content = path.read_bytes() if path.is_file() else b""
+    return content[: content.rfind(b"\n") + 1]
 
 
 def file_storage(folder: Folder) -> DurableStorage:

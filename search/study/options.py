@@ -6,10 +6,12 @@ A new option is one field here, and one parameter of `search.run.main` under the
 type and help stand in `search.request.arguments`. Everything between them carries all fields.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 SYNTHETIC = "synthetic"  # the dataset that the project renders itself
+PLACES = ("store", "leaderboards", "data_root", "surface")  # options that are paths
 SEALED = "sealed"  # the project's own protocol: a sealed share of the subjects, folds of the rest
 
 
@@ -39,3 +41,10 @@ class Options:
     smoke: bool = False  # small data and few trials
     repeats: int = 1  # training seeds with which each winner is refitted for its sealed test
     pruning: bool = True  # whether trials are compared at rungs, and the worse ones stopped
+
+
+def with_places(values: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Give the values of options with each path among them changed."""
+    named = {name: change(values[name]) for name in PLACES if values.get(name)}
+    weights = {name: change(file) for name, file in (values.get("weights") or {}).items()}
+    return {**values, **named, "weights": weights}

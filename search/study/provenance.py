@@ -59,7 +59,15 @@ def versions() -> dict[str, str]:
 
 
 def _git(root: Path, *arguments: str) -> str:
+    # GIT_DIR and the like, which git sets for its hooks, would name another repository.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     done = subprocess.run(
-        ["git", *arguments], cwd=root, capture_output=True, text=True, check=True, errors="replace"
+        ["git", *arguments],
+        cwd=root,
+        env=own,
+        capture_output=True,
+        text=True,
+        check=True,
+        errors="replace",
     )
     return done.stdout

@@ -104,6 +104,8 @@ def make_result():
 
 @pytest.fixture
 def record(tmp_path, folder):
+    for place in ("data", "store", "boards"):
+        (tmp_path / place).mkdir(exist_ok=True)
     return Record(
         study=folder.name,
         space="spaces/toy.py",

@@ -291,11 +291,11 @@ def test_help_says_in_sentences_and_in_groups_what_each_argument_is(command):
 
 
 @pytest.mark.parametrize(
-    "option", ["seed", "repeats", "max-missing", "no-pruning", "data-root", "subject-pattern"]
+    "option", ["seed", "repeats", "max-missing", "no-pruning", "dataset", "subject-pattern"]
 )
 def test_a_resumed_study_keeps_the_options_that_it_began_with(refused, folder, record, option):
     folder.write_record(record)
-    values = {"no-pruning": [], "data-root": ["."]}.get(option, ["1"])
+    values = {"no-pruning": []}.get(option, ["1"])
 
     exit_code, line = refused("--resume", str(folder.path), f"--{option}", *values)
 
@@ -306,12 +306,12 @@ def test_a_resumed_study_keeps_the_options_that_it_began_with(refused, folder, r
 def test_a_study_of_a_newer_version_is_refused_by_name(refused, folder, record):
     folder.write_record(record)
     file = folder.path / "study.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 5}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 6}))
 
     exit_code, line = refused("--resume", str(folder.path))
 
     assert line == (
-        f"error: {file} has format 5; this version of fer-search reads formats up to 4. "
+        f"error: {file} has format 6; this version of fer-search reads formats up to 5. "
         "Update fer-search to read it."
     )
     assert exit_code == 2

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from fer_core.errors import DataError, FerError
 from search.request import data, settings
+from search.request import record as record_of_study
 from search.screen.progress import Progress
 from search.study.options import Options
 from tests.search.request.test_sides import manifest
@@ -71,6 +72,32 @@ def test_a_resumed_study_reads_its_data_by_its_pattern(root, tmp_path, record):
     assert again.manifest == first.manifest
     with pytest.raises(DataError, match="have changed since study"):
         prepared(root, tmp_path, past, subject_pattern=r"([^/]+/[^.]+)")
+
+
+def test_the_difference_to_the_clips_of_the_start_is_told_in_numbers(root, folder, tmp_path):
+    study_data, _ = prepared(root, tmp_path, subject_pattern=r"_(?i:s)(\d+)")
+    record_of_study._keep(folder, study_data, None)
+    first, second, third, *others = study_data.manifest.clips
+    now = [
+        replace(second, sha256="other"),
+        replace(third, emotion="surprise"),
+        replace(first, clip="new.png"),
+        *others,
+    ]
+
+    message = record_of_study.difference(folder, replace(study_data.manifest, clips=tuple(now)))
+
+    assert message == (
+        f"of its {len(study_data.manifest.clips)} clips, 1 missing ('{first.clip}'), "
+        f"1 new ('new.png'), 1 of other content ('{second.clip}'), "
+        f"1 labelled otherwise ('{third.clip}')"
+    )
+
+
+def test_a_study_of_an_earlier_version_did_not_note_its_clips(root, folder, tmp_path):
+    study_data, _ = prepared(root, tmp_path, subject_pattern=r"_(?i:s)(\d+)")
+
+    assert "did not note its clips" in record_of_study.difference(folder, study_data.manifest)
 
 
 LOSO = {"space": "toy.py", "dataset": "jaffe", "protocol_name": "loso", "task": "emotion"}

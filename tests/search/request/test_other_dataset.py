@@ -63,6 +63,8 @@ def study(rendered, tmp_path_factory):
     split = Protocol(name="made", sealed=("4",), folds=(("1",), ("2",), ("3",)))
     folder = Folder(root / "studies" / "toy-synthetic-000000")
     folder.path.mkdir(parents=True)
+    for place in ("store", "boards"):
+        (root / place).mkdir()
     folder.write_record(
         Record(
             study=folder.name,

@@ -39,7 +39,8 @@ def change(folder, record):
 
 
 def test_a_record_comes_back_as_it_was_written(folder, record):
-    written = replace(record, weights={"vgg16": "face.pth"}, clip={"frames": 3}, surface="s.npz")
+    files = {"weights": {"vgg16": "/elsewhere/face.pth"}, "surface": "/elsewhere/s.npz"}
+    written = replace(record, clip={"frames": 3}, **files)
     folder.write_record(written)
 
     assert folder.record() == written
@@ -67,7 +68,7 @@ def test_a_key_that_this_version_does_not_know_is_passed_over(folder, record, ch
 def test_a_newer_file_is_refused_by_name(folder, change):
     change(format=FORMAT + 1, trials=...)
 
-    with pytest.raises(FerError, match=r"study\.json has format 5; .* Update fer-search") as error:
+    with pytest.raises(FerError, match=r"study\.json has format 6; .* Update fer-search") as error:
         folder.record()
     assert error.value.exit_code == 2
 

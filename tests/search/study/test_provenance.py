@@ -67,3 +67,13 @@ def test_a_worker_has_the_commit_that_its_driver_sent(monkeypatch):
     assert provenance.commit() == "1a2b3c4d5e6f"
     monkeypatch.undo()
     provenance.commit.cache_clear()
+
+
+def test_a_git_hook_of_another_repository_does_not_lend_its_commit(checkout, tmp_path, monkeypatch):
+    own = provenance.of_checkout(checkout)
+    other = tmp_path / "other"
+    git(tmp_path, "init", "-q", str(other))
+    git(other, "commit", "-q", "--allow-empty", "-m", "another")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+
+    assert provenance.of_checkout(checkout) == own
