@@ -28,7 +28,6 @@ from search.study.options import Options
 if TYPE_CHECKING:
     from fer_core.storage.shared_store import SharedPlace
     from search.checkup.checkup import Checked, Request
-    from search.checkup.report import Report
     from search.screen.progress import Progress
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -39,6 +38,8 @@ _AS_GIVEN = (  # arguments that the checkup takes as they are
     "landmarks",
     "task",
     "subject_pattern",
+    "columns",
+    "subject_table",
     "max_missing",
     "quick",
     "near_copies",
@@ -120,6 +121,8 @@ def main(
     dataset: args.Dataset,
     data_root: args.DataRoot,
     subject_pattern: args.SubjectPattern = None,
+    columns: args.Columns = None,
+    subject_table: args.SubjectTable = None,
     task: args.Task = None,
     landmarks: args.Landmarks = "auto",
     max_missing: args.MaxMissing = Options.max_missing,
@@ -136,20 +139,30 @@ def main(
 ) -> None:
     """Check a dataset: what is missing, odd or unusable, and whether a study may start."""
     with command.errors_in_one_line(_INTERRUPTED):
-        settings_.check_names(dataset, subject_pattern=subject_pattern)
+        settings_.check_names(dataset)
+        rules = _rules(context.params)
         _check_requested(view or (), sheet, same_person, quick)
         place = _checked_store(store)
         from search.checkup import checkup  # imports OpenCV, which takes seconds
         from search.screen.progress import Progress
 
         with Progress(verbosity=0 if quiet else 1) as progress:
-            request = _request(context.params, place)
+            request = _request(context.params | rules, place)
             checked = checkup.check(request, progress)
             _prepare(checked, view or (), place, progress)
             _draw(checked, sheet, sheet_subjects)
-        _print(checked.report, as_json)
+        _print(checked, as_json)
         if not checked.report.may_start:
             raise typer.Exit(DataError.exit_code)
+
+
+def _rules(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check what the user says of the own files, and give it as the checkup takes it."""
+    columns, table = settings_.columns_of(given["columns"] or []), given["subject_table"]
+    settings_.check_rules(
+        given["dataset"], given["subject_pattern"], columns, str(table) if table else None
+    )
+    return {"columns": columns, "subject_table": str(table.absolute()) if table else None}
 
 
 def _request(given: Mapping[str, Any], store: "Path | SharedPlace") -> "Request":
@@ -215,7 +228,22 @@ def _draw(checked: "Checked", path: Path | None, subjects: int) -> None:
         contact_sheet.draw(path, checked.manifest, checked.prepared.faces, subjects=subjects)
 
 
-def _print(report: "Report", as_json: bool) -> None:
+def _print(checked: "Checked", as_json: bool) -> None:
+    from search.screen import findings_file
+
+    report, places = checked.report, dict(checked.manifest.places)
+    file = None
+    if report.findings:
+        listed = [
+            findings_file.Row(
+                kind=each.kind,
+                path=each.path,
+                place=places.get(each.path, ""),
+                reason=each.reason,
+            )
+            for each in report.findings
+        ]
+        file = findings_file.write(report.dataset, listed)
     if as_json:
         print(json.dumps(asdict(report), indent=1))
         return
@@ -234,6 +262,8 @@ def _print(report: "Report", as_json: bool) -> None:
     command.show(findings)
     if len(lines) > _MOST_LINES:
         print(f"and {len(lines) - _MOST_LINES} more, see --json")
+    if file is not None:
+        print(f"all findings are listed in {file}")
     verdict = "a study may start" if report.may_start else "a study must not start"
     print(f"{verdict}: {report.because}")
 

@@ -41,6 +41,8 @@ def main(
     dataset: args.Dataset = Options.dataset,
     data_root: args.OptionalDataRoot = None,
     subject_pattern: args.SubjectPattern = None,
+    columns: args.Columns = None,
+    subject_table: args.SubjectTable = None,
     task: args.Task = None,
     protocol_name: args.Protocol = Options.protocol_name,
     split_seed: args.SplitSeed = Options.split_seed,

@@ -43,6 +43,7 @@ class Dataset:
     # The frames in which the expressions are strongest, if each clip has them at the same place.
     # Baselines read them where neither the study nor a protocol fixes the frames.
     peak: ClipConfig | None = None
+    anonymous: bool = False  # nobody knows the people, so each clip is a subject of its own
 
 
 def difference(manifest: Manifest, totals: Sequence[Totals]) -> tuple[str, ...]:

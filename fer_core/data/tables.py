@@ -1,15 +1,87 @@
-"""Find and read the CSV tables that come with datasets.
+"""Find and read the CSV tables that come with datasets, however they were saved.
 
 The adapters in `datasets` use it for label lists. Tables may lie a little deeper than the folder
-that the user names, may begin with a byte order mark, and may have column names in any case.
+that the user names. Their separator, encoding, quotes and line ends are found from their content,
+and names of columns count in any case. The standard library's `csv.Sniffer` is not used: it guesses
+from the letters of the first rows, and takes for instance the `e` of three names for a separator.
 """
 
+import codecs
 import csv
+import io
 import os
-from collections.abc import Iterator, Sequence
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 from fer_core.errors import DataError
+
+SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
+SPREADSHEETS = frozenset({".xlsx", ".xls", ".ods", ".numbers"})
+SEPARATORS = (",", ";", "\t", "|")
+_NAMED = {"\t": "tab"}  # how a separator is written in a message, if not as itself
+_SPREADSHEET_BYTES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # a zip file, and an old Excel file
+_BOMS = (  # the longer ones first: that of UTF-32 begins like that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SAMPLE = 1 << 16  # characters of a table from which its separator is found
+_SAMPLE_ROWS = 50
+_CHUNK = 1 << 20  # bytes
+# What people call the columns that we need, the usual word first.
+SYNONYMS = {
+    "path": (
+        "path",
+        "file",
+        "filename",
+        "image",
+        "img",
+        "picture",
+        "photo",
+        "video",
+        "clip",
+        "name",
+    ),
+    "subject": (
+        "subject",
+        "person",
+        "participant",
+        "individual",
+        "identity",
+        "actor",
+        "user",
+        "id",
+    ),
+    "emotion": ("emotion", "label", "expression", "class", "category", "target", "affect"),
+    "authenticity": ("authenticity", "genuine", "acted", "posed", "spontaneous"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How a table was saved, as its content tells."""
+
+    encoding: str
+    separator: str
+    quote: str = '"'
+    head: int = 0  # records before the one with the names of the columns
+
+    def __str__(self) -> str:
+        """Say what is unusual about it; empty if nothing is."""
+        named = _NAMED.get(self.separator, f"'{self.separator}'")
+        usual = self.encoding in ("utf-8", "utf-8-sig")
+        saved_in = "" if usual else f"the encoding {self.encoding.replace('cp', 'Windows-')}"
+        separator = "" if self.separator == "," else f"the separator {named}"
+        return " and ".join(part for part in (separator, saved_in) if part)
 
 
 def find(root: Path, name: str) -> Path | None:
@@ -37,36 +109,234 @@ def need(root: Path, name: str) -> Path:
     return found
 
 
-def header(table: Path) -> list[str]:
-    """Read the names of a table's columns, in lower case; an empty list if it is not a table."""
-    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        try:
-            return [name.strip().lower() for name in next(csv.reader(file), [])]
-        except csv.Error:
-            return []
+def header(table: Path, wanted: Collection[str] = ()) -> list[str]:
+    """Read the names of a table's columns as `plain` writes them; an empty list if it has none.
+
+    `wanted` are names that it may have; they help to find the separator.
+    """
+    names, _ = _head(table, wanted)
+    return names
 
 
-def rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield each row of a CSV table with its line number; the keys are column names in lower case.
+def format_of(table: Path, wanted: Collection[str] = ()) -> Format:
+    """Find out how a table was saved."""
+    _, found = _head(table, wanted)
+    return found
+
+
+def rows(
+    table: Path, columns: Sequence[str], renamed: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield each row of a table with its line number; the keys are column names as by `plain`.
+
+    `renamed` says what this table calls some of the columns: {"subject": "person_id"}.
 
     Raises: DataError if one of these columns is missing, or the table cannot be read as CSV.
     """
-    names, line = header(table), 1
-    if missing := [column for column in columns if column not in names]:
-        raise DataError(
-            f"{table} has no column {', '.join(missing)}; docs/datasets.md shows its columns."
-        )
+    theirs = {name: plain(other) for name, other in (renamed or {}).items()}
+    needed = [theirs.get(column, column) for column in columns]
+    names, found = _head(table, needed)
+    check_columns(table, names, needed)
+    line = 1
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, skipinitialspace=True)
-            for cells in reader:
-                line = reader.line_num
-                if cells and line > 1:
-                    values = zip(names, map(str.strip, cells), strict=False)
-                    yield line, dict.fromkeys(names, "") | dict(values)
+        with table.open(encoding=found.encoding, newline="") as file:
+            for number, (line, cells) in enumerate(_records(file, found, len(names))):
+                if number > found.head and any(cells):
+                    values = zip(names, map(trimmed, cells), strict=False)
+                    row = dict.fromkeys(names, "") | dict(values)
+                    yield line, row | {name: row[other] for name, other in theirs.items()}
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{table} cannot be read after line {line}: it must be UTF-8 ({error.reason})."
+            f"{table} cannot be read after line {line}: it is no {error.encoding} "
+            f"({error.reason}); save it as CSV in UTF-8."
         ) from error
-    except csv.Error as error:
-        raise DataError(f"{table} cannot be read as CSV after line {line}: {error}.") from error
+
+
+def check_columns(table: Path, names: Sequence[str], needed: Sequence[str], more: str = "") -> None:
+    """Refuse a table that lacks a needed column, or has it twice; `more` ends the message.
+
+    Raises: DataError that says which columns the table has.
+    """
+    if is_spreadsheet(table):
+        raise DataError(
+            f"{table} is a spreadsheet, which is not read; save it as CSV (UTF-8) beside it."
+        )
+    if missing := [column for column in needed if column not in names]:
+        here = ", ".join(filter(None, names)) or "no columns at all"
+        raise DataError(
+            f"{table} has no column {', '.join(missing)}; its first line has {here}"
+            f"{more or '; docs/datasets.md shows its columns.'}"
+        )
+    counts = Counter(names)
+    if twice := [column for column in needed if counts[column] > 1]:
+        raise DataError(f"{table} has several columns '{twice[0]}'; rename all but one of them.")
+
+
+def likely(column: str, names: Sequence[str]) -> str | None:
+    """Name the column that a table most likely has for ours, such as person_id for subject."""
+    words = SYNONYMS.get(column, [column])
+    for word in words:
+        for name in names:
+            if word in re.split(r"[^a-z0-9]+", name) or name == word.replace("_", " "):
+                return name
+    joined = [name for word in words if len(word) > 3 for name in names if word in name]
+    return next(iter([*joined, *get_close_matches(column, names, n=1)]), None)
+
+
+def is_spreadsheet(table: Path) -> bool:
+    """Return whether a file is a spreadsheet, by its suffix or its first bytes."""
+    if table.suffix.lower() in SPREADSHEETS:
+        return True
+    with table.open("rb") as file:
+        return file.read(4) in _SPREADSHEET_BYTES
+
+
+def plain(name: str) -> str:
+    """Write the name of a column without what people write differently: case, quotes, blanks."""
+    text = unicodedata.normalize("NFC", name).replace("\ufeff", "").replace("\u200b", "")
+    return " ".join(text.split()).strip("\"' ").lower()
+
+
+def trimmed(cell: str) -> str:
+    """Take the blanks off a cell, those that do not break a line and those without width, too."""
+    return cell.strip().strip("\ufeff\u200b").strip()
+
+
+def whole(number: str) -> str:
+    """Write a whole number plainly: 3 for `3.0` or `3,0`; other text stays as it is.
+
+    Spreadsheets and pandas write a column of codes with decimals as soon as one cell is empty.
+    """
+    match = re.fullmatch(r"([+-]?\d+)[.,]0*", number.strip())
+    return match[1] if match else number.strip()
+
+
+def head_cells(line: str) -> tuple[list[str], str]:
+    """Divide the line with the names of the columns: give them, and the separator."""
+    separator = max(SEPARATORS, key=lambda each: (line.count(each), -SEPARATORS.index(each)))
+    return [plain(cell) for cell in line.split(separator)], separator
+
+
+def encoding(table: Path) -> str:
+    """Find the encoding of a table by its first bytes, and by whether all of it is UTF-8.
+
+    What is neither UTF-16 nor UTF-8 is taken for Windows-1252, of which Latin-1 is a part, as
+    spreadsheets save it in Western Europe and America.
+    """
+    with table.open("rb") as file:
+        first = file.read(16)
+        for bom, name in _BOMS:
+            if first.startswith(bom):
+                return name
+        # Names of columns begin with ASCII letters, of which UTF-16 writes one half as zeros.
+        if len(first) >= 4 and len(first) % 2 == 0:
+            if not any(first[1::2]) and all(first[::2]):
+                return "utf-16-le"
+            if not any(first[::2]) and all(first[1::2]):
+                return "utf-16-be"
+    for name in ("utf-8", "cp1252"):
+        with table.open("rb") as file, suppress(UnicodeDecodeError):
+            decoder = codecs.getincrementaldecoder(name)()
+            while chunk := file.read(_CHUNK):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+            return name
+    return "latin-1"
+
+
+def _head(table: Path, wanted: Collection[str]) -> tuple[list[str], Format]:
+    """Read the names of the columns, and find out how the table was saved."""
+    saved_in = encoding(table)
+    with table.open(encoding=saved_in, errors="replace", newline="") as file:
+        text = file.read(_SAMPLE)
+    whole_table = len(text) < _SAMPLE
+    if told := re.match(r'\s*"?sep=([^\r\n])"?[ ,;\t|]*(\r\n|\r|\n)', text, re.IGNORECASE):
+        separators: Sequence[str] = (told[1],)
+        text, before = text[told.end() :], 1
+    else:
+        separators, before = SEPARATORS, 0
+    tried = [_tried(text, each, wanted, whole_table=whole_table) for each in separators]
+    best = max(tried, key=lambda each: each.rank)
+    found = Format(
+        encoding=saved_in, separator=best.separator, quote=best.quote, head=before + best.blank
+    )
+    return list(best.names), found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tried:
+    """What one separator makes of the beginning of a table."""
+
+    separator: str
+    quote: str
+    names: Sequence[str]
+    blank: int  # empty records before the names
+    rank: tuple[int, bool, float, int]  # the higher, the likelier
+
+
+def _tried(text: str, separator: str, wanted: Collection[str], *, whole_table: bool) -> _Tried:
+    """Read the beginning of a table with one separator."""
+    quote = "'" if text.lstrip().startswith("'") else '"'
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=separator,
+        quotechar=quote,
+        skipinitialspace=separator != "\t",
+    )
+    records: list[list[str]] = []
+    try:
+        for record in reader:
+            records.append(record)
+            if len(records) > _SAMPLE_ROWS:
+                break
+        else:
+            records = records if whole_table else records[:-1]  # the last one may be cut
+    except csv.Error:
+        pass
+    blank = next((i for i, record in enumerate(records) if any(map(trimmed, record))), 0)
+    names = [plain(cell) for cell in records[blank]] if records else []
+    body = [record for record in records[blank + 1 :] if record]
+    even = sum(len(record) == len(names) for record in body) / max(1, len(body))
+    known = len({*names} & {*wanted})
+    rank = (known, len(names) > 1, even, len(names))
+    return _Tried(separator=separator, quote=quote, names=names, blank=blank, rank=rank)
+
+
+def _records(lines: Iterable[str], found: Format, width: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record of a table with the number of its first line.
+
+    A quote that is opened and not closed would swallow the lines after it. Where a record of
+    several lines does not have the table's `width`, each of these lines is a record of its own.
+    """
+    taken: list[str] = []
+
+    def noted() -> Iterator[str]:
+        for text in lines:
+            taken.append(text)
+            yield text
+
+    def read(texts: Iterable[str], quoting: Literal[0, 3]) -> Iterator[list[str]]:
+        return csv.reader(
+            texts,
+            delimiter=found.separator,
+            quotechar=found.quote,
+            quoting=quoting,
+            skipinitialspace=found.separator != "\t",
+        )
+
+    reader, line = read(noted(), csv.QUOTE_MINIMAL), 1
+    while True:
+        taken.clear()
+        try:
+            cells = next(reader, None)
+        except csv.Error:  # a cell that is longer than any may be
+            cells = []
+        if cells is None:
+            return
+        if len(taken) > 1 and len(cells) != width:
+            for number, text in enumerate(taken):
+                for alone in read([text], csv.QUOTE_NONE):
+                    yield line + number, [cell.strip(found.quote) for cell in alone]
+        else:
+            yield line, cells
+        line += len(taken)

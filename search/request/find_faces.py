@@ -19,6 +19,7 @@ from fer_core.faces import faces_stage, views_stage
 from fer_core.faces.tracks import Faces
 from fer_core.storage.shared_store import SharedPlace, open_store
 from fer_core.storage.stages import Tally, make, read_or_make
+from search.screen import findings_file
 
 if TYPE_CHECKING:
     from search.screen.progress import Progress
@@ -101,7 +102,13 @@ def prepare(study_data: StudyData, max_missing: float, progress: "Progress") -> 
         workers=os.cpu_count() or 1,
         progress=progress.prepared,
     )
-    check_missing(study_data.manifest, prepared.skipped, max_missing)
+    manifest = study_data.manifest
+    try:
+        check_missing(manifest, prepared.skipped, max_missing)
+    except DataError as error:
+        skipped = findings_file.rows(findings_file.SKIPPED, prepared.skipped.items())
+        file = findings_file.write(manifest.dataset, [*findings_file.left_out(manifest), *skipped])
+        raise DataError(f"{str(error).rstrip('.')}; all are listed in {file}.") from error
     for clip, note in prepared.notes.items():
         progress.print(f"{clip}: {note}")
 
