@@ -22,6 +22,7 @@ from fer_core.storage.paths import S3Path
 from search import command
 from search.request import arguments as args
 from search.request import machine_arguments as machine_args
+from search.request import own_files
 from search.request import settings as settings_
 from search.study.options import Options
 
@@ -158,8 +159,8 @@ def main(
 
 def _rules(given: Mapping[str, Any]) -> dict[str, Any]:
     """Check what the user says of the own files, and give it as the checkup takes it."""
-    columns, table = settings_.columns_of(given["columns"] or []), given["subject_table"]
-    settings_.check_rules(
+    columns, table = own_files.columns_of(given["columns"] or []), given["subject_table"]
+    own_files.check(
         given["dataset"], given["subject_pattern"], columns, str(table) if table else None
     )
     return {"columns": columns, "subject_table": str(table.absolute()) if table else None}

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from fer_core.data import tables
 from fer_core.data.manifest import Manifest
 from fer_core.data.reading import Faulty, Labels, Verdict
+from fer_core.data.table_format import plain
 from fer_core.data.table_paths import TablePaths
 from fer_core.errors import DataError
 
@@ -101,10 +102,10 @@ def _found(root: Path, clips: Sequence[str], table: Path, columns: Mapping[str, 
             f"clip is '{min(clips)}'."
         )
     if others := [key for key in rows if key not in used]:
-        line = rows[others[0]][0][0]
+        number = rows[others[0]][0][0]
         unusual.append(
             f"{table.name}: {len(others)} of {len(rows)} rows name no clip here, the first is "
-            f"'{others[0]}' in line {line}"
+            f"'{others[0]}' in line {number}"
         )
     return _Found(subjects, unusual)
 
@@ -118,12 +119,12 @@ def _rows(
     """
     if not table.is_file():
         raise DataError(f"--subjects: file {table} does not exist.")
-    wanted = [tables.plain(name) for name in (*columns.values(), *CLIPS, "subject")]
+    wanted = [plain(name) for name in (*columns.values(), *CLIPS, "subject")]
     names = tables.header(table, wanted)
-    of_clip = tables.plain(columns.get("path", "path"))
+    of_clip = plain(columns.get("path", "path"))
     if of_clip not in names:  # the option may be meant for the table of labels
         of_clip = next((each for each in CLIPS if each in names), of_clip)
-    of_subject = tables.plain(columns.get("subject", "subject"))
+    of_subject = plain(columns.get("subject", "subject"))
     likely = {"path": of_clip, "subject": of_subject}
     flags = [
         f"--column '{ours}={tables.likely(ours, names) or 'NAME'}'"

@@ -1,87 +1,30 @@
 """Find and read the CSV tables that come with datasets, however they were saved.
 
 The adapters in `datasets` use it for label lists. Tables may lie a little deeper than the folder
-that the user names. Their separator, encoding, quotes and line ends are found from their content,
-and names of columns count in any case. The standard library's `csv.Sniffer` is not used: it guesses
-from the letters of the first rows, and takes for instance the `e` of three names for a separator.
+that the user names. How they were saved is found from their content by `table_format`, and names of
+columns count in any case.
 """
 
-import codecs
-import csv
-import io
 import os
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
 
+from fer_core.data.table_format import Format, head, plain, records, trimmed
 from fer_core.errors import DataError
 
 SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
 SPREADSHEETS = frozenset({".xlsx", ".xls", ".ods", ".numbers"})
-SEPARATORS = (",", ";", "\t", "|")
-_NAMED = {"\t": "tab"}  # how a separator is written in a message, if not as itself
 _SPREADSHEET_BYTES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # a zip file, and an old Excel file
-_BOMS = (  # the longer ones first: that of UTF-32 begins like that of UTF-16
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_SAMPLE = 1 << 16  # characters of a table from which its separator is found
-_SAMPLE_ROWS = 50
-_CHUNK = 1 << 20  # bytes
 # What people call the columns that we need, the usual word first.
 SYNONYMS = {
-    "path": (
-        "path",
-        "file",
-        "filename",
-        "image",
-        "img",
-        "picture",
-        "photo",
-        "video",
-        "clip",
-        "name",
-    ),
-    "subject": (
-        "subject",
-        "person",
-        "participant",
-        "individual",
-        "identity",
-        "actor",
-        "user",
-        "id",
-    ),
+    "path": ("path", "file", "filename", "image", "img", "picture", "photo", "video", "clip"),
+    "subject": ("subject", "person", "participant", "individual", "identity", "actor", "id"),
     "emotion": ("emotion", "label", "expression", "class", "category", "target", "affect"),
     "authenticity": ("authenticity", "genuine", "acted", "posed", "spontaneous"),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Format:
-    """How a table was saved, as its content tells."""
-
-    encoding: str
-    separator: str
-    quote: str = '"'
-    head: int = 0  # records before the one with the names of the columns
-
-    def __str__(self) -> str:
-        """Say what is unusual about it; empty if nothing is."""
-        named = _NAMED.get(self.separator, f"'{self.separator}'")
-        usual = self.encoding in ("utf-8", "utf-8-sig")
-        saved_in = "" if usual else f"the encoding {self.encoding.replace('cp', 'Windows-')}"
-        separator = "" if self.separator == "," else f"the separator {named}"
-        return " and ".join(part for part in (separator, saved_in) if part)
 
 
 def find(root: Path, name: str) -> Path | None:
@@ -114,13 +57,13 @@ def header(table: Path, wanted: Collection[str] = ()) -> list[str]:
 
     `wanted` are names that it may have; they help to find the separator.
     """
-    names, _ = _head(table, wanted)
+    names, _ = head(table, wanted)
     return names
 
 
 def format_of(table: Path, wanted: Collection[str] = ()) -> Format:
     """Find out how a table was saved."""
-    _, found = _head(table, wanted)
+    _, found = head(table, wanted)
     return found
 
 
@@ -135,12 +78,12 @@ def rows(
     """
     theirs = {name: plain(other) for name, other in (renamed or {}).items()}
     needed = [theirs.get(column, column) for column in columns]
-    names, found = _head(table, needed)
+    names, found = head(table, needed)
     check_columns(table, names, needed)
     line = 1
     try:
         with table.open(encoding=found.encoding, newline="") as file:
-            for number, (line, cells) in enumerate(_records(file, found, len(names))):
+            for number, (line, cells) in enumerate(records(file, found, len(names))):
                 if number > found.head and any(cells):
                     values = zip(names, map(trimmed, cells), strict=False)
                     row = dict.fromkeys(names, "") | dict(values)
@@ -191,17 +134,6 @@ def is_spreadsheet(table: Path) -> bool:
         return file.read(4) in _SPREADSHEET_BYTES
 
 
-def plain(name: str) -> str:
-    """Write the name of a column without what people write differently: case, quotes, blanks."""
-    text = unicodedata.normalize("NFC", name).replace("\ufeff", "").replace("\u200b", "")
-    return " ".join(text.split()).strip("\"' ").lower()
-
-
-def trimmed(cell: str) -> str:
-    """Take the blanks off a cell, those that do not break a line and those without width, too."""
-    return cell.strip().strip("\ufeff\u200b").strip()
-
-
 def whole(number: str) -> str:
     """Write a whole number plainly: 3 for `3.0` or `3,0`; other text stays as it is.
 
@@ -209,134 +141,3 @@ def whole(number: str) -> str:
     """
     match = re.fullmatch(r"([+-]?\d+)[.,]0*", number.strip())
     return match[1] if match else number.strip()
-
-
-def head_cells(line: str) -> tuple[list[str], str]:
-    """Divide the line with the names of the columns: give them, and the separator."""
-    separator = max(SEPARATORS, key=lambda each: (line.count(each), -SEPARATORS.index(each)))
-    return [plain(cell) for cell in line.split(separator)], separator
-
-
-def encoding(table: Path) -> str:
-    """Find the encoding of a table by its first bytes, and by whether all of it is UTF-8.
-
-    What is neither UTF-16 nor UTF-8 is taken for Windows-1252, of which Latin-1 is a part, as
-    spreadsheets save it in Western Europe and America.
-    """
-    with table.open("rb") as file:
-        first = file.read(16)
-        for bom, name in _BOMS:
-            if first.startswith(bom):
-                return name
-        # Names of columns begin with ASCII letters, of which UTF-16 writes one half as zeros.
-        if len(first) >= 4 and len(first) % 2 == 0:
-            if not any(first[1::2]) and all(first[::2]):
-                return "utf-16-le"
-            if not any(first[::2]) and all(first[1::2]):
-                return "utf-16-be"
-    for name in ("utf-8", "cp1252"):
-        with table.open("rb") as file, suppress(UnicodeDecodeError):
-            decoder = codecs.getincrementaldecoder(name)()
-            while chunk := file.read(_CHUNK):
-                decoder.decode(chunk)
-            decoder.decode(b"", final=True)
-            return name
-    return "latin-1"
-
-
-def _head(table: Path, wanted: Collection[str]) -> tuple[list[str], Format]:
-    """Read the names of the columns, and find out how the table was saved."""
-    saved_in = encoding(table)
-    with table.open(encoding=saved_in, errors="replace", newline="") as file:
-        text = file.read(_SAMPLE)
-    whole_table = len(text) < _SAMPLE
-    if told := re.match(r'\s*"?sep=([^\r\n])"?[ ,;\t|]*(\r\n|\r|\n)', text, re.IGNORECASE):
-        separators: Sequence[str] = (told[1],)
-        text, before = text[told.end() :], 1
-    else:
-        separators, before = SEPARATORS, 0
-    tried = [_tried(text, each, wanted, whole_table=whole_table) for each in separators]
-    best = max(tried, key=lambda each: each.rank)
-    found = Format(
-        encoding=saved_in, separator=best.separator, quote=best.quote, head=before + best.blank
-    )
-    return list(best.names), found
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Tried:
-    """What one separator makes of the beginning of a table."""
-
-    separator: str
-    quote: str
-    names: Sequence[str]
-    blank: int  # empty records before the names
-    rank: tuple[int, bool, float, int]  # the higher, the likelier
-
-
-def _tried(text: str, separator: str, wanted: Collection[str], *, whole_table: bool) -> _Tried:
-    """Read the beginning of a table with one separator."""
-    quote = "'" if text.lstrip().startswith("'") else '"'
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=separator,
-        quotechar=quote,
-        skipinitialspace=separator != "\t",
-    )
-    records: list[list[str]] = []
-    try:
-        for record in reader:
-            records.append(record)
-            if len(records) > _SAMPLE_ROWS:
-                break
-        else:
-            records = records if whole_table else records[:-1]  # the last one may be cut
-    except csv.Error:
-        pass
-    blank = next((i for i, record in enumerate(records) if any(map(trimmed, record))), 0)
-    names = [plain(cell) for cell in records[blank]] if records else []
-    body = [record for record in records[blank + 1 :] if record]
-    even = sum(len(record) == len(names) for record in body) / max(1, len(body))
-    known = len({*names} & {*wanted})
-    rank = (known, len(names) > 1, even, len(names))
-    return _Tried(separator=separator, quote=quote, names=names, blank=blank, rank=rank)
-
-
-def _records(lines: Iterable[str], found: Format, width: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record of a table with the number of its first line.
-
-    A quote that is opened and not closed would swallow the lines after it. Where a record of
-    several lines does not have the table's `width`, each of these lines is a record of its own.
-    """
-    taken: list[str] = []
-
-    def noted() -> Iterator[str]:
-        for text in lines:
-            taken.append(text)
-            yield text
-
-    def read(texts: Iterable[str], quoting: Literal[0, 3]) -> Iterator[list[str]]:
-        return csv.reader(
-            texts,
-            delimiter=found.separator,
-            quotechar=found.quote,
-            quoting=quoting,
-            skipinitialspace=found.separator != "\t",
-        )
-
-    reader, line = read(noted(), csv.QUOTE_MINIMAL), 1
-    while True:
-        taken.clear()
-        try:
-            cells = next(reader, None)
-        except csv.Error:  # a cell that is longer than any may be
-            cells = []
-        if cells is None:
-            return
-        if len(taken) > 1 and len(cells) != width:
-            for number, text in enumerate(taken):
-                for alone in read([text], csv.QUOTE_NONE):
-                    yield line + number, [cell.strip(found.quote) for cell in alone]
-        else:
-            yield line, cells
-        line += len(taken)

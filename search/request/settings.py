@@ -16,6 +16,7 @@ from fer_core.config import Config, blocks_of
 from fer_core.errors import ConfigError, FerError, unknown
 from fer_core.storage import paths
 from fer_core.storage.paths import AnyPath, S3Path
+from search.request import own_files
 from search.study.options import SEALED, SYNTHETIC, Options
 
 if TYPE_CHECKING:  # these import NumPy, which takes 0.1 s: too long for --help
@@ -97,7 +98,7 @@ def options_of(arguments: Mapping[str, Any]) -> Options:
     if values["space"] is None:
         raise FerError("--space names no file; give one, such as --space spaces/temporal.py.")
     values["weights"] = _weights(values["weights"] or [])
-    values["columns"] = columns_of(values["columns"] or [])
+    values["columns"] = own_files.columns_of(values["columns"] or [])
     paths_as_text = {name: str(value) for name, value in values.items() if isinstance(value, Path)}
     return Options(**values | paths_as_text)
 
@@ -121,7 +122,9 @@ def resolve(options: Options, *, studies: str, cache: str | None = None) -> Sett
     Raises: FerError that names the option.
     """
     check_names(options.dataset, options.protocol_name)
-    check_rules(options.dataset, options.subject_pattern, options.columns, options.subject_table)
+    own_files.check(
+        options.dataset, options.subject_pattern, options.columns, options.subject_table
+    )
     if options.data_root is None and options.dataset != SYNTHETIC:
         raise FerError(
             f"dataset '{options.dataset}' needs its folder; say where it is with --data-root DIR."
@@ -136,7 +139,9 @@ def resolve(options: Options, *, studies: str, cache: str | None = None) -> Sett
     whole = replace(
         options,
         data_root=root,
-        subject_table=placed(options.subject_table, root) if options.subject_table else None,
+        subject_table=own_files.placed(options.subject_table, root)
+        if options.subject_table
+        else None,
         store=str(store_at(options.store, cache)),
         leaderboards=str(paths.parse(options.leaderboards).absolute()),
         surface=_existing(options.surface) if options.surface else None,
@@ -223,50 +228,6 @@ def check_names(dataset: str, protocol: str = SEALED) -> None:
     known = (SEALED, *DATASETS[dataset].protocols)
     if protocol not in known:
         raise FerError(unknown(f"protocol of {dataset}", protocol, known))
-
-
-def check_rules(
-    dataset: str,
-    subject_pattern: str | None,
-    columns: Mapping[str, str],
-    subject_table: str | None,
-) -> None:
-    """Refuse what the user says of the own files if it cannot be used with this dataset.
-
-    Raises: FerError that names the option.
-    """
-    from fer_core.data.datasets import check_rules as check  # imports all datasets
-
-    check(dataset, subject_pattern, columns, subject_table)
-    if subject_table is not None and not os.path.isfile(subject_table):
-        raise FerError(f"--subjects: file {subject_table} does not exist.")
-
-
-def columns_of(pairs: Sequence[str]) -> dict[str, str]:
-    """Read NAME=THEIRS pairs: what the user's table calls each of our columns.
-
-    Raises: FerError if it is no such pair, or a name comes twice.
-    """
-    found: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, theirs = (part.strip() for part in pair.partition("="))
-        if not name or not equals or not theirs:
-            raise FerError(
-                f"--column is '{pair}'; it must be NAME=THEIRS, as in subject=person_id."
-            )
-        if name in found:
-            raise FerError(f"--column names '{name}' twice: {found[name]} and {theirs}.")
-        found[name] = theirs
-    return found
-
-
-def placed(table: str, root: str | None) -> str:
-    """Write where a table is: below the folder of the dataset if it lies there, so that it moves
-    with the dataset, or else with its absolute path.
-    """
-    absolute = Path(table).absolute()
-    inside = root is not None and absolute.is_relative_to(root)
-    return str(absolute.relative_to(root)) if root and inside else str(absolute)
 
 
 def check_folder(flag: str, text: str) -> None:

@@ -7,7 +7,6 @@ here; the message names it.
 
 import csv
 import io
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -54,11 +53,13 @@ def write(dataset: str, findings: Iterable[Row]) -> Path:
     writer.writerow(names)
     writer.writerows([getattr(each, name) for name in names] for each in findings)
     content = text.getvalue().encode("utf-8", "surrogateescape")
-    here = Path.cwd()
-    folder = here if os.access(here, os.W_OK) else Path(tempfile.gettempdir())
-    file = folder / f"{dataset}-findings.csv"
-    write_atomically(file, content)
-    return file.relative_to(here) if folder == here else file
+    file = Path(f"{dataset}-findings.csv")
+    try:
+        write_atomically(file, content)
+    except OSError:  # the folder is another user's, or its disk is full
+        file = Path(tempfile.mkdtemp(prefix="fer-search-")) / file
+        write_atomically(file, content)
+    return file
 
 
 @contextmanager

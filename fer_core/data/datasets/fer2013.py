@@ -16,7 +16,8 @@ from fer_core.data.labels import codes, spelled
 from fer_core.data.manifest import IMAGE_SUFFIXES, Manifest
 from fer_core.data.protocol import official
 from fer_core.data.reading import Faulty, Found, Labels, Verdict, assemble, by_place, clip, coded
-from fer_core.data.tables import check_columns, encoding, find, head_cells, whole
+from fer_core.data.table_format import encoding, head_cells
+from fer_core.data.tables import check_columns, find, whole
 from fer_core.errors import DataError
 
 TABLE = "fer2013.csv"

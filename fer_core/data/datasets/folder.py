@@ -9,17 +9,20 @@ file, or a second table that names the subject of each clip.
 """
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fer_core.data import folder_layout, subject_table, subjects, tables
+from fer_core.data import subject_table, subjects, tables
 from fer_core.data.dataset import Dataset
-from fer_core.data.folder_layout import Layout
+from fer_core.data.datasets import folder_layout
+from fer_core.data.datasets.folder_layout import Layout
 from fer_core.data.labels import AUTHENTICITIES, Authenticity
 from fer_core.data.manifest import Manifest
 from fer_core.data.reading import Faulty, Labels, Verdict, by_table
+from fer_core.data.table_format import plain
 from fer_core.data.table_paths import TablePaths
 from fer_core.errors import DataError, unknown
 
@@ -46,7 +49,7 @@ class Rules:
 
     def theirs(self, column: str) -> str:
         """Give what the user's table calls one of our columns."""
-        return tables.plain(self.columns.get(column, column))
+        return plain(self.columns.get(column, column))
 
 
 def manifest(root: Path, rules: Rules | None = None) -> Manifest:
@@ -122,16 +125,26 @@ def _check_columns(table: Path, rules: Rules) -> None:
     named = [*rules.needed, *(each for each in rules.columns if each not in rules.needed)]
     if "subject" in named and "subject" not in rules.needed:
         named.remove("subject")
-    lacking = [column for column in named if rules.theirs(column) not in names]
-    more = f"; give {flags}." if (flags := _flags(lacking, names)) else None
-    tables.check_columns(table, names, [rules.theirs(column) for column in named], more or "")
+    more = f"; give {flags}." if (flags := _flags(names, rules)) else ""
+    tables.check_columns(table, names, [rules.theirs(column) for column in named], more)
 
 
-def _flags(lacking: Sequence[str], names: Sequence[str]) -> str:
-    """Write the options that say which columns are probably meant; empty if none is likely."""
-    likely = {column: tables.likely(column, names) for column in lacking}
-    flags = [f"{column}={name}" for column, name in likely.items() if name is not None]
-    return " ".join(f"--column '{flag}'" if " " in flag else f"--column {flag}" for flag in flags)
+def _likeness(names: Sequence[str], rules: Rules) -> int:
+    """Count the needed columns that a table has, or probably has under another name."""
+    return sum(
+        rules.theirs(column) in names or tables.likely(column, names) is not None
+        for column in rules.needed
+    )
+
+
+def _flags(names: Sequence[str], rules: Rules) -> str:
+    """Write the options that say which columns are probably meant, of those that a table lacks."""
+    lacking = [column for column in rules.needed if rules.theirs(column) not in names]
+    lacking += [column for column in rules.columns if column not in COLUMNS]
+    return " ".join(
+        shlex.join(["--column", f"{column}={tables.likely(column, names) or 'NAME'}"])
+        for column in lacking
+    )
 
 
 def _by_table(root: Path, table: Path, rules: Rules) -> _Read:
@@ -211,14 +224,15 @@ def _by_place(root: Path, rules: Rules) -> _Read:
     )
     labels = {verdict.emotion for _, verdict in judged if isinstance(verdict, Labels)}
     remarks = []
-    for table in _tables(root, rules):
-        names = tables.header(table)
-        lacking = [column for column in rules.needed if rules.theirs(column) not in names]
-        if all(tables.likely(column, names) for column in lacking):
-            if len(labels) < 2:
-                _check_columns(table, rules)
-            flags = _flags(lacking, names)
-            remarks.append(f"{table.name} is not used; to read the labels from it, give {flags}")
+    found = {table: tables.header(table) for table in _tables(root, rules)}
+    meant = max(found, key=lambda table: _likeness(found[table], rules), default=None)
+    if meant is not None:
+        likeness = _likeness(found[meant], rules)
+        if not labels or (len(labels) == 1 and likeness > 1):
+            _check_columns(meant, rules)
+        if likeness == len(rules.needed):
+            flags = _flags(found[meant], rules)
+            remarks.append(f"{meant.name} is not used; to read the labels from it, give {flags}")
     sheets = _tables(root, rules, tables.SPREADSHEETS)
     if sheets and len(labels) < 2:
         tables.check_columns(sheets[0], [], rules.needed)

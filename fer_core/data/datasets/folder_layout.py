@@ -22,29 +22,9 @@ _STRAY = 0.05  # largest share of the files that may lie less deep than the othe
 _MORE_SUBJECTS = 2  # times as many subjects as labels tell which is which
 # Words for expressions beside those that all datasets share.
 _WORDS = frozenset(
-    [
-        "afraid",
-        "angry",
-        "calm",
-        "contemptuous",
-        "crying",
-        "disgusted",
-        "fearful",
-        "happy",
-        "joy",
-        "joyful",
-        "laughing",
-        "neutrality",
-        "pain",
-        "pleased",
-        "rage",
-        "sad",
-        "scared",
-        "smile",
-        "smiling",
-        "surprised",
-        "worried",
-    ]
+    {"afraid", "angry", "calm", "contemptuous", "crying", "disgusted", "fearful", "happy", "joy"}
+    | {"joyful", "laughing", "pain", "pleased", "rage", "sad", "scared", "smile", "smiling"}
+    | {"surprised", "worried"}
 )
 
 
