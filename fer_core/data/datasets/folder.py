@@ -13,6 +13,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from fer_core.data import subject_table, subjects, tables
@@ -28,6 +29,7 @@ from fer_core.errors import DataError, unknown
 
 COLUMNS = ("path", "subject", "emotion")
 _SHOWN = 8  # labels, and columns, that a sentence names
+_TRIED_ROWS = 20  # of a table, in which the column with the paths is looked for
 _FIRST = 3  # subjects that a sentence names
 
 _Read = tuple[list[tuple[Path, Verdict]], Layout, list[str]]  # and what else is to be said
@@ -125,7 +127,8 @@ def _check_columns(table: Path, rules: Rules) -> None:
     named = [*rules.needed, *(each for each in rules.columns if each not in rules.needed)]
     if "subject" in named and "subject" not in rules.needed:
         named.remove("subject")
-    more = f"; give {flags}." if (flags := _flags(names, rules)) else ""
+    flags = _flags(names, rules, _path_column(table, names))
+    more = f"; give {flags}." if flags else ""
     tables.check_columns(table, names, [rules.theirs(column) for column in named], more)
 
 
@@ -137,14 +140,26 @@ def _likeness(names: Sequence[str], rules: Rules) -> int:
     )
 
 
-def _flags(names: Sequence[str], rules: Rules) -> str:
+def _path_column(table: Path, names: Sequence[str]) -> str | None:
+    """Name the column whose first cells name files; None if no column does."""
+    paths = TablePaths(table.parent)
+    for _, row in islice(tables.rows(table, ()), _TRIED_ROWS):
+        for name in filter(None, names):
+            path = paths.find(row[name]) if row[name] else None
+            if path is not None and path.exists():
+                return name
+    return None
+
+
+def _flags(names: Sequence[str], rules: Rules, of_path: str | None) -> str:
     """Write the options that say which columns are probably meant, of those that a table lacks."""
     lacking = [column for column in rules.needed if rules.theirs(column) not in names]
     lacking += [column for column in rules.columns if column not in COLUMNS]
-    return " ".join(
-        shlex.join(["--column", f"{column}={tables.likely(column, names) or 'NAME'}"])
-        for column in lacking
-    )
+    likely = {column: tables.likely(column, names) or "NAME" for column in lacking}
+    if of_path is not None and "path" in likely:
+        likely["path"] = of_path
+    flags = [shlex.join(["--column", f"{ours}={theirs}"]) for ours, theirs in likely.items()]
+    return " ".join(flags)
 
 
 def _by_table(root: Path, table: Path, rules: Rules) -> _Read:
@@ -231,7 +246,7 @@ def _by_place(root: Path, rules: Rules) -> _Read:
         if not labels or (len(labels) == 1 and likeness > 1):
             _check_columns(meant, rules)
         if likeness == len(rules.needed):
-            flags = _flags(found[meant], rules)
+            flags = _flags(found[meant], rules, _path_column(meant, found[meant]))
             remarks.append(f"{meant.name} is not used; to read the labels from it, give {flags}")
     sheets = _tables(root, rules, tables.SPREADSHEETS)
     if sheets and len(labels) < 2:
