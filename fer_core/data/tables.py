@@ -87,7 +87,10 @@ def rows(
                 if number > found.head and any(cells):
                     values = zip(names, map(trimmed, cells), strict=False)
                     row = dict.fromkeys(names, "") | dict(values)
-                    yield line, row | {name: row[other] for name, other in theirs.items()}
+                    yield (
+                        line,
+                        row | {name: row[other] for name, other in theirs.items() if other in row},
+                    )
     except UnicodeDecodeError as error:
         raise DataError(
             f"{table} cannot be read after line {line}: it is no {error.encoding} "

@@ -26,6 +26,7 @@ from fer_core.data.datasets import (
     sase_fe,
     synthetic,
 )
+from fer_core.data.datasets.folder_rules import COLUMNS, Rules
 from fer_core.data.manifest import Manifest
 from fer_core.errors import DataError, FerError, unknown
 
@@ -76,7 +77,7 @@ def load(
             raise DataError(f"{root} is empty; give the folder that holds the dataset '{name}'.")
         if name == subjects.FOLDER:
             pattern = None if subject_pattern is None else subjects.pattern(subject_pattern, name)
-            rules = folder.Rules(pattern=pattern, columns=columns or {}, subjects=table)
+            rules = Rules(pattern=pattern, columns=columns or {}, subjects=table)
             return folder.manifest(root, rules)
         manifest = DATASETS[name].manifest(root)
         return manifest if table is None else subject_rows.apply(manifest, table, columns or {})
@@ -108,7 +109,5 @@ def check_rules(
             f"'{name}' has columns of its own."
         )
     for column in columns or {}:
-        if column not in folder.COLUMNS and column != "authenticity":
-            raise FerError(
-                f"--column: {unknown('column', column, [*folder.COLUMNS, 'authenticity'])}"
-            )
+        if column not in COLUMNS and column != "authenticity":
+            raise FerError(f"--column: {unknown('column', column, [*COLUMNS, 'authenticity'])}")

@@ -9,49 +9,26 @@ file, or a second table that names the subject of each clip.
 """
 
 import re
-import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fer_core.data import subject_table, subjects, tables
 from fer_core.data.dataset import Dataset
-from fer_core.data.datasets import folder_layout
+from fer_core.data.datasets import folder_layout, folder_rules
 from fer_core.data.datasets.folder_layout import Layout
+from fer_core.data.datasets.folder_rules import COLUMNS, Rules
 from fer_core.data.labels import AUTHENTICITIES, Authenticity
 from fer_core.data.manifest import Manifest
 from fer_core.data.reading import Faulty, Labels, Verdict, by_table
-from fer_core.data.table_format import plain
 from fer_core.data.table_paths import TablePaths
 from fer_core.errors import DataError, unknown
 
-COLUMNS = ("path", "subject", "emotion")
 _SHOWN = 8  # labels, and columns, that a sentence names
-_TRIED_ROWS = 20  # of a table, in which the column with the paths is looked for
 _FIRST = 3  # subjects that a sentence names
 
 _Read = tuple[list[tuple[Path, Verdict]], Layout, list[str]]  # and what else is to be said
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What the user says of the own files."""
-
-    pattern: re.Pattern[str] | None = None  # finds the subject in the path of a file
-    columns: Mapping[str, str] = field(default_factory=dict)  # our name: that of the table
-    subjects: Path | None = None  # the table that names the subject of each clip
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The columns that the table of labels must have."""
-        named = self.pattern is not None or self.subjects is not None
-        return tuple(column for column in COLUMNS if column != "subject" or not named)
-
-    def theirs(self, column: str) -> str:
-        """Give what the user's table calls one of our columns."""
-        return plain(self.columns.get(column, column))
 
 
 def manifest(root: Path, rules: Rules | None = None) -> Manifest:
@@ -83,8 +60,7 @@ def _table(root: Path, rules: Rules) -> Path | None:
     named = root / "manifest.csv"
     if named.is_file():
         return named
-    needed = {rules.theirs(column) for column in rules.needed}
-    found = [p for p in _tables(root, rules) if needed <= {*tables.header(p, needed)}]
+    found = [path for path in _tables(root, rules) if folder_rules.fit(path, rules)]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise DataError(
@@ -115,56 +91,13 @@ def _refuse_columns(root: Path, rules: Rules) -> None:
         raise DataError(f"{named} is for a table at the top of {root}, and there is none.")
     needed = {rules.theirs(column) for column in rules.needed}
     nearest = max(found, key=lambda path: len(needed & {*tables.header(path, needed)}))
-    _check_columns(nearest, rules)
-
-
-def _check_columns(table: Path, rules: Rules) -> None:
-    """Refuse a table without the columns, with the options that would name them.
-
-    Raises: DataError that lists the columns that are there.
-    """
-    names = tables.header(table, [rules.theirs(column) for column in rules.needed])
-    named = [*rules.needed, *(each for each in rules.columns if each not in rules.needed)]
-    if "subject" in named and "subject" not in rules.needed:
-        named.remove("subject")
-    flags = _flags(names, rules, _path_column(table, names))
-    more = f"; give {flags}." if flags else ""
-    tables.check_columns(table, names, [rules.theirs(column) for column in named], more)
-
-
-def _likeness(names: Sequence[str], rules: Rules) -> int:
-    """Count the needed columns that a table has, or probably has under another name."""
-    return sum(
-        rules.theirs(column) in names or tables.likely(column, names) is not None
-        for column in rules.needed
-    )
-
-
-def _path_column(table: Path, names: Sequence[str]) -> str | None:
-    """Name the column whose first cells name files; None if no column does."""
-    paths = TablePaths(table.parent)
-    for _, row in islice(tables.rows(table, ()), _TRIED_ROWS):
-        for name in filter(None, names):
-            path = paths.find(row[name]) if row[name] else None
-            if path is not None and path.exists():
-                return name
-    return None
-
-
-def _flags(names: Sequence[str], rules: Rules, of_path: str | None) -> str:
-    """Write the options that say which columns are probably meant, of those that a table lacks."""
-    lacking = [column for column in rules.needed if rules.theirs(column) not in names]
-    lacking += [column for column in rules.columns if column not in COLUMNS]
-    likely = {column: tables.likely(column, names) or "NAME" for column in lacking}
-    if of_path is not None and "path" in likely:
-        likely["path"] = of_path
-    flags = [shlex.join(["--column", f"{ours}={theirs}"]) for ours, theirs in likely.items()]
-    return " ".join(flags)
+    folder_rules.check_columns(nearest, rules)
 
 
 def _by_table(root: Path, table: Path, rules: Rules) -> _Read:
     """Judge what the rows of a table name, and say how the table was read."""
-    _check_columns(table, rules)
+    folder_rules.check_columns(table, rules)
+    rules = rules.of(tables.header(table))
     paths = TablePaths(root)
     found = [*_rows(root, table, rules, paths)]
     judged = [*_joined(found)]
@@ -240,13 +173,13 @@ def _by_place(root: Path, rules: Rules) -> _Read:
     labels = {verdict.emotion for _, verdict in judged if isinstance(verdict, Labels)}
     remarks = []
     found = {table: tables.header(table) for table in _tables(root, rules)}
-    meant = max(found, key=lambda table: _likeness(found[table], rules), default=None)
+    meant = max(found, key=lambda table: folder_rules.likeness(found[table], rules), default=None)
     if meant is not None:
-        likeness = _likeness(found[meant], rules)
+        likeness = folder_rules.likeness(found[meant], rules)
         if not labels or (len(labels) == 1 and likeness > 1):
-            _check_columns(meant, rules)
+            folder_rules.check_columns(meant, rules)
         if likeness == len(rules.needed):
-            flags = _flags(found[meant], rules, _path_column(meant, found[meant]))
+            flags = folder_rules.flags(meant, found[meant], rules)
             remarks.append(f"{meant.name} is not used; to read the labels from it, give {flags}")
     sheets = _tables(root, rules, tables.SPREADSHEETS)
     if sheets and len(labels) < 2:
