@@ -99,6 +99,7 @@ def assemble(
 
     `places` says where a table lists a path.
     """
+    where = dict(places or {})
     clips: list[Clip] = []
     left_out: list[tuple[str, str]] = []
     ignored: list[tuple[str, str]] = []
@@ -106,8 +107,9 @@ def assemble(
         match item:
             case Clip():
                 clips.append(item)
-            case Faulty(reason=reason):
+            case Faulty(reason=reason, place=place):
                 left_out.append((name, reason))
+                where.update({name: place} if place is not None else {})
             case Ignored(reason):
                 ignored.append((name, reason))
     kept, contradicting, copies = _without_duplicates(clips)
@@ -119,7 +121,7 @@ def assemble(
         left_out=left_out,
         ignored=ignored,
         copies=copies,
-        places={name: places[name] for name, _ in left_out if places and name in places},
+        places={name: where[name] for name, _ in left_out if name in where},
     )
 
 

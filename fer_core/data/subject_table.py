@@ -5,6 +5,7 @@ column `subject`. A clip that the table does not name is left out, and so counts
 subject of its own it could be a person who is on another side of the split.
 """
 
+import shlex
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -127,7 +128,7 @@ def _rows(
     of_subject = plain(columns.get("subject", "subject"))
     likely = {"path": of_clip, "subject": of_subject}
     flags = [
-        f"--column '{ours}={tables.likely(ours, names) or 'NAME'}'"
+        shlex.join(["--column", f"{ours}={tables.likely(ours, names) or 'NAME'}"])
         for ours, theirs in likely.items()
         if theirs not in names
     ]

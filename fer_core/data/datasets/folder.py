@@ -106,13 +106,13 @@ def _by_table(root: Path, table: Path, rules: Rules) -> _Read:
         who = "the pattern" if rules.pattern is not None else "the table of subjects"
     remarks = []
     if repeated := len(found) - len(judged):
-        remarks.append(f"{table.name}: {repeated} rows name a file that a row before them names")
+        remarks.append(f"{table.name}: rows that name the file of a row before them: {repeated}")
     if unusual := str(tables.format_of(table, [rules.theirs(c) for c in rules.needed])):
         remarks.append(f"{table.name} is read with {unusual}")
     if paths.other_suffix:
         (theirs, file), count = paths.other_suffix[0], len(paths.other_suffix)
         remarks.append(
-            f"{table.name}: the suffix of {count} files is written in another case, such as "
+            f"{table.name}: suffixes in another case than their files have: {count}, such as "
             f"{theirs} for {file}"
         )
     return judged, Layout(f"column '{rules.theirs('emotion')}' of {table.name}", who), remarks
