@@ -38,9 +38,6 @@ _AS_GIVEN = (  # arguments that the checkup takes as they are
     "dataset",
     "landmarks",
     "task",
-    "subject_pattern",
-    "columns",
-    "subject_table",
     "max_missing",
     "quick",
     "near_copies",
@@ -141,14 +138,14 @@ def main(
     """Check a dataset: what is missing, odd or unusable, and whether a study may start."""
     with command.errors_in_one_line(_INTERRUPTED):
         settings_.check_names(dataset)
-        rules = _rules(context.params)
+        rules = own_files.rules(context.params, dataset)
         _check_requested(view or (), sheet, same_person, quick)
         place = _checked_store(store)
         from search.checkup import checkup  # imports OpenCV, which takes seconds
         from search.screen.progress import Progress
 
         with Progress(verbosity=0 if quiet else 1) as progress:
-            request = _request(context.params | rules, place)
+            request = _request(context.params, rules, place)
             checked = checkup.check(request, progress)
             _prepare(checked, view or (), place, progress)
             _draw(checked, sheet, sheet_subjects)
@@ -157,21 +154,15 @@ def main(
             raise typer.Exit(DataError.exit_code)
 
 
-def _rules(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check what the user says of the own files, and give it as the checkup takes it."""
-    columns, table = own_files.columns_of(given["columns"] or []), given["subject_table"]
-    own_files.check(
-        given["dataset"], given["subject_pattern"], columns, str(table) if table else None
-    )
-    return {"columns": columns, "subject_table": str(table.absolute()) if table else None}
-
-
-def _request(given: Mapping[str, Any], store: "Path | SharedPlace") -> "Request":
-    """Say what is to be checked, from the arguments of the command."""
+def _request(
+    given: Mapping[str, Any], rules: Mapping[str, Any], store: "Path | SharedPlace"
+) -> "Request":
+    """Say what is to be checked, from the arguments of the command and the checked `rules`."""
     from search.checkup.checkup import Request
 
     return Request(
         **{name: given[name] for name in _AS_GIVEN},
+        **rules,
         root=given["data_root"].absolute(),
         store=store,
         workers=given["workers"] or os.cpu_count() or 1,

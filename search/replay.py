@@ -8,10 +8,10 @@ are not sealed, and writes it to a folder that `fer_core.predict` reads.
 import io
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -22,6 +22,7 @@ from fer_core.storage.paths import AnyPath
 from search import command
 from search.request import arguments as args
 from search.request import machine_arguments as machine_args
+from search.request import own_files
 
 if TYPE_CHECKING:
     from fer_core.arrays import Array
@@ -73,13 +74,18 @@ class Row:
 
 @app.command()
 def main(
+    context: typer.Context,
     row: RowName,
     export: Export = None,
     test_on: TestOn = None,
+    subject_pattern: args.SubjectPattern = None,
+    columns: args.Columns = None,
+    subject_table: args.SubjectTable = None,
     studies: machine_args.Studies = "studies",
 ) -> None:
     """Train a row of the leaderboard again, and say whether its scores come out the same."""
     with command.errors_in_one_line("Interrupted. Nothing was written."):
+        rules = _rules(context, test_on)
         if export is not None:
             _check_new(export)
         found = find(row, command.studies_folder(studies))
@@ -92,7 +98,21 @@ def main(
             _export(found, record, study_data, export)
             print(f"exported to {export}; try: python -m fer_core.predict {export} VIDEO")
         if test_on is not None:
-            print(_tested_on(found, record, study_data, *test_on))
+            print(_tested_on(found, record, study_data, *test_on, rules))
+
+
+def _rules(context: typer.Context, test_on: tuple[str, Path] | None) -> Mapping[str, Any]:
+    """Check what the user says of the files of the other dataset."""
+    given = context.params
+    named = [name for name in ("subject_pattern", "columns", "subject_table") if given[name]]
+    if test_on is None:
+        if named:
+            raise FerError(
+                "--subject-pattern, --column and --subjects are for the dataset of --test-on; a "
+                "study keeps its own."
+            )
+        return {}
+    return own_files.rules(given, test_on[0]) if named else {}
 
 
 def _check_new(target: Path) -> None:
@@ -228,7 +248,12 @@ def _is_best(row: Row, finished: "Sequence[TrialResult]", study_task: str) -> bo
 
 
 def _tested_on(
-    row: Row, record: "Record", study_data: "StudyData", dataset: str, root: Path
+    row: Row,
+    record: "Record",
+    study_data: "StudyData",
+    dataset: str,
+    root: Path,
+    rules: Mapping[str, Any],
 ) -> str:
     """Score the row's model on another dataset, unless it was before, and say how it does."""
     from search.request import other_dataset  # imports torch
@@ -238,7 +263,9 @@ def _tested_on(
     if row.result.state == "failed":
         raise FerError(f"trial {row.result.number} of {record.study} failed: {row.result.error}")
     with Progress() as progress:
-        other = other_dataset.prepare(row.config, study_data, dataset, root.absolute(), progress)
+        other = other_dataset.prepare(
+            row.config, study_data, dataset, root.absolute(), progress, rules
+        )
         test = cross_dataset.CrossTest(row.folder, record, row.result, other)
         stored = cross_dataset.read(test)
         scores = stored or other_dataset.score(test, row.config, study_data, progress)

@@ -71,10 +71,10 @@ def main(
     quiet: args.Quiet = False,
 ) -> None:
     """Search for the best facial-expression model of a dataset, and print the leaderboard."""
-    with command.errors_in_one_line(_NOTHING_LOST):
-        _start(context)
+    _start(context)
 
 
+@command.errors_in_one_line(_NOTHING_LOST)
 def _start(context: typer.Context) -> None:
     """Start the search, or print its plan."""
     given = context.params

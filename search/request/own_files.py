@@ -7,6 +7,7 @@ takes it as it is.
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fer_core.errors import FerError
 
@@ -53,3 +54,16 @@ def placed(table: str, root: str | None) -> str:
     absolute = Path(table).absolute()
     inside = root is not None and absolute.is_relative_to(root)
     return str(absolute.relative_to(root)) if root and inside else str(absolute)
+
+
+def rules(given: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """Check what the arguments of a command say of the own files of a dataset.
+
+    The result has the names and the forms in which `fer_core.data.datasets.load` takes them.
+
+    Raises: FerError that names the option.
+    """
+    pattern, columns = given["subject_pattern"], columns_of(given["columns"] or [])
+    table = None if given["subject_table"] is None else str(given["subject_table"].absolute())
+    check(dataset, pattern, columns, table)
+    return {"subject_pattern": pattern, "columns": columns, "subject_table": table}

@@ -66,8 +66,6 @@ def load(
     Raises: DataError if there is no such dataset, or the folder does not hold it; FerError if the
         dataset cannot be read in that way.
     """
-    if name not in DATASETS:
-        raise DataError(unknown("dataset", name, DATASETS))
     check_rules(name, subject_pattern, columns, subject_table)
     if not root.is_dir():
         raise DataError(f"{root} is not a folder; give the folder that holds the dataset '{name}'.")
@@ -93,8 +91,10 @@ def check_rules(
 ) -> None:
     """Refuse what the user says of the own files where the dataset says it itself.
 
-    Raises: FerError that names the option.
+    Raises: FerError that names the option; DataError if there is no such dataset.
     """
+    if name not in DATASETS:
+        raise DataError(unknown("dataset", name, DATASETS))
     if subject_pattern is not None:
         subjects.pattern(subject_pattern, name)
     if subject_pattern is not None and subject_table is not None:

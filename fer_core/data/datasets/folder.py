@@ -100,7 +100,7 @@ def _by_table(root: Path, table: Path, rules: Rules) -> _Read:
     rules = rules.of(tables.header(table))
     paths = TablePaths(root)
     found = [*_rows(root, table, rules, paths)]
-    judged = [*_joined(found)]
+    judged = [*_joined(root, found)]
     who = f"column '{rules.theirs('subject')}'"
     if rules.needed != COLUMNS:
         who = "the pattern" if rules.pattern is not None else "the table of subjects"
@@ -147,7 +147,7 @@ def _rows(
             )
 
 
-def _joined(judged: Iterable[tuple[Path, Verdict]]) -> Iterator[tuple[Path, Verdict]]:
+def _joined(root: Path, judged: Iterable[tuple[Path, Verdict]]) -> Iterator[tuple[Path, Verdict]]:
     """Join the rows that name one file; if they contradict each other, the file is left out."""
     rows: dict[Path, list[Verdict]] = {}
     for path, verdict in judged:
@@ -159,7 +159,9 @@ def _joined(judged: Iterable[tuple[Path, Verdict]]) -> Iterator[tuple[Path, Verd
             yield path, Faulty(f"it is labelled differently by {lines}", labelled[0].place)
         else:
             yield from ((path, verdict) for verdict in labelled[:1])
-        yield from ((path, verdict) for verdict in verdicts if not isinstance(verdict, Labels))
+        for verdict in verdicts:
+            if isinstance(verdict, Faulty):  # beside a sound row of the file, it is the row's fault
+                yield (root / str(verdict.place) if labelled else path), verdict
 
 
 def _by_place(root: Path, rules: Rules) -> _Read:

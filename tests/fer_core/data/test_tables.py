@@ -43,10 +43,10 @@ def read(path: Path, columns=COLUMNS, **options):
     encoding=st.sampled_from(list(ENCODINGS)),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
     line_end=st.sampled_from(["\n", "\r\n", "\r"]),
-    told=st.booleans(),
+    named=st.booleans(),
 )
 def test_a_table_reads_back_the_same_however_it_was_saved(
-    tmp_path, cells, separator, encoding, quoting, line_end, told
+    tmp_path, cells, separator, encoding, quoting, line_end, named
 ):
     if any("\n" in cell for row in cells for cell in row):
         quoting = csv.QUOTE_ALL  # Python's writer leaves a line feed unquoted if lines end in CR
@@ -54,7 +54,7 @@ def test_a_table_reads_back_the_same_however_it_was_saved(
     writer = csv.writer(text, delimiter=separator, quoting=quoting, lineterminator=line_end)
     writer.writerow(["Path", " subject ", "EMOTION"])
     writer.writerows(cells)
-    head = f"sep={separator}{line_end}" if told else ""
+    head = f"sep={separator}{line_end}" if named else ""
     content = ENCODINGS[encoding] + (head + text.getvalue()).encode(encoding.split(" ")[0])
     if encoding == "cp1252" and is_utf8(content):
         content = content.decode("cp1252").encode()  # nothing could tell them apart
