@@ -22,13 +22,13 @@ from fer_core.storage.paths import S3Path
 from search import command
 from search.request import arguments as args
 from search.request import machine_arguments as machine_args
+from search.request import own_files
 from search.request import settings as settings_
 from search.study.options import Options
 
 if TYPE_CHECKING:
     from fer_core.storage.shared_store import SharedPlace
     from search.checkup.checkup import Checked, Request
-    from search.checkup.report import Report
     from search.screen.progress import Progress
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -39,7 +39,6 @@ _AS_GIVEN = (  # arguments that the checkup takes as they are
     "faces",
     "landmarks",
     "task",
-    "subject_pattern",
     "max_missing",
     "quick",
     "near_copies",
@@ -121,6 +120,8 @@ def main(
     dataset: args.Dataset,
     data_root: args.DataRoot,
     subject_pattern: args.SubjectPattern = None,
+    columns: args.Columns = None,
+    subject_table: args.SubjectTable = None,
     task: args.Task = None,
     faces: args.Faces = "auto",
     landmarks: args.Landmarks = "auto",
@@ -138,28 +139,32 @@ def main(
 ) -> None:
     """Check a dataset: what is missing, odd or unusable, and whether a study may start."""
     with command.errors_in_one_line(_INTERRUPTED):
-        settings_.check_names(dataset, subject_pattern=subject_pattern)
+        settings_.check_names(dataset)
+        rules = own_files.rules(context.params, dataset)
         _check_requested(view or (), sheet, same_person, quick)
         place = _checked_store(store)
         from search.checkup import checkup  # imports OpenCV, which takes seconds
         from search.screen.progress import Progress
 
         with Progress(verbosity=0 if quiet else 1) as progress:
-            request = _request(context.params, place)
+            request = _request(context.params, rules, place)
             checked = checkup.check(request, progress)
             _prepare(checked, view or (), place, progress)
             _draw(checked, sheet, sheet_subjects)
-        _print(checked.report, as_json)
+        _print(checked, as_json)
         if not checked.report.may_start:
             raise typer.Exit(DataError.exit_code)
 
 
-def _request(given: Mapping[str, Any], store: "Path | SharedPlace") -> "Request":
-    """Say what is to be checked, from the arguments of the command."""
+def _request(
+    given: Mapping[str, Any], rules: Mapping[str, Any], store: "Path | SharedPlace"
+) -> "Request":
+    """Say what is to be checked, from the arguments of the command and the checked `rules`."""
     from search.checkup.checkup import Request
 
     return Request(
         **{name: given[name] for name in _AS_GIVEN},
+        **rules,
         root=given["data_root"].absolute(),
         store=store,
         workers=given["workers"] or os.cpu_count() or 1,
@@ -219,7 +224,22 @@ def _draw(checked: "Checked", path: Path | None, subjects: int) -> None:
         contact_sheet.draw(path, checked.manifest, checked.prepared.faces, subjects=subjects)
 
 
-def _print(report: "Report", as_json: bool) -> None:
+def _print(checked: "Checked", as_json: bool) -> None:
+    from search.screen import findings_file
+
+    report, places = checked.report, dict(checked.manifest.places)
+    file = None
+    if report.findings:
+        listed = [
+            findings_file.Row(
+                kind=each.kind,
+                path=each.path,
+                place=places.get(each.path, ""),
+                reason=each.reason,
+            )
+            for each in report.findings
+        ]
+        file = findings_file.write(report.dataset, listed)
     if as_json:
         print(json.dumps(asdict(report), indent=1))
         return
@@ -238,6 +258,8 @@ def _print(report: "Report", as_json: bool) -> None:
     command.show(findings)
     if len(lines) > _MOST_LINES:
         print(f"and {len(lines) - _MOST_LINES} more, see --json")
+    if file is not None:
+        print(f"all findings are listed in {file}")
     verdict = "a study may start" if report.may_start else "a study must not start"
     print(f"{verdict}: {report.because}")
 

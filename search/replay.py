@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -23,6 +23,7 @@ from fer_core.storage.paths import AnyPath
 from search import command
 from search.request import arguments as args
 from search.request import machine_arguments as machine_args
+from search.request import own_files
 from search.study.options import PLACES
 
 if TYPE_CHECKING:
@@ -64,35 +65,6 @@ TestOn = Annotated[
 ]
 
 
-Store = Annotated[
-    str | None,
-    Option(
-        "--store",
-        metavar="DIR|s3://...",
-        rich_help_panel=machine_args.PLACES,
-        help="Where the study's store is now, if it was moved.",
-    ),
-]
-Leaderboards = Annotated[
-    str | None,
-    Option(
-        "--leaderboards",
-        metavar="DIR|s3://...",
-        rich_help_panel=machine_args.PLACES,
-        help="Where the study's leaderboards are now, if they were moved.",
-    ),
-]
-DataRoot = Annotated[
-    Path | None,
-    Option(
-        "--data-root",
-        metavar="DIR",
-        rich_help_panel=machine_args.PLACES,
-        help="Where the study's dataset is now, if it was moved. Its clips must be the same.",
-    ),
-]
-
-
 @dataclass(frozen=True)
 class Row:
     """A row of a leaderboard: where its study is, what the trial reached, and its config."""
@@ -104,16 +76,21 @@ class Row:
 
 @app.command()
 def main(
+    context: typer.Context,
     row: RowName,
     export: Export = None,
     test_on: TestOn = None,
+    subject_pattern: args.SubjectPattern = None,
+    columns: args.Columns = None,
+    subject_table: args.SubjectTable = None,
     studies: machine_args.Studies = "studies",
-    data_root: DataRoot = None,
-    store: Store = None,
-    leaderboards: Leaderboards = None,
+    data_root: machine_args.MovedDataRoot = None,
+    store: machine_args.MovedStore = None,
+    leaderboards: machine_args.MovedLeaderboards = None,
 ) -> None:
     """Train a row of the leaderboard again, and say whether its scores come out the same."""
     with command.errors_in_one_line("Interrupted. Nothing was written."):
+        rules = _rules(context, test_on)
         if export is not None:
             _check_new(export)
         found = find(row, command.studies_folder(studies))
@@ -130,7 +107,21 @@ def main(
                 f"exported to {export}; try: python -m fer_core.predict {quote(str(export))} VIDEO"
             )
         if test_on is not None:
-            print(_tested_on(found, record, study_data, *test_on))
+            print(_tested_on(found, record, study_data, *test_on, rules))
+
+
+def _rules(context: typer.Context, test_on: tuple[str, Path] | None) -> Mapping[str, Any]:
+    """Check what the user says of the files of the other dataset."""
+    given = context.params
+    named = [name for name in ("subject_pattern", "columns", "subject_table") if given[name]]
+    if test_on is None:
+        if named:
+            raise FerError(
+                "--subject-pattern, --column and --subjects are for the dataset of --test-on; a "
+                "study keeps its own."
+            )
+        return {}
+    return own_files.rules(given, test_on[0]) if named else {}
 
 
 def _check_new(target: Path) -> None:
@@ -275,7 +266,12 @@ def _is_best(row: Row, finished: "Sequence[TrialResult]", study_task: str) -> bo
 
 
 def _tested_on(
-    row: Row, record: "Record", study_data: "StudyData", dataset: str, root: Path
+    row: Row,
+    record: "Record",
+    study_data: "StudyData",
+    dataset: str,
+    root: Path,
+    rules: Mapping[str, Any],
 ) -> str:
     """Score the row's model on another dataset, unless it was before, and say how it does."""
     from search.request import other_dataset  # imports torch
@@ -285,7 +281,9 @@ def _tested_on(
     if row.result.state == "failed":
         raise FerError(f"trial {row.result.number} of {record.study} failed: {row.result.error}")
     with Progress() as progress:
-        other = other_dataset.prepare(row.config, study_data, dataset, root.absolute(), progress)
+        other = other_dataset.prepare(
+            row.config, study_data, dataset, root.absolute(), progress, rules
+        )
         test = cross_dataset.CrossTest(row.folder, record, row.result, other)
         stored = cross_dataset.read(test)
         scores = stored or other_dataset.score(test, row.config, study_data, progress)

@@ -41,6 +41,8 @@ def main(
     dataset: args.Dataset = Options.dataset,
     data_root: args.OptionalDataRoot = None,
     subject_pattern: args.SubjectPattern = None,
+    columns: args.Columns = None,
+    subject_table: args.SubjectTable = None,
     task: args.Task = None,
     protocol_name: args.Protocol = Options.protocol_name,
     split_seed: args.SplitSeed = Options.split_seed,
@@ -71,10 +73,10 @@ def main(
     quiet: args.Quiet = False,
 ) -> None:
     """Search for the best facial-expression model of a dataset, and print the leaderboard."""
-    with command.errors_in_one_line(_NOTHING_LOST):
-        _start(context)
+    _start(context)
 
 
+@command.errors_in_one_line(_NOTHING_LOST)
 def _start(context: typer.Context) -> None:
     """Start the search, or print its plan."""
     given = context.params

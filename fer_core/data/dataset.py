@@ -47,6 +47,7 @@ class Dataset:
     peak: ClipConfig | None = None
     # Whether each picture of this copy is a face that the authors cut out.
     given_faces: Callable[[Manifest], bool] = lambda _: False
+    anonymous: bool = False  # nobody knows the people, so each clip is a subject of its own
 
 
 def difference(manifest: Manifest, totals: Sequence[Totals]) -> tuple[str, ...]:

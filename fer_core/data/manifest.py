@@ -8,10 +8,11 @@ protocol splits its subjects, and the room `faces` reads its clips.
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fer_core.data.problems import grouped
 from fer_core.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -46,6 +47,9 @@ class Manifest:
     left_out: tuple[tuple[str, str], ...] = ()  # should be a clip, but is missing or damaged
     ignored: tuple[tuple[str, str], ...] = ()  # is no clip by the dataset's own rules
     copies: tuple[tuple[str, str], ...] = ()  # has the same content and label as another clip
+    # Where a table lists what was left out: pairs of a path, and the table with the line.
+    places: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[str, ...] = ()  # how the folder was understood, a line each
 
     def missing_share(self, skipped: int = 0) -> float:
         """Return the share of the dataset's clips that cannot be used, from 0 to 1.
@@ -75,6 +79,17 @@ class Manifest:
         return hashlib.sha256(json.dumps([self.dataset, rows]).encode()).hexdigest()
 
 
+class NoClipError(DataError):
+    """A dataset of which all clips are left out; it carries the reasons, so that they are kept."""
+
+    def __init__(
+        self, message: str, left_out: "Notes" = (), places: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.left_out = tuple(left_out)
+        self.places = tuple((places or {}).items())
+
+
 Notes = Iterable[tuple[str, str]]
 
 
@@ -86,6 +101,7 @@ def build(
     left_out: Notes = (),
     ignored: Notes = (),
     copies: Notes = (),
+    places: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Make the manifest of the clips that an adapter found, in order, after checking them.
 
@@ -94,10 +110,7 @@ def build(
     ordered = tuple(sorted(clips, key=lambda clip: clip.clip))
     faults = sorted(left_out)
     if not ordered and faults:
-        name, reason = faults[0]
-        raise DataError(
-            f"{root}: all {len(faults)} clips are left out; the first is {name}: {reason}."
-        )
+        raise NoClipError(_nothing_left(root, faults, places or {}), faults, places or {})
     if not ordered:
         raise DataError(
             f"{root} holds no clip in the layout of '{dataset}', which docs/datasets.md shows."
@@ -113,7 +126,22 @@ def build(
         left_out=tuple(faults),
         ignored=tuple(sorted(ignored)),
         copies=tuple(sorted(copies)),
+        places=tuple(sorted((places or {}).items())),
     )
+
+
+def _nothing_left(root: Path, faults: Sequence[tuple[str, str]], places: Mapping[str, str]) -> str:
+    """Say in one line why all clips are left out; one reason for all is said once."""
+    name, reason = faults[0]
+    place = f" in {places[name]}" if places.get(name, name) != name else ""
+    kinds = grouped(faults, places)
+    whole = f"{root}: all {len(faults)} clips are left out; "
+    if len(kinds) == 1:
+        whole += "all for one reason; " if len(faults) > 1 else ""
+        message = f"{whole}the first is {name}{place}: {reason}."
+        relative = places and reason == "it does not exist"
+        return f"{message} Paths in a table begin below that folder." if relative else message
+    return f"{whole}{'; '.join(f'{group.count} of them, {group}' for group in kinds)}."
 
 
 def is_image(path: Path) -> bool:

@@ -22,6 +22,7 @@ MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 # Of clips with equal content, the one in these parts stays, because what is tested on must not be
 # trained on.
 _PARTS = ("test", "val")
+_OF_THE_SYSTEM = frozenset({"__MACOSX"})  # what a Mac adds to a zip file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class Labels:
     subject: str | None = None  # None: unknown, so the clip counts as a subject of its own
     authenticity: Authenticity | None = None
     part: str | None = None  # train, val, test or a fold, if the authors divided their dataset
+    place: str | None = None  # where a table lists it, such as "labels.csv, line 7"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Faulty:
     """Why something that should be a clip cannot be used."""
 
     reason: str
+    place: str | None = None  # where a table lists it
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,17 @@ Judge = Callable[[Path], Verdict | None]
 
 
 def coded(
-    code: str, codes: Mapping[str, str], *, subject: str | None = None, part: str | None = None
+    code: str,
+    codes: Mapping[str, str],
+    *,
+    subject: str | None = None,
+    part: str | None = None,
+    place: str | None = None,
 ) -> Verdict:
     """Label a clip by its dataset's code for an emotion; a code that is not listed is faulty."""
     if code not in codes:
-        return Faulty(f"its label is '{code}', which is none of {', '.join(codes)}")
-    return Labels(emotion=codes[code], subject=subject, part=part)
+        return Faulty(f"its label is '{code}', which is none of {', '.join(codes)}", place)
+    return Labels(emotion=codes[code], subject=subject, part=part, place=place)
 
 
 def by_place(dataset: str, root: Path, judge: Judge) -> Manifest:
@@ -74,11 +82,24 @@ def by_place(dataset: str, root: Path, judge: Judge) -> Manifest:
 
 def by_table(dataset: str, root: Path, judged: Iterable[tuple[Path, Verdict]]) -> Manifest:
     """Read a dataset whose files, or folders of frames, are listed with their labels by a table."""
-    return assemble(dataset, root, (_found(root, path, verdict) for path, verdict in judged))
+    listed = list(judged)
+    places = {
+        path.relative_to(root).as_posix(): verdict.place
+        for path, verdict in listed
+        if not isinstance(verdict, Ignored) and verdict.place is not None
+    }
+    found = (_found(root, path, verdict) for path, verdict in listed)
+    return assemble(dataset, root, found, places)
 
 
-def assemble(dataset: str, root: Path, found: Iterable[Found]) -> Manifest:
-    """Make the manifest of everything that was found, after removing copies."""
+def assemble(
+    dataset: str, root: Path, found: Iterable[Found], places: Mapping[str, str] | None = None
+) -> Manifest:
+    """Make the manifest of everything that was found, after removing copies.
+
+    `places` says where a table lists a path.
+    """
+    where = dict(places or {})
     clips: list[Clip] = []
     left_out: list[tuple[str, str]] = []
     ignored: list[tuple[str, str]] = []
@@ -86,13 +107,21 @@ def assemble(dataset: str, root: Path, found: Iterable[Found]) -> Manifest:
         match item:
             case Clip():
                 clips.append(item)
-            case Faulty(reason):
+            case Faulty(reason=reason, place=place):
                 left_out.append((name, reason))
+                where.update({name: place} if place is not None else {})
             case Ignored(reason):
                 ignored.append((name, reason))
     kept, contradicting, copies = _without_duplicates(clips)
+    left_out += contradicting
     return build(
-        dataset, root, kept, left_out=[*left_out, *contradicting], ignored=ignored, copies=copies
+        dataset,
+        root,
+        kept,
+        left_out=left_out,
+        ignored=ignored,
+        copies=copies,
+        places={name: where[name] for name, _ in left_out if name in where},
     )
 
 
@@ -113,7 +142,7 @@ def entries(
     """
     around = (*around, folder.stat())
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        if path.name.startswith(".") or path.name in _OF_THE_SYSTEM:
             continue
         unreadable = _unreadable(path, around)
         yield path, unreadable

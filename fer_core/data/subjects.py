@@ -69,7 +69,23 @@ def pattern(text: str, dataset: str) -> re.Pattern[str]:
             f"--subject-pattern '{text}' has no group; put the part that is the subject into "
             f"round brackets, as in {_EXAMPLE}."
         )
+    if finds_emotion(compiled) and "subject" not in compiled.groupindex:
+        raise FerError(
+            f"--subject-pattern '{text}' has a group 'emotion' and no group 'subject'; name both, "
+            "as in '(?P<subject>[^/]+)/(?P<emotion>[^/]+)/'."
+        )
     return compiled
+
+
+def finds_emotion(compiled: re.Pattern[str]) -> bool:
+    """Return whether a pattern finds the label as well: it has a group `emotion`."""
+    return "emotion" in compiled.groupindex
+
+
+def emotion(compiled: re.Pattern[str], path: str) -> str | None:
+    """Find the label in a path: what the group `emotion` matches; None if it matches nothing."""
+    match = compiled.search(path)
+    return (match["emotion"] or None) if match else None
 
 
 def found(compiled: re.Pattern[str], path: str) -> str | None:

@@ -1,15 +1,30 @@
-"""Find and read the CSV tables that come with datasets.
+"""Find and read the CSV tables that come with datasets, however they were saved.
 
 The adapters in `datasets` use it for label lists. Tables may lie a little deeper than the folder
-that the user names, may begin with a byte order mark, and may have column names in any case.
+that the user names. How they were saved is found from their content by `table_format`, and names of
+columns count in any case.
 """
 
-import csv
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
+from fer_core.data.table_format import Format, head, plain, records, trimmed
 from fer_core.errors import DataError
+
+SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
+SPREADSHEETS = frozenset({".xlsx", ".xls", ".ods", ".numbers"})
+_SPREADSHEET_BYTES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # a zip file, and an old Excel file
+# What people call the columns that we need, the usual word first.
+SYNONYMS = {
+    "path": ("path", "file", "filename", "image", "img", "picture", "photo", "video", "clip"),
+    "subject": ("subject", "person", "participant", "individual", "identity", "actor", "id"),
+    "emotion": ("emotion", "label", "expression", "class", "category", "target", "affect"),
+    "authenticity": ("authenticity", "genuine", "acted", "posed", "spontaneous"),
+}
 
 
 def find(root: Path, name: str) -> Path | None:
@@ -37,36 +52,95 @@ def need(root: Path, name: str) -> Path:
     return found
 
 
-def header(table: Path) -> list[str]:
-    """Read the names of a table's columns, in lower case; an empty list if it is not a table."""
-    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        try:
-            return [name.strip().lower() for name in next(csv.reader(file), [])]
-        except csv.Error:
-            return []
+def header(table: Path, wanted: Collection[str] = ()) -> list[str]:
+    """Read the names of a table's columns as `plain` writes them; an empty list if it has none.
+
+    `wanted` are names that it may have; they help to find the separator.
+    """
+    names, _ = head(table, wanted)
+    return names
 
 
-def rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield each row of a CSV table with its line number; the keys are column names in lower case.
+def format_of(table: Path, wanted: Collection[str] = ()) -> Format:
+    """Find out how a table was saved."""
+    _, found = head(table, wanted)
+    return found
+
+
+def rows(
+    table: Path, columns: Sequence[str], renamed: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield each row of a table with its line number; the keys are column names as by `plain`.
+
+    `renamed` says what this table calls some of the columns: {"subject": "person_id"}.
 
     Raises: DataError if one of these columns is missing, or the table cannot be read as CSV.
     """
-    names, line = header(table), 1
-    if missing := [column for column in columns if column not in names]:
-        raise DataError(
-            f"{table} has no column {', '.join(missing)}; docs/datasets.md shows its columns."
-        )
+    theirs = {name: plain(other) for name, other in (renamed or {}).items()}
+    needed = [theirs.get(column, column) for column in columns]
+    names, found = head(table, needed)
+    check_columns(table, names, needed)
+    line = 1
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, skipinitialspace=True)
-            for cells in reader:
-                line = reader.line_num
-                if cells and line > 1:
-                    values = zip(names, map(str.strip, cells), strict=False)
-                    yield line, dict.fromkeys(names, "") | dict(values)
+        with table.open(encoding=found.encoding, newline="") as file:
+            for number, (line, cells) in enumerate(records(file, found, len(names))):
+                if number > found.head and any(cells):
+                    values = zip(names, map(trimmed, cells), strict=False)
+                    row = dict.fromkeys(names, "") | dict(values)
+                    yield (
+                        line,
+                        row | {name: row[other] for name, other in theirs.items() if other in row},
+                    )
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{table} cannot be read after line {line}: it must be UTF-8 ({error.reason})."
+            f"{table} cannot be read after line {line}: it is no {error.encoding} "
+            f"({error.reason}); save it as CSV in UTF-8."
         ) from error
-    except csv.Error as error:
-        raise DataError(f"{table} cannot be read as CSV after line {line}: {error}.") from error
+
+
+def check_columns(table: Path, names: Sequence[str], needed: Sequence[str], more: str = "") -> None:
+    """Refuse a table that lacks a needed column, or has it twice; `more` ends the message.
+
+    Raises: DataError that says which columns the table has.
+    """
+    if is_spreadsheet(table):
+        raise DataError(
+            f"{table} is a spreadsheet, which is not read; save it as CSV (UTF-8) beside it."
+        )
+    if missing := [column for column in needed if column not in names]:
+        here = ", ".join(filter(None, names)) or "no columns at all"
+        raise DataError(
+            f"{table} has no column {', '.join(missing)}; its first line has {here}"
+            f"{more or '; docs/datasets.md shows its columns.'}"
+        )
+    counts = Counter(names)
+    if twice := [column for column in needed if counts[column] > 1]:
+        raise DataError(f"{table} has several columns '{twice[0]}'; rename all but one of them.")
+
+
+def likely(column: str, names: Sequence[str]) -> str | None:
+    """Name the column that a table most likely has for ours, such as person_id for subject."""
+    words = SYNONYMS.get(column, [column])
+    for word in words:
+        for name in names:
+            if word in re.split(r"[^a-z0-9]+", name) or name == word.replace("_", " "):
+                return name
+    joined = [name for word in words if len(word) > 3 for name in names if word in name]
+    return next(iter([*joined, *get_close_matches(column, names, n=1)]), None)
+
+
+def is_spreadsheet(table: Path) -> bool:
+    """Return whether a file is a spreadsheet, by its suffix or its first bytes."""
+    if table.suffix.lower() in SPREADSHEETS:
+        return True
+    with table.open("rb") as file:
+        return file.read(4) in _SPREADSHEET_BYTES
+
+
+def whole(number: str) -> str:
+    """Write a whole number plainly: 3 for `3.0` or `3,0`; other text stays as it is.
+
+    Spreadsheets and pandas write a column of codes with decimals as soon as one cell is empty.
+    """
+    match = re.fullmatch(r"([+-]?\d+)[.,]0*", number.strip())
+    return match[1] if match else number.strip()

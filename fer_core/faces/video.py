@@ -5,7 +5,6 @@ not trusted; decoded frames are counted. The declared count only helps to detect
 cut short (see `file_checks.shortfall`). A file with a corrupt packet is refused as well.
 """
 
-import csv
 import math
 import re
 from collections.abc import Iterator
@@ -65,7 +64,7 @@ def _read_row(path: Path, offset: int) -> Image:
     with path.open("rb") as file:
         file.seek(offset)
         line = file.readline().decode("utf-8", "replace")
-    cell = max(next(csv.reader([line]), [""]), key=len)
+    cell = max(re.split(r"[,;\t|]", line), key=len).strip("\"' \r\n")
     try:
         levels = np.array(cell.split(), np.uint8)
     except (ValueError, OverflowError) as error:

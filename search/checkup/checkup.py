@@ -5,7 +5,7 @@
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from search.checkup.report import FaceCounts, Found, Report, SamePersonReport, S
 from search.planning import face_seconds
 from search.request import data, find_faces, sides
 from search.request.find_faces import Prepared
+from search.screen import findings_file
 from search.screen.progress import Progress
 from search.study.options import SEALED
 
@@ -43,6 +44,8 @@ class Request:
     landmarks: str
     task: str | None
     subject_pattern: str | None
+    columns: Mapping[str, str]
+    subject_table: str | None
     max_missing: float
     workers: int
     quick: bool  # look for no face
@@ -67,8 +70,15 @@ def check(request: Request, progress: Progress) -> Checked:
 
     Raises: DataError if the folder holds no clip of the dataset.
     """
-    pattern = request.subject_pattern
-    manifest = datasets.load(request.dataset, request.root, subject_pattern=pattern)
+    with findings_file.kept(request.dataset):
+        manifest = datasets.load(
+            request.dataset,
+            request.root,
+            subject_pattern=request.subject_pattern,
+            columns=request.columns,
+            subject_table=request.subject_table,
+        )
+    progress.print_all(manifest.remarks)
     clips, workers = len(manifest.clips), request.workers
     progress.print(f"{clips} clips of {len(manifest.subjects)} subjects; examining their files")
     headers = {clip.clip: header(clip) for clip in manifest.clips}

@@ -13,6 +13,7 @@ from fer_core.config import ClipConfig, Config, PretrainConfig
 from fer_core.data.labels import AUTHENTICITIES, EMOTIONS, class_names, label
 from fer_core.data.protocol import FOLDS
 from fer_core.data.study_data import StudyData
+from fer_core.errors import ProtocolError
 from fer_core.trial.baselines import BASELINES
 from search.drawing import space as spaces
 from search.drawing.draws import foreseen
@@ -67,6 +68,7 @@ class Plan:
     outer_folds: int  # of a nested study: in each runs a search like the one that is counted here
     clips: int
     given_faces: bool  # whether each picture is a face that was cut out already
+    about_data: tuple[str, ...]  # how the dataset was understood, and what is left out
     rendered: bool  # False: the synthetic dataset does not exist yet
     view_images: int
     backbone_images: int
@@ -102,6 +104,7 @@ def make(space: Space, settings: Settings, *, cpus: float = 1.0) -> Plan:
         outer_folds=data_.folds if options.nested else 0,
         clips=data_.clips,
         given_faces=data_.study_data is not None and data_.study_data.given_faces,
+        about_data=data_.about,
         rendered=data_.study_data is not None,
         view_images=sum(data_.clips * prefix.clip.frames for prefix in views),
         backbone_images=sum(prefix.backbone_images for prefix in features),
@@ -130,6 +133,7 @@ def text(plan: Plan) -> str:
         *([_nested_line(plan)] if plan.outer_folds else []),
         f"baselines  {', '.join(plan.baselines)}: run once per task, and not counted below",
         f"clips      {plan.clips}{'' if plan.rendered else ' (still to be rendered)'}",
+        *(f"           {line}" for line in plan.about_data),
         f"faces      {_GIVEN if plan.given_faces else _FOUND}",
         f"views      at most {plan.view_images:,} images of faces are cut out, namely",
         *(f"  {prefix.view}, {_frames(prefix.clip)}" for prefix in plan.views),
@@ -229,6 +233,11 @@ class _Data:
     classes: tuple[str, ...]
 
     @property
+    def about(self) -> tuple[str, ...]:
+        """How the data were understood, and what is left out; nothing if they are still to come."""
+        return tuple(data.about(self.study_data.manifest)) if self.study_data else ()
+
+    @property
     def clip(self) -> ClipConfig | None:
         """The frames that the data fix for every trial; None: a space chooses them."""
         return self.study_data.clip if self.study_data else None
@@ -244,11 +253,12 @@ def _data(settings: Settings) -> _Data:
             folds=FOLDS,
             classes=class_names([label(options.task or "hidden", *pair) for pair in pairs]),
         )
-    from fer_core.data import datasets  # only where there is something to count
-
-    pattern = options.subject_pattern
-    manifest = datasets.load(options.dataset, settings.data_root, subject_pattern=pattern)
-    study_data = data.of_split(manifest, data.checked_split(manifest, options), settings)
+    manifest = data.load(settings)
+    try:
+        split = data.checked_split(manifest, options)
+    except ProtocolError as error:
+        raise ProtocolError(" ".join([str(error), *manifest.remarks])) from error
+    study_data = data.of_split(manifest, split, settings)
     return _Data(
         study_data=study_data,
         clips=len(manifest.clips),

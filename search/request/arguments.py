@@ -100,6 +100,26 @@ SubjectPattern = Annotated[
         r"path of each file, such as '(\d+)_'. For the dataset 'folder' only.",
     ),
 ]
+Columns = Annotated[
+    list[str] | None,
+    Option(
+        "--column",
+        metavar="NAME=THEIRS",
+        rich_help_panel=DATA,
+        help="What the table of your files calls a column, as in subject=person_id. The names are "
+        "path, subject, emotion and authenticity. May be given several times.",
+    ),
+]
+SubjectTable = Annotated[
+    Path | None,
+    Option(
+        "--subjects",
+        metavar="TABLE",
+        rich_help_panel=DATA,
+        help="A second table that names the subject of each clip: a column 'path' (or 'file') and "
+        "a column 'subject'. For the dataset 'folder', and where nobody knows the people.",
+    ),
+]
 Task = Annotated[
     TaskName | None,
     Option(

@@ -12,13 +12,16 @@ from fer_core.data import datasets, protocol
 from fer_core.data.dataset import Published
 from fer_core.data.labels import label
 from fer_core.data.manifest import Manifest
+from fer_core.data.problems import grouped
 from fer_core.data.protocol import Protocol
 from fer_core.data.study_data import MISSING, Missing, StudyData
 from fer_core.errors import DataError, FerError
 from fer_core.faces.landmarks import best_engine, closer
 from search.request import record, sides
 from search.request.settings import Settings
+from search.screen import findings_file
 from search.study.options import SYNTHETIC, Options
+from search.study.words import counted
 
 if TYPE_CHECKING:
     from search.screen.progress import Progress
@@ -31,10 +34,10 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
     Raises: DataError if they cannot be used or have changed, or if the split leaks.
     """
     manifest = _manifest(settings, progress)
-    for path, reason in manifest.left_out:
-        progress.print(f"left out {path}: {reason}")
+    progress.print_all(about(manifest))
     if manifest.left_out:
-        progress.print(f"{len(manifest.left_out)} files left out, {len(manifest.clips)} clips used")
+        file = findings_file.write(manifest.dataset, findings_file.left_out(manifest))
+        progress.print(f"all that is left out is listed in {file}")
     if past is not None:
         _check_unchanged(settings, manifest, past)
         split = protocol.from_json(past.protocol)
@@ -164,8 +167,30 @@ def _manifest(settings: Settings, progress: "Progress") -> Manifest:
         from fer_core.synthetic import dataset as renderer  # no other dataset needs it
 
         renderer.ensure(settings.data_root, subjects=settings.subjects, progress=progress.rendered)
-    pattern = settings.options.subject_pattern
-    return datasets.load(dataset, settings.data_root, subject_pattern=pattern)
+    with findings_file.kept(dataset):
+        return load(settings)
+
+
+def load(settings: Settings) -> Manifest:
+    """Read the dataset of a study as its options say."""
+    options = settings.options
+    return datasets.load(
+        options.dataset,
+        settings.data_root,
+        subject_pattern=options.subject_pattern,
+        columns=options.columns,
+        subject_table=options.subject_table,
+    )
+
+
+def about(manifest: Manifest) -> list[str]:
+    """Say in lines how a dataset was understood, and what of it is left out, kind by kind."""
+    lines = list(manifest.remarks)
+    for group in grouped(manifest.left_out, dict(manifest.places)):
+        lines.append(f"left out {counted(group.count, 'clip')}: {group}")
+    if manifest.left_out:
+        lines.append(f"{len(manifest.left_out)} files left out, {len(manifest.clips)} clips used")
+    return lines
 
 
 def _split(manifest: Manifest, task: str, options: Options) -> Protocol:

@@ -22,6 +22,7 @@ from fer_core.faces.tracks import Faces
 from fer_core.storage.shared_store import SharedPlace, open_store
 from fer_core.storage.stages import Shard, Tally, make, read_or_make
 from fer_core.storage.store import Entry
+from search.screen import findings_file
 
 if TYPE_CHECKING:
     from search.screen.progress import Progress
@@ -126,13 +127,13 @@ def prepare(
     )
     if study_data.given_faces or study_data.missing == "fallback":
         pictures = make(engine=GIVEN)
-        check_missing(manifest, pictures.skipped, max_missing)
+        _check_missing(manifest, pictures.skipped, max_missing)
         if study_data.given_faces and not landmarks and study_data.missing != "leave-out":
             return study_data
     found = make(engine=study_data.landmarks)
     counts_as_wrong = study_data.missing == "wrong" and not study_data.given_faces
     if study_data.missing == "leave-out" or counts_as_wrong:
-        check_missing(manifest, found.skipped, max_missing)
+        _check_missing(manifest, found.skipped, max_missing)
     progress.print_all(_about(found, study_data))
     share = len(found.skipped) / len(manifest.clips)
     return replace(study_data, without_landmarks=share)
@@ -147,6 +148,16 @@ def _about(found: Prepared, study_data: StudyData) -> Iterator[str]:
         yield f"{lost}: {_WITHOUT_FACE[study_data.missing]}"
     for clip, note in found.notes.items():
         yield f"{clip}: {note}"
+
+
+def _check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -> None:
+    """Check as `check_missing` does, and list all that is missing in a file if it is too much."""
+    try:
+        check_missing(manifest, skipped, most)
+    except DataError as error:
+        listed = findings_file.rows(findings_file.SKIPPED, skipped.items())
+        file = findings_file.write(manifest.dataset, [*findings_file.left_out(manifest), *listed])
+        raise DataError(f"{str(error).rstrip('.')}; all are listed in {file}.") from error
 
 
 def check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -> None:

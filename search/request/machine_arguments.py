@@ -3,6 +3,7 @@
 They are apart from `arguments`, because they do not change what a study finds.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 from typer import Option
@@ -79,5 +80,33 @@ Cache = Annotated[
         rich_help_panel=PLACES,
         help="A folder on each machine that holds copies of a shared store, and its largest size. "
         "Default: ~/.cache/fer-search, at most half of the free disk.",
+    ),
+]
+# Of a study that was moved, for `search.replay`.
+MovedStore = Annotated[
+    str | None,
+    Option(
+        "--store",
+        metavar="DIR|s3://...",
+        rich_help_panel=PLACES,
+        help="Where the study's store is now, if it was moved.",
+    ),
+]
+MovedLeaderboards = Annotated[
+    str | None,
+    Option(
+        "--leaderboards",
+        metavar="DIR|s3://...",
+        rich_help_panel=PLACES,
+        help="Where the study's leaderboards are now, if they were moved.",
+    ),
+]
+MovedDataRoot = Annotated[
+    Path | None,
+    Option(
+        "--data-root",
+        metavar="DIR",
+        rich_help_panel=PLACES,
+        help="Where the study's dataset is now, if it was moved. Its clips must be the same.",
     ),
 ]

@@ -5,7 +5,7 @@ be read in the same way and shares no clip with the study; `score` trains the mo
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,18 +34,25 @@ _LEAST_CLASSES = 2  # that both datasets have; one alone has no recall to averag
 
 
 def prepare(
-    config: Config, trained_on: StudyData, dataset: str, root: Path, progress: "Progress"
+    config: Config,
+    trained_on: StudyData,
+    dataset: str,
+    root: Path,
+    progress: "Progress",
+    rules: Mapping[str, Any] | None = None,
 ) -> StudyData:
     """Load a dataset as the data that a row's model is tested on, and find its faces.
 
     All its subjects are sealed. Classes are the same where their names are; clips of a class that
-    the model does not know stay in the manifest and are not scored.
+    the model does not know stay in the manifest and are not scored. `rules` are what the user says
+    of the own files, as `own_files.rules` gives them.
 
     Raises: FerError, in one line, if the dataset cannot be read, shows fewer than two classes of
         the model, shares clips with the data of the study, or lacks what the model reads.
     """
     settings.check_names(dataset)
-    manifest = datasets.load(dataset, root)
+    manifest = datasets.load(dataset, root, **(rules or {}))
+    progress.print_all(manifest.remarks)
     trained_on = replace(trained_on, task=config.task or trained_on.task)
     _check_apart(manifest, trained_on)
     _check_readable(manifest, trained_on)

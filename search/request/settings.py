@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_core.config import Config, blocks_of
-from fer_core.data import subjects
 from fer_core.errors import ConfigError, FerError, unknown
 from fer_core.storage import paths
 from fer_core.storage.paths import AnyPath, S3Path
+from search.request import own_files
 from search.study.options import PLACES, SEALED, SYNTHETIC, Options
 
 if TYPE_CHECKING:  # these import NumPy, which takes 0.1 s: too long for --help
@@ -95,12 +95,13 @@ class Machines:
 def options_of(arguments: Mapping[str, Any]) -> Options:
     """Take the options of a new study from the arguments of the command, which have their names.
 
-    Raises: FerError if no space is named, or if --weights are not NAME=FILE.
+    Raises: FerError if no space is named, or if --weights or --column are not NAME=VALUE.
     """
     values: dict[str, Any] = {option.name: arguments[option.name] for option in fields(Options)}
     if values["space"] is None:
         raise FerError("--space names no file; give one, such as --space spaces/temporal.py.")
     values["weights"] = _weights(values["weights"] or [])
+    values["columns"] = own_files.columns_of(values["columns"] or [])
     paths_as_text = {name: str(value) for name, value in values.items() if isinstance(value, Path)}
     return Options(**values | paths_as_text)
 
@@ -125,7 +126,10 @@ def resolve(options: Options, *, studies: str, cache: str | None = None) -> Sett
     """
     from search.request import places as places_  # imports NumPy
 
-    check_names(options.dataset, options.protocol_name, options.subject_pattern)
+    check_names(options.dataset, options.protocol_name)
+    own_files.check(
+        options.dataset, options.subject_pattern, options.columns, options.subject_table
+    )
     if options.data_root is None and options.dataset != SYNTHETIC:
         raise FerError(
             f"dataset '{options.dataset}' needs its folder; say where it is with --data-root DIR."
@@ -136,9 +140,13 @@ def resolve(options: Options, *, studies: str, cache: str | None = None) -> Sett
         "--leaderboards": options.leaderboards,
     }.items():
         places_.check_folder(flag, text)
+    root = str(Path(options.data_root).absolute()) if options.data_root else None
     whole = replace(
         options,
-        data_root=str(Path(options.data_root).absolute()) if options.data_root else None,
+        data_root=root,
+        subject_table=own_files.placed(options.subject_table, root)
+        if options.subject_table
+        else None,
         store=str(store_at(options.store, cache)),
         leaderboards=str(paths.parse(options.leaderboards).absolute()),
         surface=_existing(options.surface) if options.surface else None,
@@ -229,10 +237,10 @@ def seconds(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def check_names(dataset: str, protocol: str = SEALED, subject_pattern: str | None = None) -> None:
-    """Refuse a dataset or a protocol that does not exist, and a pattern that cannot be used.
+def check_names(dataset: str, protocol: str = SEALED) -> None:
+    """Refuse a dataset or a protocol that does not exist.
 
-    Raises: FerError that lists the names that do exist, or says what is wrong with the pattern.
+    Raises: FerError that lists the names that do exist.
     """
     from fer_core.data.datasets import DATASETS  # imports NumPy
 
@@ -241,8 +249,6 @@ def check_names(dataset: str, protocol: str = SEALED, subject_pattern: str | Non
     known = (SEALED, *DATASETS[dataset].protocols)
     if protocol not in known:
         raise FerError(unknown(f"protocol of {dataset}", protocol, known))
-    if subject_pattern is not None:
-        subjects.pattern(subject_pattern, dataset)
 
 
 def store_at(text: str, cache: str | None = None) -> "Path | SharedPlace":

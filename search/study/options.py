@@ -23,6 +23,8 @@ class Options:
     dataset: str = SYNTHETIC
     data_root: str | None = None  # folder of the dataset; None: where the synthetic one is rendered
     subject_pattern: str | None = None  # of dataset "folder": finds the subject in a file's path
+    columns: Mapping[str, str] = field(default_factory=dict)  # our column: the user's table's
+    subject_table: str | None = None  # names each clip's subject; below data_root, or absolute
     task: str | None = None  # None: "hidden" if every clip has an authenticity, else "emotion"
     trials: int | None = None  # None: all points of the space, or a default number of draws
     per_family: int = 0  # least trials of each family of models; 0: as many as the sampler gives

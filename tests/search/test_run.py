@@ -34,7 +34,7 @@ STUDY = ["--space", str(ROOT / "spaces" / "study.py")]
 def refused(monkeypatch, tmp_path):
     """Run the command in a folder with a spaces folder, and give its exit code and one line.
 
-    Before that line, it may only print who is on which side of the split.
+    Before that line, it may only print how the dataset was read and who is on which side.
     """
     (tmp_path / "spaces").mkdir()
     (tmp_path / "spaces" / "smoke.py").symlink_to(ROOT / "spaces" / "smoke.py")
@@ -45,7 +45,9 @@ def refused(monkeypatch, tmp_path):
         done = CliRunner().invoke(app, list(arguments))
         assert done.stdout == ""
         *before_it, line = done.stderr.splitlines()
-        assert all(re.match(r"sealed: |fold \d: |only \d subjects", each) for each in before_it)
+        assert all(
+            re.match(r"labels: |sealed: |fold \d: |only \d subjects", each) for each in before_it
+        )
         assert line.startswith("error: ")
         made = {path.name for path in set(tmp_path.rglob("*")) - before}
         assert not made & {"study.json", "parts", "leaderboards"}, line

@@ -5,8 +5,10 @@
 of `--dataset` from this table.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from fer_core.data import subject_table as subject_rows
 from fer_core.data import subjects
 from fer_core.data.dataset import Dataset
 from fer_core.data.datasets import (
@@ -24,8 +26,9 @@ from fer_core.data.datasets import (
     sase_fe,
     synthetic,
 )
+from fer_core.data.datasets.folder_rules import COLUMNS, Rules
 from fer_core.data.manifest import Manifest
-from fer_core.errors import DataError, unknown
+from fer_core.errors import DataError, FerError, unknown
 
 DATASETS: dict[str, Dataset] = {
     "affectnet": affectnet.DATASET,
@@ -46,23 +49,65 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-def load(name: str, root: Path, *, subject_pattern: str | None = None) -> Manifest:
+def load(
+    name: str,
+    root: Path,
+    *,
+    subject_pattern: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    subject_table: str | Path | None = None,
+) -> Manifest:
     """Read a dataset from the folder `root` into its manifest.
 
-    `subject_pattern` finds the subject in the path of each file; only `folder` can have one.
+    The rest is what the user says of the own files. `subject_pattern` finds the subject in the path
+    of each file; `columns` says what a table calls our columns; `subject_table` names the subject
+    of each clip, and lies below `root` unless its path is absolute.
 
     Raises: DataError if there is no such dataset, or the folder does not hold it; FerError if the
-        pattern cannot be used.
+        dataset cannot be read in that way.
     """
-    if name not in DATASETS:
-        raise DataError(unknown("dataset", name, DATASETS))
+    check_rules(name, subject_pattern, columns, subject_table)
     if not root.is_dir():
         raise DataError(f"{root} is not a folder; give the folder that holds the dataset '{name}'.")
+    table = root / subject_table if subject_table is not None else None
     try:
         if not any(root.iterdir()):
             raise DataError(f"{root} is empty; give the folder that holds the dataset '{name}'.")
-        if subject_pattern is not None:
-            return folder.manifest(root, subjects.pattern(subject_pattern, name))
-        return DATASETS[name].manifest(root)
+        if name == subjects.FOLDER:
+            pattern = None if subject_pattern is None else subjects.pattern(subject_pattern, name)
+            rules = Rules(pattern=pattern, columns=columns or {}, subjects=table)
+            return folder.manifest(root, rules)
+        manifest = DATASETS[name].manifest(root)
+        return manifest if table is None else subject_rows.apply(manifest, table, columns or {})
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+
+def check_rules(
+    name: str,
+    subject_pattern: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    subject_table: str | Path | None = None,
+) -> None:
+    """Refuse what the user says of the own files where the dataset says it itself.
+
+    Raises: FerError that names the option; DataError if there is no such dataset.
+    """
+    if name not in DATASETS:
+        raise DataError(unknown("dataset", name, DATASETS))
+    if subject_pattern is not None:
+        subjects.pattern(subject_pattern, name)
+    if subject_pattern is not None and subject_table is not None:
+        raise FerError("--subjects and --subject-pattern both name the subjects; give one of them.")
+    if subject_table is not None and name != subjects.FOLDER and not DATASETS[name].anonymous:
+        raise FerError(
+            f"--subjects is for a dataset that does not say who its subjects are; '{name}' does."
+        )
+    if columns and name != subjects.FOLDER and subject_table is None:
+        raise FerError(
+            f"--column is for the dataset '{subjects.FOLDER}', and for the table of --subjects; "
+            f"'{name}' has columns of its own."
+        )
+    for column in columns or {}:
+        if column not in COLUMNS and column != "authenticity":
+            raise FerError(f"--column: {unknown('column', column, [*COLUMNS, 'authenticity'])}")

@@ -18,10 +18,12 @@ from fer_core.data.labels import codes
 from fer_core.data.manifest import IMAGE_SUFFIXES, Manifest
 from fer_core.data.protocol import official
 from fer_core.data.reading import Faulty, Ignored, Verdict, by_place, by_table, coded
+from fer_core.data.table_paths import TablePaths
 from fer_core.data.tables import find, need, rows
 
 LISTS, IMAGES = "Manually_Annotated_file_lists", "Manually_Annotated_Images"
 PARTS = {"training.csv": "train", "validation.csv": "test", "train_set": "train", "val_set": "test"}
+CODE = "expression"
 EMOTIONS = codes("neutral happiness sadness surprise fear disgust anger contempt")
 OTHERS = {"8": "none", "9": "uncertain", "10": "no face"}
 
@@ -35,12 +37,16 @@ def manifest(root: Path) -> Manifest:
 
 def _listed(root: Path) -> Iterator[tuple[Path, Verdict]]:
     images = need(root, IMAGES)
+    paths = TablePaths(images)
     for name in ("training.csv", "validation.csv"):
-        for _, row in rows(need(root, f"{LISTS}/{name}"), ("subdirectory_filepath", "expression")):
-            yield (
-                images / row["subdirectory_filepath"],
-                _labelled(row["expression"], PARTS[name]),
-            )
+        for line, row in rows(need(root, f"{LISTS}/{name}"), ("subdirectory_filepath", CODE)):
+            place = f"{name}, line {line}"
+            path = paths.find(row["subdirectory_filepath"])
+            if path is None:
+                why = f"its path '{row['subdirectory_filepath']}' leads to no file of {IMAGES}"
+                yield images / place, Faulty(why, place)
+            else:
+                yield path, _labelled(row[CODE], PARTS[name], place)
 
 
 def _judge(path: Path) -> Verdict | None:
@@ -58,13 +64,13 @@ def _judge(path: Path) -> Verdict | None:
     return _labelled(str(code), PARTS[folder.name])
 
 
-def _labelled(code: str, part: str) -> Verdict:
-    """Label an image by its code, which may be written 1 or 1.0."""
+def _labelled(code: str, part: str, place: str | None = None) -> Verdict:
+    """Label an image by its code, which may be written 1, 1.0 or 1,0."""
     with suppress(ValueError):  # a code that is not a number is left for `coded` to refuse
-        code = f"{float(code):g}"
+        code = f"{float(code.replace(',', '.')):g}"
     if code in OTHERS:
         return Ignored(f"it is labelled {OTHERS[code]}")
-    return coded(code, EMOTIONS, part=part)
+    return coded(code, EMOTIONS, part=part, place=place)
 
 
 def _cut_out(manifest: Manifest) -> bool:
@@ -85,4 +91,5 @@ DATASET = Dataset(
     ),
     protocols={"official": OFFICIAL},
     given_faces=_cut_out,
+    anonymous=True,
 )

@@ -14,8 +14,8 @@ from fer_core.data.dataset import Dataset, Published, Totals
 from fer_core.data.labels import codes
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
-from fer_core.data.reading import Verdict, by_table, coded
-from fer_core.data.tables import need, rows
+from fer_core.data.reading import Faulty, Verdict, by_table, coded
+from fer_core.data.tables import need, rows, whole
 from fer_core.errors import DataError, ProtocolError
 
 SPLITS = "EmoLabel_DataSplit"
@@ -38,9 +38,11 @@ def manifest(root: Path) -> Manifest:
         for fold in FOLDS:
             table = splits / f"{side}(single-labeled)" / f"set_{fold}.csv"
             part = fold if side == "test" else None
-            for _, row in rows(table, ("video_name", "label")):
-                path = frames / row["video_name"].zfill(5)
-                judged[path] = coded(row["label"], EMOTIONS, part=part)
+            for line, row in rows(table, ("video_name", "label")):
+                name, place = whole(row["video_name"]), f"{side}/{table.name}, line {line}"
+                path = frames / name.zfill(5) if name else splits / place
+                verdict = coded(whole(row["label"]), EMOTIONS, part=part, place=place)
+                judged[path] = verdict if name else Faulty("it names no video", place)
     return by_table("dfew", root, judged.items())
 
 
@@ -67,4 +69,5 @@ DATASET = Dataset(
         )
         for fold in FOLDS
     },
+    anonymous=True,
 )

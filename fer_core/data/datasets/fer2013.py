@@ -16,7 +16,8 @@ from fer_core.data.labels import codes, spelled
 from fer_core.data.manifest import IMAGE_SUFFIXES, Manifest
 from fer_core.data.protocol import official
 from fer_core.data.reading import Faulty, Found, Labels, Verdict, assemble, by_place, clip, coded
-from fer_core.data.tables import find
+from fer_core.data.table_format import encoding, head_cells
+from fer_core.data.tables import check_columns, find, whole
 from fer_core.errors import DataError
 
 TABLE = "fer2013.csv"
@@ -31,28 +32,39 @@ def manifest(root: Path) -> Manifest:
     table = find(root, TABLE)
     if table is None:
         return by_place("fer2013", root, _judge)
-    verdicts = (coded(row["emotion"], EMOTIONS) for _, row in lines(table))
+    verdicts = (coded(whole(row["emotion"]), EMOTIONS) for _, row in lines(table))
     return assemble("fer2013", root, faces(root, table, verdicts))
 
 
 def lines(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield each row of the table of pixels, with the byte at which its line begins.
 
-    `tables.rows` cannot be used, since a face is read later from that byte on.
+    `tables.rows` cannot be used, since a face is read later from that byte on. Names of columns are
+    in lower case.
 
-    Raises: DataError if a column is missing.
+    Raises: DataError if a column is missing, or if the table's lines cannot be found by bytes.
     """
+    saved_in = encoding(table)
+    if saved_in.startswith(("utf-16", "utf-32")):
+        raise DataError(f"{table} is saved as {saved_in.upper()}; save it as CSV in UTF-8.")
     with table.open("rb") as file:
-        names = file.readline().decode("utf-8-sig", "replace").strip().split(",")
-        if missing := {"emotion", "pixels", "Usage"}.difference(names):
-            absent = ", ".join(sorted(missing))
-            raise DataError(f"{table} has no column {absent}; it needs emotion, pixels and Usage.")
+        first = file.readline()
+        if first.rstrip(b"\r\n").count(b"\r"):
+            raise DataError(f"{table} ends its lines in CR only; save it as CSV with LF or CR LF.")
+        if first.lstrip(b'\xef\xbb\xbf"').lower().startswith(b"sep="):
+            first = file.readline()
+        names, separator = head_cells(first.decode(saved_in, "replace"))
+        check_columns(table, names, ("emotion", "usage", "pixels"))
         offset = file.tell()
         for line in file:
-            cells = (cell.strip('" \r\n') for cell in line.decode("utf-8", "replace").split(","))
+            cells = (_cell(each) for each in line.decode("utf-8", "replace").split(separator))
             if line.strip():
                 yield offset, dict.fromkeys(names, "") | dict(zip(names, cells, strict=False))
             offset += len(line)
+
+
+def _cell(text: str) -> str:
+    return text.strip("\"' \t\r\n\u00a0")
 
 
 def faces(root: Path, table: Path, verdicts: Iterable[Verdict]) -> Iterator[Found]:
@@ -65,13 +77,13 @@ def faces(root: Path, table: Path, verdicts: Iterable[Verdict]) -> Iterator[Foun
             yield name, verdict
         elif count != PIXELS:
             yield name, Faulty(f"its line is cut short: it has {count} pixels instead of {PIXELS}")
-        elif row["Usage"] not in PARTS:
+        elif row["usage"] not in PARTS:
             yield (
                 name,
-                Faulty(f"its Usage '{row['Usage']}' is none of {', '.join(PARTS)}"),
+                Faulty(f"its Usage '{row['usage']}' is none of {', '.join(PARTS)}"),
             )
         else:
-            sha256, part = hashlib.sha256(pixels).hexdigest(), PARTS[row["Usage"]]
+            sha256, part = hashlib.sha256(pixels).hexdigest(), PARTS[row["usage"]]
             found = clip(table, name, replace(verdict, part=part), sha256)
             yield name, replace(found, offset=offset)
 
@@ -99,4 +111,5 @@ DATASET = Dataset(
     totals=(Totals(source="Goodfellow et al. 2013", clips=35_887, classes=CLASSES),),
     protocols={"official": OFFICIAL},
     given_faces=lambda _: True,
+    anonymous=True,
 )

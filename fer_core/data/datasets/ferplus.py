@@ -14,8 +14,8 @@ from pathlib import Path
 from fer_core.data.dataset import Dataset
 from fer_core.data.datasets.fer2013 import OFFICIAL, TABLE, faces, lines
 from fer_core.data.manifest import Manifest
-from fer_core.data.reading import Ignored, Labels, Verdict, assemble
-from fer_core.data.tables import need, rows
+from fer_core.data.reading import Faulty, Ignored, Labels, Verdict, assemble
+from fer_core.data.tables import need, rows, whole
 from fer_core.errors import DataError
 
 VOTES = "fer2013new.csv"
@@ -31,17 +31,16 @@ def manifest(root: Path) -> Manifest:
 
 def _verdicts(table: Path, votes: Path) -> Iterator[Verdict]:
     for row, ballot in zip_longest(lines(table), rows(votes, ("usage", *COLUMNS))):
-        if row is None or ballot is None or row[1]["Usage"] != ballot[1]["usage"]:
+        if row is None or ballot is None or row[1]["usage"] != ballot[1]["usage"]:
             raise DataError(
                 f"{votes} and {table} differ in their rows, so votes would go to the wrong faces."
             )
         line, counts = ballot
         try:
-            yield _majority({name: int(counts[name]) for name in COLUMNS})
-        except ValueError as error:
-            raise DataError(
-                f"{votes}, line {line}: a number of votes is not a whole number: {error}."
-            ) from error
+            yield _majority({name: int(whole(counts[name])) for name in COLUMNS})
+        except ValueError:
+            cells = ", ".join(f"{name} '{counts[name]}'" for name in COLUMNS)
+            yield Faulty(f"its votes are no whole numbers: {cells}", f"{votes.name}, line {line}")
 
 
 def _majority(votes: dict[str, int]) -> Verdict:
@@ -53,4 +52,9 @@ def _majority(votes: dict[str, int]) -> Verdict:
     return Labels(emotion=winner)
 
 
-DATASET = Dataset(manifest=manifest, protocols={"official": OFFICIAL}, given_faces=lambda _: True)
+DATASET = Dataset(
+    manifest=manifest,
+    protocols={"official": OFFICIAL},
+    given_faces=lambda _: True,
+    anonymous=True,
+)

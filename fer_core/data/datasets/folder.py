@@ -1,95 +1,192 @@
 """Any folder of images or videos, labelled by a table or by the names of its files.
 
-The table is `manifest.csv`, or the only other `.csv` at the top of the folder that has the columns
-`path`, `subject` and `emotion`; a column `authenticity` is optional. Paths are relative to the
-folder, and lead to a file or to a folder of frames. Without a table, the label and the subject are
-read from names such as `<label>/<subject>_<anything>.jpg`. Labels are taken as they are written.
-The user may give a pattern that finds the subject in the path of each file. Then the table needs no
-column `subject`, and without a table the files may lie deeper: `<label>/<anything>/<anything>.jpg`.
+The table is `manifest.csv`, or the only other table at the top of the folder that has the columns
+`path`, `subject` and `emotion`; a column `authenticity` is optional. The user may say what the
+columns are called. Paths are relative to the folder, and lead to a file or to a folder of frames.
+Without a table, the label and the subject are read from the path; see `folder_layout`. Labels are
+taken as they are written. The user may give a pattern that finds the subject in the path of each
+file, or a second table that names the subject of each clip.
 """
 
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fer_core.data import subjects
+from fer_core.data import subject_table, subjects, tables
 from fer_core.data.dataset import Dataset
+from fer_core.data.datasets import folder_layout, folder_rules
+from fer_core.data.datasets.folder_layout import Layout
+from fer_core.data.datasets.folder_rules import COLUMNS, Rules
 from fer_core.data.labels import AUTHENTICITIES, Authenticity
 from fer_core.data.manifest import Manifest
-from fer_core.data.reading import MEDIA_SUFFIXES, Faulty, Ignored, Labels, Verdict, by_table, walk
-from fer_core.data.tables import header, rows
+from fer_core.data.reading import Faulty, Labels, Verdict, by_table
+from fer_core.data.table_paths import TablePaths
 from fer_core.errors import DataError, unknown
 
-COLUMNS = ("path", "subject", "emotion")
+_SHOWN = 8  # labels, and columns, that a sentence names
+_FIRST = 3  # subjects that a sentence names
+
+_Read = tuple[list[tuple[Path, Verdict]], Layout, list[str]]  # and what else is to be said
 
 
-def manifest(root: Path, pattern: re.Pattern[str] | None = None) -> Manifest:
-    """Read a folder by its table, or by the names of its files if there is none.
-
-    With a `pattern`, that alone says who the subjects are; see `subjects.found`.
+def manifest(root: Path, rules: Rules | None = None) -> Manifest:
+    """Read a folder by its table, or by the paths of its files if there is none.
 
     Raises: DataError if there is nothing to read, or if the pattern fits not all files.
     """
-    columns = COLUMNS if pattern is None else tuple(c for c in COLUMNS if c != "subject")
-    table = _table(root, columns)
-    judged = list(_by_table(root, table, columns) if table else _by_place(root, pattern))
+    rules = rules or Rules()
+    table = _table(root, rules)
+    judged, layout, remarks = (
+        _by_place(root, rules) if table is None else _by_table(root, table, rules)
+    )
     if not judged:
         raise DataError(
             f"{root} holds no labelled images or videos: it needs a manifest.csv with the columns "
-            f"{','.join(columns)}, or files named <label>/<subject>_<anything>.jpg."
+            f"{','.join(rules.needed)}, or files named <label>/<subject>_<anything>.jpg."
         )
-    return by_table("folder", root, judged if pattern is None else _named(root, judged, pattern))
+    if rules.pattern is not None:
+        judged = _named(root, judged, rules.pattern)
+    if rules.subjects is not None:
+        judged, more = subject_table.name(root, judged, rules.subjects, rules.columns)
+        remarks += more
+    read = by_table("folder", root, judged)
+    return replace(read, remarks=(_understood(read, layout), *remarks))
 
 
-def _table(root: Path, columns: Sequence[str]) -> Path | None:
+def _table(root: Path, rules: Rules) -> Path | None:
     """Find the table of labels; None if there is none. Other tables may lie beside it."""
     named = root / "manifest.csv"
     if named.is_file():
         return named
-    tables = [p for p in sorted(root.glob("*.csv")) if p.is_file() and {*columns} <= {*header(p)}]
-    if len(tables) > 1:
-        names = ", ".join(path.name for path in tables)
+    found = [path for path in _tables(root, rules) if folder_rules.fit(path, rules)]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
         raise DataError(
             f"{root} has several tables of labels, {names}; rename the right one to manifest.csv."
         )
-    return tables[0] if tables else None
+    if not found and rules.columns and rules.subjects is None:
+        _refuse_columns(root, rules)
+    return found[0] if found else None
 
 
-def _by_table(root: Path, table: Path, columns: Sequence[str]) -> Iterator[tuple[Path, Verdict]]:
-    for line, row in rows(table, columns):
-        place = f"{table}, line {line}"
-        if empty := [column for column in columns if not row[column]]:
-            raise DataError(f"{place}: the column '{empty[0]}' is empty; every clip needs one.")
-        path = root / row["path"]
-        if not path.is_relative_to(root) or ".." in Path(row["path"]).parts:
-            raise DataError(
-                f"{place}: '{row['path']}' lies outside {root}; give a path below that folder."
-            )
-        authenticity = _authenticity(row.get("authenticity", ""), place)
-        yield (
-            path,
-            Labels(subject=row.get("subject"), emotion=row["emotion"], authenticity=authenticity),
+def _tables(root: Path, rules: Rules, suffixes: frozenset[str] = tables.SUFFIXES) -> list[Path]:
+    """List the tables at the top of the folder, but not that of the subjects."""
+    return [
+        path
+        for path in sorted(root.iterdir())
+        if path.suffix.lower() in suffixes
+        and not path.name.startswith(".")
+        and path.is_file()
+        and path != rules.subjects
+    ]
+
+
+def _refuse_columns(root: Path, rules: Rules) -> None:
+    """Say which columns the likeliest table has, since the user named some that none has."""
+    found = _tables(root, rules)
+    if not found:
+        named = " ".join(f"--column {ours}={theirs}" for ours, theirs in rules.columns.items())
+        raise DataError(f"{named} is for a table at the top of {root}, and there is none.")
+    needed = {rules.theirs(column) for column in rules.needed}
+    nearest = max(found, key=lambda path: len(needed & {*tables.header(path, needed)}))
+    folder_rules.check_columns(nearest, rules)
+
+
+def _by_table(root: Path, table: Path, rules: Rules) -> _Read:
+    """Judge what the rows of a table name, and say how the table was read."""
+    folder_rules.check_columns(table, rules)
+    rules = rules.of(tables.header(table))
+    paths = TablePaths(root)
+    found = [*_rows(root, table, rules, paths)]
+    judged = [*_joined(root, found)]
+    who = f"column '{rules.theirs('subject')}'"
+    if rules.needed != COLUMNS:
+        who = "the pattern" if rules.pattern is not None else "the table of subjects"
+    remarks = []
+    if repeated := len(found) - len(judged):
+        remarks.append(f"{table.name}: rows that name the file of a row before them: {repeated}")
+    if unusual := str(tables.format_of(table, [rules.theirs(c) for c in rules.needed])):
+        remarks.append(f"{table.name} is read with {unusual}")
+    if paths.other_suffix:
+        (theirs, file), count = paths.other_suffix[0], len(paths.other_suffix)
+        remarks.append(
+            f"{table.name}: suffixes in another case than their files have: {count}, such as "
+            f"{theirs} for {file}"
         )
+    return judged, Layout(f"column '{rules.theirs('emotion')}' of {table.name}", who), remarks
 
 
-def _by_place(root: Path, pattern: re.Pattern[str] | None) -> Iterator[tuple[Path, Verdict]]:
-    def judge(path: Path) -> Verdict | None:
-        if path.parent == root or os.path.isdir(path):
-            return None
-        if path.suffix.lower() not in MEDIA_SUFFIXES:
-            return Ignored("it is neither an image nor a video of a known type")
-        if pattern is not None:
-            return Labels(emotion=path.relative_to(root).parts[0])
-        if path.parent.parent != root:
-            return Ignored("it lies deeper than <label>/<subject>_<anything>")
-        subject, underscore, _ = path.stem.partition("_")
-        if not subject or not underscore:
-            return Faulty("its name does not begin with a subject and an underscore")
-        return Labels(subject=subject, emotion=path.parent.name)
+def _rows(
+    root: Path, table: Path, rules: Rules, paths: TablePaths
+) -> Iterator[tuple[Path, Verdict]]:
+    """Judge each row of a table. A row that is wrong is a clip that is left out."""
+    for line, row in tables.rows(table, rules.needed, rules.columns):
+        place = f"{table.name}, line {line}"
+        path = paths.find(row["path"]) if row["path"] else None
+        authenticity = row.get("authenticity", "")
+        if empty := [column for column in rules.needed if not row[column]]:
+            column = rules.theirs(empty[0])
+            yield path or root / place, Faulty(f"the column '{column}' is empty", place)
+        elif path is None:
+            why = f"its path '{row['path']}' lies outside {root}"
+            yield root / place, Faulty(why, place)
+        elif authenticity and authenticity not in AUTHENTICITIES:
+            why = unknown("authenticity", authenticity, AUTHENTICITIES).rstrip(".")
+            yield path, Faulty(why, place)
+        else:
+            yield (
+                path,
+                Labels(
+                    subject=row.get("subject") if "subject" in rules.needed else None,
+                    emotion=row["emotion"],
+                    authenticity=_authenticity(authenticity),
+                    place=place,
+                ),
+            )
 
-    return walk(root, judge)
+
+def _joined(root: Path, judged: Iterable[tuple[Path, Verdict]]) -> Iterator[tuple[Path, Verdict]]:
+    """Join the rows that name one file; if they contradict each other, the file is left out."""
+    rows: dict[Path, list[Verdict]] = {}
+    for path, verdict in judged:
+        rows.setdefault(path, []).append(verdict)
+    for path, verdicts in rows.items():
+        labelled = [verdict for verdict in verdicts if isinstance(verdict, Labels)]
+        if len({replace(verdict, place=None) for verdict in labelled}) > 1:
+            lines = " and ".join(str(verdict.place) for verdict in labelled[:2])
+            yield path, Faulty(f"it is labelled differently by {lines}", labelled[0].place)
+        else:
+            yield from ((path, verdict) for verdict in labelled[:1])
+        for verdict in verdicts:
+            if isinstance(verdict, Faulty):  # beside a sound row of the file, it is the row's fault
+                yield (root / str(verdict.place) if labelled else path), verdict
+
+
+def _by_place(root: Path, rules: Rules) -> _Read:
+    """Judge the files by their places. A table that was to label them is not passed over.
+
+    Raises: DataError if their places give no two labels, and there is such a table.
+    """
+    judged, layout = folder_layout.judged(
+        root, rules.pattern, named_elsewhere=rules.subjects is not None
+    )
+    labels = {verdict.emotion for _, verdict in judged if isinstance(verdict, Labels)}
+    remarks = []
+    found = {table: tables.header(table) for table in _tables(root, rules)}
+    meant = max(found, key=lambda table: folder_rules.likeness(found[table], rules), default=None)
+    if meant is not None:
+        likeness = folder_rules.likeness(found[meant], rules)
+        if not labels or (len(labels) == 1 and likeness > 1):
+            folder_rules.check_columns(meant, rules)
+        if likeness == len(rules.needed):
+            flags = folder_rules.flags(meant, found[meant], rules)
+            remarks.append(f"{meant.name} is not used; to read the labels from it, give {flags}")
+    sheets = _tables(root, rules, tables.SPREADSHEETS)
+    if sheets and len(labels) < 2:
+        tables.check_columns(sheets[0], [], rules.needed)
+    return judged, layout, remarks
 
 
 def _named(
@@ -116,11 +213,24 @@ def _named(
     return named
 
 
-def _authenticity(value: str, place: str) -> Authenticity | None:
-    known = next((name for name in AUTHENTICITIES if name == value), None)
-    if value and known is None:
-        raise DataError(f"{place}: {unknown('authenticity', value, AUTHENTICITIES)}")
-    return known
+def _understood(read: Manifest, layout: Layout) -> str:
+    """Say in one sentence which labels and subjects were read, and from where."""
+    counts = Counter(clip.emotion for clip in read.clips)
+    labels = [f"{name} {count}" for name, count in sorted(counts.items())]
+    people = read.subjects
+    return (
+        f"labels: {_some(labels, _SHOWN)} ({layout.labels}); subjects: {len(people)}, "
+        f"{_some(people, _FIRST)} ({layout.subjects})"
+    )
+
+
+def _some(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _authenticity(value: str) -> Authenticity | None:
+    return next((name for name in AUTHENTICITIES if name == value), None)
 
 
 DATASET = Dataset(manifest=manifest)

@@ -6,6 +6,7 @@ Source: Li et al., 2017, https://doi.org/10.1109/CVPR.2017.277; on request from 
 (`raf_db_aligned`). Each image counts as its own subject, because the people are unknown.
 """
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,9 @@ from fer_core.data.dataset import Dataset, Published, Totals
 from fer_core.data.labels import codes
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import official
-from fer_core.data.reading import Verdict, by_table, coded
-from fer_core.data.tables import need
-from fer_core.errors import DataError
+from fer_core.data.reading import Faulty, Verdict, by_table, coded
+from fer_core.data.table_format import encoding
+from fer_core.data.tables import need, whole
 
 LIST = "EmoLabel/list_patition_label.txt"
 EMOTIONS = codes("surprise fear disgust happiness sadness anger neutral", start=1)
@@ -28,13 +29,17 @@ def _manifest(root: Path, *, name: str, ending: str) -> Manifest:
 
 def _judged(table: Path, ending: str) -> Iterator[tuple[Path, Verdict]]:
     images = table.parent.parent / "Image" / (ending.strip("_") or "original")
-    for line in table.read_text("utf-8-sig", "replace").splitlines():
-        image, _, code = line.strip().partition(" ")
+    text = table.read_text(encoding(table), "replace")
+    for number, line in enumerate(text.splitlines(), start=1):
+        place = f"{table.name}, line {number}"
+        image, *codes = re.split(r"[\s,;]+", line.strip(' \t"\ufeff'))
         part = image.partition("_")[0]
-        if line and part not in ("train", "test"):
-            raise DataError(f"{table}: the line '{line}' must look like 'train_00001.jpg 5'.")
-        if line:
-            yield images / f"{Path(image).stem}{ending}.jpg", coded(code, EMOTIONS, part=part)
+        if image and (part not in ("train", "test") or len(codes) != 1):
+            why = f"the line '{line.strip()}' does not look like 'train_00001.jpg 5'"
+            yield images / place, Faulty(why, place)
+        elif image:
+            verdict = coded(whole(codes[0]), EMOTIONS, part=part, place=place)
+            yield images / f"{Path(image).stem}{ending}.jpg", verdict
 
 
 def _dataset(name: str, ending: str) -> Dataset:
@@ -47,6 +52,7 @@ def _dataset(name: str, ending: str) -> Dataset:
         totals=(Totals(source="Li et al. 2017", clips=12_271 + 3_068),),
         protocols={"official": Published(about=about, split=official)},
         given_faces=lambda _: bool(ending),
+        anonymous=True,
     )
 
 

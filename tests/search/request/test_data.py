@@ -100,6 +100,28 @@ def test_a_study_of_an_earlier_version_did_not_note_its_clips(root, folder, tmp_
     assert "did not note its clips" in record_of_study.difference(folder, study_data.manifest)
 
 
+def test_a_resumed_study_sees_that_its_table_of_subjects_has_changed(root, tmp_path, record):
+    clips = sorted(path.stem for path in root.rglob("*.png"))
+    table = root / "people.csv"
+    table.write_text("file,subject\n" + "".join(f"{clip},{clip[-2:]}\n" for clip in clips))
+    first, printed = prepared(root, tmp_path, subject_table=str(table))
+    began = asdict(record) | {
+        "data_sha256": first.manifest.sha256,
+        "protocol": first.protocol.to_json(),
+    }
+    past = type(record)(**began)
+    root.rename(root.with_name("moved"))  # the table lies below the folder, and moves with it
+
+    moved = root.with_name("moved")
+    again, _ = prepared(moved, tmp_path, past, subject_table=str(moved / "people.csv"))
+    (moved / "people.csv").write_text((moved / "people.csv").read_text().replace(",11", ",eve"))
+
+    assert "subjects: 12, 10, 11, S1 and 9 more (the table of subjects)" in printed
+    assert again.manifest.sha256 == first.manifest.sha256
+    with pytest.raises(DataError, match="have changed since study"):
+        prepared(moved, tmp_path, past, subject_table=str(moved / "people.csv"))
+
+
 LOSO = {"space": "toy.py", "dataset": "jaffe", "protocol_name": "loso", "task": "emotion"}
 
 

@@ -172,3 +172,116 @@ def test_another_dataset_takes_no_pattern(tmp_path, write):
 
     with pytest.raises(FerError, match="'jaffe' has its own rule"):
         load("jaffe", tmp_path, subject_pattern="(a)")
+
+
+def test_one_bad_row_hides_no_other_and_each_has_its_line(tmp_path, write):
+    for number in range(4):
+        write(tmp_path / f"{number}.jpg")
+    rows = [
+        "0.jpg,ann,joy,",
+        ",bob,joy,",
+        "1.jpg,,joy,",
+        "../x.jpg,bob,joy,",
+        "gone.jpg,bob,joy,",
+        "2.jpg,bob,joy,fake",
+        "3.jpg,bob,rage,acted",
+        "3.jpg,bob,rage,acted",
+    ]
+    write(tmp_path / "manifest.csv", "\n".join(["path,subject,emotion,authenticity", *rows]))
+
+    manifest = load("folder", tmp_path)
+
+    assert [clip.clip for clip in manifest.clips] == ["0.jpg", "3.jpg"]
+    assert dict(manifest.left_out) == {
+        "manifest.csv, line 3": "the column 'path' is empty",
+        "1.jpg": "the column 'subject' is empty",
+        "manifest.csv, line 5": f"its path '../x.jpg' lies outside {tmp_path}",
+        "gone.jpg": "it does not exist",
+        "2.jpg": "there is no authenticity 'fake'; available: acted, genuine",
+    }
+    assert dict(manifest.places)["gone.jpg"] == "manifest.csv, line 6"
+    assert "manifest.csv: rows that name the file of a row before them: 1" in manifest.remarks
+
+
+def test_a_file_that_is_listed_with_two_labels_or_subjects_is_left_out_once(tmp_path, write):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        write(tmp_path / name)
+    rows = "a.jpg,ann,joy\na.jpg,bob,joy\nb.jpg,ann,joy\nb.jpg,ann,rage\nc.jpg,ann,joy\n"
+    write(tmp_path / "manifest.csv", f"path,subject,emotion\n{rows}")
+
+    manifest = load("folder", tmp_path)
+
+    assert [clip.clip for clip in manifest.clips] == ["c.jpg"]
+    assert [reason for _, reason in manifest.left_out] == [
+        "it is labelled differently by manifest.csv, line 2 and manifest.csv, line 3",
+        "it is labelled differently by manifest.csv, line 4 and manifest.csv, line 5",
+    ]
+
+
+def test_where_all_rows_fail_for_one_reason_that_is_said(tmp_path, write):
+    write(tmp_path / "manifest.csv", "path,subject,emotion\nx/1.jpg,a,joy\nx/2.jpg,b,joy\n")
+
+    with pytest.raises(
+        DataError,
+        match=r"all 2 clips are left out; all for one reason; the first is x/1\.jpg in "
+        r"manifest\.csv, line 2: it does not exist\. Paths in a table begin below that folder",
+    ):
+        load("folder", tmp_path)
+
+
+def test_columns_under_other_names_are_asked_for_by_option_and_then_read(tmp_path, write):
+    write(tmp_path / "bilder" / "a-1.jpg")
+    write(tmp_path / "bilder" / "b-1.jpg")
+    rows = "bilder\\a-1.jpg;p1;joy\nbilder\\b-1.jpg;p2;rage\n"
+    write(tmp_path / "labels.csv", f"Datei;Person ID;Expression\n{rows}")
+    columns = {"path": "Datei", "subject": "person id", "emotion": "EXPRESSION"}
+
+    with pytest.raises(
+        DataError,
+        match="its first line has datei, person id, expression; give --column path=datei "
+        "--column 'subject=person id' --column emotion=expression",
+    ):
+        load("folder", tmp_path)
+    manifest = load("folder", tmp_path, columns=columns)
+
+    assert [(c.subject, c.emotion) for c in manifest.clips] == [("p1", "joy"), ("p2", "rage")]
+    assert manifest.remarks == (
+        "labels: joy 1, rage 1 (column 'expression' of labels.csv); "
+        "subjects: 2, p1, p2 (column 'person id')",
+        "labels.csv is read with the separator ';'",
+    )
+    with pytest.raises(DataError, match=r"no column emotion2; .* give --column emotion=expression"):
+        load("folder", tmp_path, columns=columns | {"emotion": "emotion2"})
+
+
+def test_a_table_that_is_not_used_is_named_with_the_options_that_would_use_it(tmp_path, write):
+    for label in ("joy", "rage"):
+        write(tmp_path / label / "ann_1.jpg")
+    write(tmp_path / "list.csv", "file,person,label\njoy/ann_1.jpg,x,y\n")
+
+    _, remark = load("folder", tmp_path).remarks
+
+    assert remark == (
+        "list.csv is not used; to read the labels from it, give --column path=file "
+        "--column subject=person --column emotion=label"
+    )
+
+
+def test_a_spreadsheet_of_labels_is_answered_with_what_to_do(tmp_path, write):
+    write(tmp_path / "photos" / "a.jpg")
+    (tmp_path / "labels.xlsx").write_bytes(b"PK\x03\x04")
+
+    with pytest.raises(DataError, match=r"labels\.xlsx is a spreadsheet.* save it as CSV"):
+        load("folder", tmp_path)
+
+
+def test_a_suffix_in_another_case_is_said(tmp_path, write):
+    write(tmp_path / "a.JPG")
+    write(tmp_path / "manifest.csv", "path,subject,emotion\na.jpg,ann,joy\n")
+
+    manifest = load("folder", tmp_path)
+
+    assert [clip.clip for clip in manifest.clips] == ["a.JPG"]
+    assert manifest.remarks[1] == (
+        "manifest.csv: suffixes in another case than their files have: 1, such as a.jpg for a.JPG"
+    )

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from fer_core.data import subjects, tables
 from fer_core.data.datasets import DATASETS, load
 from fer_core.data.labels import EMOTIONS
 from fer_core.errors import DataError
+from fer_core.faces import video
 
 ROOT = Path(__file__).parents[4]
 specification = importlib.util.spec_from_file_location(
@@ -337,3 +339,100 @@ def test_where_all_is_left_out_the_first_reason_is_told(tmp_path):
 
     with pytest.raises(DataError, match=r"all 1 clips are left out; .*AF01ANS.JPG: it is empty\."):
         load("kdef", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("head", "separator", "order"),
+    [
+        ("emotion, Usage, pixels", ",", (0, 2, 1)),  # FER2013's other table
+        ('"emotion","pixels","Usage"', ",", (0, 1, 2)),
+        ("Pixels;EMOTION;usage", ";", (1, 0, 2)),
+        ("usage\temotion\tpixels", "\t", (2, 0, 1)),
+        ("\ufeffemotion ,pixels ,Usage ", ",", (0, 1, 2)),
+        ("sep=;\nemotion;pixels;Usage", ";", (0, 1, 2)),
+    ],
+)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_table_of_pixels_is_read_whatever_its_head_order_and_separator(
+    own_tree, head, separator, order, line_end
+):
+    root, dataset, _ = own_tree("fer2013")
+    table = root / "fer2013" / "fer2013.csv"
+    before = load(dataset, root)
+    pictures = [next(video.frames(clip.path, clip.offset)) for clip in before.clips]
+    _, *rows = table.read_text().splitlines()
+    moved = [separator.join(row.split(",")[i] for i in order) for row in rows]
+    table.write_bytes(line_end.join([*head.split("\n"), *moved, ""]).encode())
+
+    after = load(dataset, root)
+
+    assert after.sha256 == before.sha256
+    for clip, picture in zip(after.clips, pictures, strict=True):
+        assert (next(video.frames(clip.path, clip.offset)) == picture).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.encode("utf-16"), "is saved as UTF-16; save it as CSV in UTF-8"),
+        (lambda text: text.replace("\n", "\r").encode(), "ends its lines in CR only"),
+        (lambda text: text.replace("pixels", "pics").encode(), "has no column pixels"),
+    ],
+)
+def test_a_table_of_pixels_that_cannot_be_read_by_bytes_is_refused(own_tree, change, message):
+    root, dataset, _ = own_tree("fer2013")
+    table = root / "fer2013" / "fer2013.csv"
+    table.write_bytes(change(table.read_text()))
+
+    with pytest.raises(DataError, match=message):
+        load(dataset, root)
+
+
+@pytest.mark.parametrize(
+    ("layout", "table", "old", "new"),
+    [
+        ("raf_db", "basic/EmoLabel/list_patition_label.txt", "train_00001.jpg 5", "???"),
+        ("ferplus", "FERPlus/fer2013new.csv", "PublicTest,fer0000007.png,4", "PublicTest,x,y"),
+        ("dfew", "EmoLabel_DataSplit/test(single-labeled)/set_1.csv", "1,1", ",1"),
+        ("affectnet", "Manually_Annotated_file_lists/training.csv", "103/", "../../../x/"),
+    ],
+)
+def test_a_bad_row_of_a_dataset_is_left_out_with_its_line_and_the_rest_is_read(
+    own_tree, layout, table, old, new
+):
+    root, dataset, tree = own_tree(layout)
+    (found,) = root.rglob(Path(table).name) if layout != "dfew" else [root / table]
+    text = found.read_text("utf-8-sig")
+    assert old in text
+    before = load(dataset, root)
+    found.write_text(text.replace(old, new, 1))
+
+    manifest = load(dataset, root)
+
+    new_ones = {*manifest.places} - {*before.places}
+    assert any(f"{found.name}, line " in place for _, place in new_ones)
+    assert len(manifest.left_out) > len(tree.left_out)
+    assert len(manifest.clips) >= len(tree.rows) - 1
+
+
+@pytest.mark.parametrize("layout", ["affectnet", "dfew", "ferplus", "raf_db"])
+@pytest.mark.parametrize(
+    ("separator", "encoding"), [(";", "utf-16"), ("\t", "utf-8-sig"), (",", "cp1252")]
+)
+def test_tables_of_datasets_may_be_saved_again_by_a_spreadsheet(
+    own_tree, layout, separator, encoding
+):
+    root, dataset, _ = own_tree(layout)
+    before = load(dataset, root)
+    for table in root.rglob("*.csv"):
+        if table.name == "fer2013.csv":  # a face is read from it by its byte
+            continue
+        decimal = ",0" if separator == ";" else ".0"
+        text = table.read_text("utf-8-sig").replace(";", " ")
+        text = re.sub(r"(?<=,)(\d+)(?=[,\n])", rf"\1{decimal.replace(',', '@')}", text)
+        again = text.replace(",", separator).replace("@", ",")
+        table.write_bytes(again.replace("\n", "\r\n").encode(encoding))
+    for table in root.rglob("list_patition_label.txt"):
+        table.write_bytes(table.read_text().encode(encoding))
+
+    assert load(dataset, root).sha256 == before.sha256

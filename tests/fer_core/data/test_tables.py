@@ -1,0 +1,175 @@
+"""Tables as people save them, read back."""
+
+import codecs
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fer_core.data import table_format, tables
+from fer_core.errors import DataError
+
+COLUMNS = ("path", "subject", "emotion")
+# What a cell may hold: no control characters, which no encoding but UTF keeps apart.
+CELLS = st.text(
+    st.characters(codec="cp1252", exclude_categories=("Cc", "Cs")), max_size=12
+) | st.sampled_from(["a,b;c|d", 'he said "no"', "it's", "two\nlines", "1,5", "é.jpg", " x "])
+ENCODINGS = {
+    "utf-8": b"",
+    "utf-8-sig": b"",
+    "utf-16": b"",
+    "utf-16-le": b"",
+    "utf-16-be": b"",
+    "utf-16-be with a mark": codecs.BOM_UTF16_BE,
+    "cp1252": b"",
+}
+
+
+def read(path: Path, columns=COLUMNS, **options):
+    return [row for _, row in tables.rows(path, columns, **options)]
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    cells=st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=8),
+    separator=st.sampled_from(table_format.SEPARATORS),
+    encoding=st.sampled_from(list(ENCODINGS)),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    line_end=st.sampled_from(["\n", "\r\n", "\r"]),
+    named=st.booleans(),
+)
+def test_a_table_reads_back_the_same_however_it_was_saved(
+    tmp_path, cells, separator, encoding, quoting, line_end, named
+):
+    if any("\n" in cell for row in cells for cell in row):
+        quoting = csv.QUOTE_ALL  # Python's writer leaves a line feed unquoted if lines end in CR
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=separator, quoting=quoting, lineterminator=line_end)
+    writer.writerow(["Path", " subject ", "EMOTION"])
+    writer.writerows(cells)
+    head = f"sep={separator}{line_end}" if named else ""
+    content = ENCODINGS[encoding] + (head + text.getvalue()).encode(encoding.split(" ")[0])
+    if encoding == "cp1252" and is_utf8(content):
+        content = content.decode("cp1252").encode()  # nothing could tell them apart
+    (tmp_path / "t.csv").write_bytes(content)
+
+    got = read(tmp_path / "t.csv")
+
+    trimmed = [tuple(map(table_format.trimmed, row)) for row in cells]
+    assert [tuple(row[name] for name in COLUMNS) for row in got] == [
+        row for row in trimmed if any(row)
+    ]
+
+
+def is_utf8(content):
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "PATH , Subject,emotion",
+        '"path","subject","emotion"',
+        "'path','subject','emotion'",
+        "\u00a0path,subject\u00a0,\u200bemotion",
+        "\ufeffpath,subject,emotion",
+        "emotion;path;subject",
+        "\n\npath\tsubject\temotion",
+    ],
+)
+def test_names_of_columns_count_in_any_case_with_blanks_and_quotes(tmp_path, head):
+    (tmp_path / "t.csv").write_text(f"{head}\n", encoding="utf-8")
+
+    assert set(tables.header(tmp_path / "t.csv")) == set(COLUMNS)
+
+
+def test_a_decimal_comma_does_not_divide_a_cell(tmp_path):
+    table = "path;age;subject;emotion\na.jpg;3,5;1;joy\nb.jpg;4,25;2;joy\n"
+    (tmp_path / "t.csv").write_text(table)
+
+    assert [row["age"] for row in read(tmp_path / "t.csv")] == ["3,5", "4,25"]
+
+
+@pytest.mark.parametrize(
+    ("written", "number"), [("3", "3"), ("3.0", "3"), ("3,0", "3"), (" 3.", "3"), ("3.5", "3.5")]
+)
+def test_a_whole_number_is_plain_with_or_without_decimals(written, number):
+    assert tables.whole(written) == number
+
+
+def test_a_quote_that_is_not_closed_hides_no_row_after_it(tmp_path):
+    rows = ['"a.jpg,1,joy', *(f"{i}.jpg,{i},joy" for i in range(9)), 'b.jpg,1,"joy']
+    (tmp_path / "t.csv").write_text("\n".join(["path,subject,emotion", *rows]))
+
+    got = list(tables.rows(tmp_path / "t.csv", COLUMNS))
+
+    assert [row["path"] for _, row in got] == ["a.jpg", *(f"{i}.jpg" for i in range(9)), "b.jpg"]
+    assert [line for line, _ in got] == list(range(2, 13))
+
+
+def test_a_cell_of_two_lines_is_one_cell_and_lines_are_counted_on(tmp_path):
+    table = 'path,note,emotion\na.jpg,"one\ntwo",joy\nb.jpg,x,rage\n'
+    (tmp_path / "t.csv").write_text(table)
+
+    got = list(tables.rows(tmp_path / "t.csv", ("path", "emotion")))
+
+    assert [(line, row["note"]) for line, row in got] == [(2, "one\ntwo"), (4, "x")]
+
+
+def test_columns_may_have_other_names(tmp_path):
+    (tmp_path / "t.csv").write_text("File;Person ID;Label\na.jpg;7;joy\n")
+    names = {"path": "file", "subject": "PERSON ID", "emotion": "label"}
+
+    (row,) = read(tmp_path / "t.csv", renamed=names)
+
+    assert (row["path"], row["subject"], row["emotion"]) == ("a.jpg", "7", "joy")
+
+
+def test_a_missing_column_is_answered_with_those_that_are_there(tmp_path):
+    (tmp_path / "t.csv").write_text("file;person\na;b\n")
+
+    with pytest.raises(DataError, match="has no column path, subject, emotion; its first line"):
+        read(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="has file, person"):
+        read(tmp_path / "t.csv")
+
+
+def test_a_column_that_comes_twice_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("path,Path,subject,emotion\na,b,c,d\n")
+
+    with pytest.raises(DataError, match="several columns 'path'"):
+        read(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("name", ["t.xlsx", "t.csv"])
+def test_a_spreadsheet_is_refused_with_what_to_do(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK\x03\x04 and more")
+
+    with pytest.raises(DataError, match=r"is a spreadsheet.*save it as CSV"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("column", "names", "likely"),
+    [
+        ("path", ["id", "file_name", "label"], "file_name"),
+        ("subject", ["image_id", "person_id", "label"], "person_id"),
+        ("subject", ["file", "participant", "class"], "participant"),
+        ("emotion", ["file", "person", "facial expression"], "facial expression"),
+        ("emotion", ["file", "emotions"], "emotions"),
+        ("subject", ["file", "age"], None),
+    ],
+)
+def test_the_likely_column_is_known_by_the_usual_words(column, names, likely):
+    assert tables.likely(column, names) == likely
