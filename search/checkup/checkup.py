@@ -70,15 +70,7 @@ def check(request: Request, progress: Progress) -> Checked:
 
     Raises: DataError if the folder holds no clip of the dataset.
     """
-    with findings_file.kept(request.dataset):
-        manifest = datasets.load(
-            request.dataset,
-            request.root,
-            subject_pattern=request.subject_pattern,
-            columns=request.columns,
-            subject_table=request.subject_table,
-        )
-    progress.print_all(manifest.remarks)
+    manifest = _manifest(request, progress)
     clips, workers = len(manifest.clips), request.workers
     progress.print(f"{clips} clips of {len(manifest.subjects)} subjects; examining their files")
     headers = {clip.clip: header(clip) for clip in manifest.clips}
@@ -109,6 +101,19 @@ def check(request: Request, progress: Progress) -> Checked:
         given_faces=given,
     )
     return Checked(manifest, prepared, _report(request, manifest, found), engine, given, workers)
+
+
+def _manifest(request: Request, progress: Progress) -> Manifest:
+    with findings_file.kept(request.dataset):
+        manifest = datasets.load(
+            request.dataset,
+            request.root,
+            subject_pattern=request.subject_pattern,
+            columns=request.columns,
+            subject_table=request.subject_table,
+        )
+    progress.print_all(manifest.remarks)
+    return manifest
 
 
 def _prepared(request: Request, manifest: Manifest, engine: str, progress: Progress) -> Prepared:

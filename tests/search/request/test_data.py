@@ -166,7 +166,7 @@ def test_whether_faces_are_given_follows_from_the_dataset_unless_the_user_says_s
 
 
 def test_the_engine_looks_more_closely_at_given_faces(root, tmp_path):
-    study_data, _ = prepared(root, tmp_path, faces="given")
+    study_data, _ = prepared(root, tmp_path, faces="given", subject_pattern=r"_(?i:s)(\d+)")
 
     assert (study_data.given_faces, study_data.missing) == (True, "fallback")
     assert study_data.landmarks == "dlib-closer"
