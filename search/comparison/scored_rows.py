@@ -31,6 +31,7 @@ class ScoredRow:
     method: str  # what the user called it, or its family
     named: bool  # whether the user named the method
     dataset: str
+    own_files: bool  # whether the dataset is a folder of the user's, which gave it its name
     task: str
     conditions: Mapping[str, str]  # what must be equal for scores to compare, in words
     predictions: Predictions
@@ -69,6 +70,7 @@ def _read(name: str, studies: AnyPath, *, sealed: bool) -> ScoredRow:
         method=method or family,
         named=bool(method),
         dataset=_dataset(record),
+        own_files=record.dataset == "folder",
         task=task,
         conditions={
             "task": task,
@@ -96,9 +98,12 @@ def _dataset(record: Record) -> str:
 
 
 def _with_one_name_for_each_data(found: Sequence[ScoredRow]) -> list[ScoredRow]:
-    """Give rows of the same clips the same dataset: its folder may have another name by now."""
-    first = {row.conditions["data"]: row.dataset for row in reversed(found)}
-    return [replace(row, dataset=first[row.conditions["data"]]) for row in found]
+    """Give rows of the same files of a user one dataset: the folder may have been renamed."""
+    first = {row.conditions["data"]: row.dataset for row in reversed(found) if row.own_files}
+    return [
+        replace(row, dataset=first[row.conditions["data"]]) if row.own_files else row
+        for row in found
+    ]
 
 
 def _task_and_family(result: TrialResult, record: Record) -> tuple[str, str]:

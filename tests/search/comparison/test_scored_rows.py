@@ -139,3 +139,13 @@ def test_only_rows_that_had_their_sealed_test_compare_on_the_sealed_side(write_s
 
     assert [len(row.predictions.clips) for row in rows] == [18, 18]
     assert "row one/2 had no sealed test" in refused(["one/0", "one/2"], studies, sealed=True)
+
+
+def test_rows_of_the_same_files_compare_though_their_folder_was_renamed(write_study, studies):
+    write_study("one", {0: 0.9}, dataset="folder", data_root="/data/faces")
+    write_study("two", {0: 0.9}, dataset="folder", data_root="/moved/people")
+    write_study("three", {0: 0.9}, dataset="folder", data_root="/other", data_sha256="other")
+
+    rows = read(["a=one/0", "b=two/0", "a=three/0"], studies, sealed=False)
+
+    assert [row.dataset for row in rows] == ["faces", "faces", "other"]
