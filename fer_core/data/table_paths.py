@@ -18,13 +18,17 @@ class TablePaths:
     """Finds files below the folder of a dataset; it lists each folder once."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root, self._text = root, str(root)
         self._bases = dict.fromkeys((os.path.abspath(root), os.path.realpath(root)))
         self._names: dict[Path, _Names] = {}
         self.other_suffix: list[tuple[str, str]] = []  # a path in the table, and its file
 
     def find(self, cell: str) -> Path | None:
         """Give the path below the root that a cell names; None if it lies outside."""
+        for text in dict.fromkeys((cell, cell.replace("\\", "/"))):  # nearly all paths are plain
+            plain = text.strip("./") and not text.startswith("/") and ".." not in text
+            if plain and os.path.lexists(f"{self._text}/{text}"):
+                return self._root / text
         below = list(dict.fromkeys(self._below(cell)))
         for path in below:
             if os.path.lexists(path):

@@ -154,7 +154,7 @@ def _joined(root: Path, judged: Iterable[tuple[Path, Verdict]]) -> Iterator[tupl
         rows.setdefault(path, []).append(verdict)
     for path, verdicts in rows.items():
         labelled = [verdict for verdict in verdicts if isinstance(verdict, Labels)]
-        if len({replace(verdict, place=None) for verdict in labelled}) > 1:
+        if len(labelled) > 1 and len({replace(each, place=None) for each in labelled}) > 1:
             lines = " and ".join(str(verdict.place) for verdict in labelled[:2])
             yield path, Faulty(f"it is labelled differently by {lines}", labelled[0].place)
         else:
