@@ -12,9 +12,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fer_core.data.media import Kind, is_image_name
 from fer_core.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Fields of a clip that say where its content lies and how it is read, and not what it is.
+_NOT_HASHED = ("path", "landmarks", "offset", "kind", "reading")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,20 @@ class Clip:
     landmarks_sha256: str | None = None
     offset: int | None = None  # if `path` is a table of pixels: where the row begins, in bytes
     part: str | None = None  # train, val, test or a fold, if the authors divided their dataset
+    kind: Kind | None = None  # what its file was found to be; None: as its suffix says
+    reading: str = ""  # how its file is read otherwise than by earlier versions: `media.Examined`
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it is a single photograph."""
+        if self.kind is None:
+            return self.is_named_still
+        return self.kind in ("image", "row")
+
+    @property
+    def is_named_still(self) -> bool:
+        """Whether its name is that of a single photograph, whatever the file holds."""
+        return self.offset is not None or (is_image_name(self.path) and not self.path.is_dir())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +62,7 @@ class Manifest:
     left_out: tuple[tuple[str, str], ...] = ()  # should be a clip, but is missing or damaged
     ignored: tuple[tuple[str, str], ...] = ()  # is no clip by the dataset's own rules
     copies: tuple[tuple[str, str], ...] = ()  # has the same content and label as another clip
+    aside: tuple[tuple[str, int], ...] = ()  # all other files: their suffixes, and how many each
 
     def missing_share(self, skipped: int = 0) -> float:
         """Return the share of the dataset's clips that cannot be used, from 0 to 1.
@@ -63,14 +80,13 @@ class Manifest:
     @property
     def stills(self) -> bool:
         """Whether every clip is a single photograph, so that there is one frame to read."""
-        return all(clip.offset is not None or is_image(clip.path) for clip in self.clips)
+        return all(clip.is_still for clip in self.clips)
 
     @property
     def sha256(self) -> str:
         """A hash of all names, labels and contents; the same data has it on any machine."""
         rows = [
-            {k: v for k, v in asdict(clip).items() if k not in ("path", "landmarks", "offset")}
-            for clip in self.clips
+            {k: v for k, v in asdict(clip).items() if k not in _NOT_HASHED} for clip in self.clips
         ]
         return hashlib.sha256(json.dumps([self.dataset, rows]).encode()).hexdigest()
 
@@ -114,8 +130,3 @@ def build(
         ignored=tuple(sorted(ignored)),
         copies=tuple(sorted(copies)),
     )
-
-
-def is_image(path: Path) -> bool:
-    """Return whether a path is a single still image, by its suffix."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()

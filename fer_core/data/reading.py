@@ -2,26 +2,29 @@
 
 An adapter only says what its dataset says about a file: `Labels`, `Faulty` (should be a clip but is
 not usable) or `Ignored` (is no clip by the dataset's rules). This module does the rest: it checks
-that each file exists, can be read and is not empty, hashes it, and makes the manifest. Files are
-found by their place (`by_place`) or listed by a table (`by_table`).
+that each file exists, can be read and is not empty, says what it is by its content, hashes it, and
+makes the manifest. Files are found by their place (`by_place`) or listed by a table (`by_table`).
 """
 
 import os
 import stat
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fer_core.data import media
 from fer_core.data.labels import Authenticity
-from fer_core.data.manifest import IMAGE_SUFFIXES, Clip, Manifest, build, is_image
+from fer_core.data.manifest import Clip, Manifest, build
+from fer_core.data.media import Examined
+from fer_core.errors import DataError
 from fer_core.storage.files import file_sha256
 
-VIDEO_SUFFIXES = frozenset({".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
-MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 # Of clips with equal content, the one in these parts stays, because what is tested on must not be
 # trained on.
 _PARTS = ("test", "val")
+_NEW = media.MEDIA_SUFFIXES - media.EARLIER_IMAGES - media.EARLIER_VIDEOS
+LANDMARKS = "landmarks.npy"  # beside the frames of a clip; as part of the clip, it is hashed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +110,14 @@ def walk(root: Path, judge: Judge) -> Iterator[tuple[Path, Verdict]]:
 def entries(
     folder: Path, around: tuple[os.stat_result, ...] = ()
 ) -> Iterator[tuple[Path, str | None]]:
-    """Yield every path below a folder that is not hidden, and why it cannot be opened (or None).
+    """Yield every path below a folder, and why it cannot be opened (or None).
 
-    Links are followed, except to a folder that contains them: `around` has the folders above.
+    What is hidden, or left behind by a system, is passed over. Links are followed, except to a
+    folder that contains them: `around` has the folders above.
     """
     around = (*around, folder.stat())
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        if media.is_junk(path.name):
             continue
         unreadable = _unreadable(path, around)
         yield path, unreadable
@@ -134,36 +138,105 @@ def clip(path: Path, name: str, labels: Labels, sha256: str) -> Clip:
     )
 
 
+def as_before(manifest: Manifest) -> Manifest:
+    """Give the clips that earlier versions read, with the hashes that they had then.
+
+    Earlier versions knew fewer suffixes, and hashed all files in a folder of frames.
+    """
+    suffixes = media.EARLIER_IMAGES | media.EARLIER_VIDEOS
+    clips = []
+    for each in manifest.clips:
+        if each.kind == "frames":
+            clips.append(replace(each, sha256=file_sha256(each.path)))
+        elif each.offset is not None or each.path.suffix.lower() in suffixes:
+            clips.append(each)
+    return replace(manifest, clips=tuple(clips))
+
+
+def others(manifest: Manifest) -> tuple[tuple[str, int], ...]:
+    """Count, by suffix, the files below the root that are no part of any clip and bear no reason.
+
+    With them, the counts of a manifest add up to the files that are there.
+    """
+    lists = (manifest.left_out, manifest.ignored, manifest.copies)
+    known = {os.path.join(manifest.root, name) for each in lists for name, _ in each}
+    known |= {os.fspath(clip.path) for clip in manifest.clips}
+    known |= {os.fspath(clip.landmarks) for clip in manifest.clips if clip.landmarks}
+    counts: Counter[str] = Counter()
+    for folder, names in _folders(os.fspath(manifest.root), set()):
+        frames = {file.name for file in media.frame_files(Path(folder))} if folder in known else ()
+        counts.update(
+            os.path.splitext(name)[1].lower() or "no suffix"
+            for name in names
+            if name not in frames and os.path.join(folder, name) not in known
+        )
+    return tuple(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder that can be opened, once, with the names of its files that may count."""
+    state = os.stat(folder)
+    if (state.st_dev, state.st_ino) in seen:
+        return
+    seen.add((state.st_dev, state.st_ino))
+    try:
+        with os.scandir(folder) as scan:
+            entries = [entry for entry in scan if not media.is_junk(entry.name)]
+    except OSError:  # whoever walked here before has said so
+        return
+    below = {entry.path for entry in entries if os.path.isdir(entry.path)}
+    yield folder, [entry.name for entry in entries if entry.path not in below]
+    for path in sorted(below):
+        yield from _folders(path, seen)
+
+
 def _found(root: Path, path: Path, verdict: Verdict) -> Found:
     name = path.relative_to(root).as_posix()
     if not isinstance(verdict, Labels):
         return name, verdict
     try:
-        if reason := _fault(path):
-            return name, Faulty(reason)
-        return name, clip(path, name, verdict, file_sha256(path))
-    except ValueError as error:  # the table gives a name that no file can have
-        return name, Faulty(f"it cannot be read: {error}")
+        found = _examined(path)
+    except (DataError, ValueError) as error:  # ValueError: a table's name that no file can have
+        text = str(error) if isinstance(error, DataError) else f"it cannot be read: {error}"
+        return name, Faulty(text)
     except OSError as error:
         return name, Faulty(_text(path, error))
+    made = clip(path, name, verdict, found.sha256)
+    return name, replace(made, kind=found.kind, reading=found.reading)
 
 
-def _fault(path: Path) -> str | None:
-    """Say what is wrong with a file or a folder of frames; None if nothing is.
+def _examined(path: Path) -> Examined:
+    """Say what a file or a folder of frames is, and hash it.
 
-    Raises: OSError if it cannot be opened.
+    Raises: DataError if it cannot be a clip; OSError if it cannot be opened.
+    """
+    if not stat.S_ISDIR(path.stat().st_mode):
+        _check_file(path)
+        found = media.examine(path)
+        if found.kind is None:
+            raise DataError("it is neither an image, a video nor a folder of images")
+        return found
+    frames = media.frame_files(path)
+    if not frames:
+        raise DataError("it is a folder without images")
+    for frame in frames:
+        try:
+            _check_file(frame)
+        except DataError as error:
+            raise DataError(f"frame {frame.name}: {error}") from error
+    return media.examine_frames(path, frames, beside=(LANDMARKS,))
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what holds no bytes.
+
+    Raises: DataError if so; OSError if it cannot be opened.
     """
     state = path.stat()
-    if stat.S_ISDIR(state.st_mode):
-        frames = [p for p in sorted(path.iterdir()) if is_image(p) and not p.name.startswith(".")]
-        faults = ((frame.name, _fault(frame)) for frame in frames)
-        fault = next((f"frame {name}: {reason}" for name, reason in faults if reason), None)
-        return fault if frames else "it is a folder without images"
-    if path.suffix.lower() not in MEDIA_SUFFIXES:
-        return "it is neither an image, a video nor a folder of images"
     if not stat.S_ISREG(state.st_mode):
-        return "it is a device or a pipe"
-    return None if state.st_size else "it is empty"
+        raise DataError("it is a device or a pipe")
+    if not state.st_size:
+        raise DataError("it is empty")
 
 
 def _unreadable(path: Path, around: tuple[os.stat_result, ...]) -> str | None:
@@ -219,6 +292,10 @@ def _without_duplicates(
     return kept, contradicting, copies
 
 
-def _rank(found: Clip) -> tuple[int, str]:
-    """Sort key by which the first of equal clips stays: test before val before all others."""
-    return _PARTS.index(found.part) if found.part in _PARTS else len(_PARTS), found.clip
+def _rank(found: Clip) -> tuple[int, bool, str]:
+    """Sort key by which the first of equal clips stays: test before val before all others.
+
+    Of two names, the one that earlier versions read stays, so that nothing changes for a study.
+    """
+    part = _PARTS.index(found.part) if found.part in _PARTS else len(_PARTS)
+    return part, found.path.suffix.lower() in _NEW, found.clip

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from fer_core.data.media import is_junk
 from fer_core.errors import DataError
 
 
@@ -19,7 +20,8 @@ def find(root: Path, name: str) -> Path | None:
     """
     for folders in ([root], root.glob("*/"), root.glob("*/*/")):
         for folder in sorted(folders):
-            if os.path.lexists(folder / name):
+            junk = any(map(is_junk, folder.relative_to(root).parts))  # such as __MACOSX
+            if not junk and os.path.lexists(folder / name):
                 return folder / name
     return None
 

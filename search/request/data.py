@@ -13,10 +13,11 @@ from fer_core.data.dataset import Published
 from fer_core.data.labels import label
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
+from fer_core.data.reading import as_before
 from fer_core.data.study_data import MISSING, Missing, StudyData
 from fer_core.errors import DataError, FerError
 from fer_core.faces.landmarks import best_engine, closer
-from search.request import sides
+from search.request import sides, unused_files
 from search.request.settings import Settings
 from search.study.options import SYNTHETIC, Options
 
@@ -31,10 +32,9 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
     Raises: DataError if they cannot be used or have changed, or if the split leaks.
     """
     manifest = _manifest(settings, progress)
-    for path, reason in manifest.left_out:
-        progress.print(f"left out {path}: {reason}")
-    if manifest.left_out:
-        progress.print(f"{len(manifest.left_out)} files left out, {len(manifest.clips)} clips used")
+    progress.print_all(unused_files.lines(manifest))
+    if past is not None and manifest.sha256 != past.data_sha256:
+        manifest = as_before(manifest)  # an earlier version may have begun the study
     if past is not None and manifest.sha256 != past.data_sha256:
         raise DataError(
             f"the clips below {settings.data_root} have changed since study {past.study} began; "

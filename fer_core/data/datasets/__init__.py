@@ -5,6 +5,7 @@
 of `--dataset` from this table.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from fer_core.data import subjects
@@ -25,6 +26,7 @@ from fer_core.data.datasets import (
     synthetic,
 )
 from fer_core.data.manifest import Manifest
+from fer_core.data.reading import others
 from fer_core.errors import DataError, unknown
 
 DATASETS: dict[str, Dataset] = {
@@ -62,7 +64,9 @@ def load(name: str, root: Path, *, subject_pattern: str | None = None) -> Manife
         if not any(root.iterdir()):
             raise DataError(f"{root} is empty; give the folder that holds the dataset '{name}'.")
         if subject_pattern is not None:
-            return folder.manifest(root, subjects.pattern(subject_pattern, name))
-        return DATASETS[name].manifest(root)
+            manifest = folder.manifest(root, subjects.pattern(subject_pattern, name))
+        else:
+            manifest = DATASETS[name].manifest(root)
+        return replace(manifest, aside=others(manifest))
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error

@@ -18,7 +18,8 @@ from fer_core.data import subjects
 from fer_core.data.dataset import Dataset
 from fer_core.data.labels import AUTHENTICITIES, Authenticity
 from fer_core.data.manifest import Manifest
-from fer_core.data.reading import MEDIA_SUFFIXES, Faulty, Ignored, Labels, Verdict, by_table, walk
+from fer_core.data.media import MEDIA_SUFFIXES
+from fer_core.data.reading import Faulty, Ignored, Labels, Verdict, by_table, walk
 from fer_core.data.tables import header, rows
 from fer_core.errors import DataError, unknown
 
@@ -76,10 +77,9 @@ def _by_table(root: Path, table: Path, columns: Sequence[str]) -> Iterator[tuple
 
 def _by_place(root: Path, pattern: re.Pattern[str] | None) -> Iterator[tuple[Path, Verdict]]:
     def judge(path: Path) -> Verdict | None:
-        if path.parent == root or os.path.isdir(path):
+        is_media = path.suffix.lower() in MEDIA_SUFFIXES
+        if not is_media or path.parent == root or os.path.isdir(path):
             return None
-        if path.suffix.lower() not in MEDIA_SUFFIXES:
-            return Ignored("it is neither an image nor a video of a known type")
         if pattern is not None:
             return Labels(emotion=path.relative_to(root).parts[0])
         if path.parent.parent != root:
