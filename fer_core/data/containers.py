@@ -177,7 +177,8 @@ def _end_of_riff(file: BinaryIO, size: int) -> int:
 def _end_of_matroska(file: BinaryIO) -> int:
     """Find where the segment of a Matroska file ends; 0 if it was written as a stream, unmeasured.
 
-    An EBML number begins with as many zero bits as it has further bytes, and a 1; all ones: unknown.
+    An EBML number begins with as many zero bits as it has further bytes, and a 1. All ones mean
+    unknown.
     """
     file.seek(4)
     length, _ = _ebml_number(file)

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from fer_core.data.media import Kind, is_image_name
@@ -86,7 +86,7 @@ class Manifest:
     def sha256(self) -> str:
         """A hash of all names, labels and contents; the same data has it on any machine."""
         rows = [
-            {k: v for k, v in asdict(clip).items() if k not in _NOT_HASHED} for clip in self.clips
+            {k: v for k, v in vars(clip).items() if k not in _NOT_HASHED} for clip in self.clips
         ]
         return hashlib.sha256(json.dumps([self.dataset, rows]).encode()).hexdigest()
 

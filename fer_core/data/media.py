@@ -23,123 +23,37 @@ from fer_core.storage.files import file_sha256
 Kind = Literal["image", "animation", "video", "frames", "row"]
 """One picture; a GIF, WebP or PNG that moves; a video; a folder of images; a row of a table."""
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Cameras' own raw formats. They hold a small preview, which must not be taken for the photograph.
-RAW_SUFFIXES = frozenset(
-    [
-        ".3fr",
-        ".arw",
-        ".cr2",
-        ".cr3",
-        ".crw",
-        ".dcr",
-        ".dng",
-        ".erf",
-        ".iiq",
-        ".kdc",
-        ".mef",
-        ".mos",
-        ".mrw",
-        ".nef",
-        ".nrw",
-        ".orf",
-        ".pef",
-        ".raf",
-        ".raw",
-        ".rw2",
-        ".rwl",
-        ".sr2",
-        ".srf",
-        ".srw",
-        ".x3f",
-    ]
+RAW_SUFFIXES = _words(
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf "
+    ".raw .rw2 .rwl .sr2 .srf .srw .x3f"
 )
-IMAGE_SUFFIXES = RAW_SUFFIXES | frozenset(
-    [
-        ".apng",
-        ".avif",
-        ".avifs",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".hif",
-        ".j2c",
-        ".j2k",
-        ".jfif",
-        ".jp2",
-        ".jpc",
-        ".jpe",
-        ".jpeg",
-        ".jpf",
-        ".jpg",
-        ".jpx",
-        ".mpo",
-        ".pbm",
-        ".pcx",
-        ".pfm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".psd",
-        ".qoi",
-        ".ras",
-        ".sgi",
-        ".tga",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
+HEIF_SUFFIXES = _words(".heic .heif .hif")
+IMAGE_SUFFIXES = (
+    RAW_SUFFIXES
+    | HEIF_SUFFIXES
+    | _words(
+        ".apng .avif .avifs .bmp .dib .gif .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx "
+        ".mpo .pbm .pcx .pfm .pgm .png .pnm .ppm .psd .qoi .ras .sgi .tga .tif .tiff .webp"
+    )
 )
-_HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".divx",
-        ".dv",
-        ".f4v",
-        ".flv",
-        ".m1v",
-        ".m2t",
-        ".m2ts",
-        ".m2v",
-        ".m4v",
-        ".mjpeg",
-        ".mjpg",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpe",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".nut",
-        ".ogm",
-        ".ogv",
-        ".qt",
-        ".rm",
-        ".rmvb",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-        ".y4m",
-    ]
+VIDEO_SUFFIXES = _words(
+    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 "
+    ".mpe .mpeg .mpg .mts .mxf .nut .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m"
 )
 MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 # What versions before these lists read. Studies and stores of before hold no other files.
-EARLIER_IMAGES = frozenset([".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"])
-EARLIER_VIDEOS = frozenset([".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"])
+EARLIER_IMAGES = _words(".bmp .jpeg .jpg .png .tif .tiff .webp")
+EARLIER_VIDEOS = _words(".avi .flv .m4v .mkv .mov .mp4 .mpg .webm")
+EARLIER = EARLIER_IMAGES | EARLIER_VIDEOS
 
 HEAD = 4096  # bytes that are read of a file to tell what it is
-_JUNK = frozenset(
-    ["thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "__macosx"]
-)
+_JUNK = _words("thumbs.db ehthumbs.db ehthumbs_vista.db desktop.ini __macosx") | {"icon\r"}
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # How files begin: the signatures in the specifications of the formats, as listed at
 # https://www.garykessler.net/library/file_sigs.html.
@@ -253,9 +167,9 @@ def _hash(head: bytes, file: BinaryIO) -> str:
 
 
 def _reading(path: Path, head: bytes, kind: Kind | None) -> str:
-    """Say how a file is read otherwise than before; a suffix that was not read then says nothing."""
+    """Say how a file is read otherwise than before; empty for a suffix that was not read then."""
     suffix = path.suffix.lower()
-    if suffix not in EARLIER_IMAGES | EARLIER_VIDEOS:
+    if suffix not in EARLIER:
         return ""
     if kind != ("image" if suffix in EARLIER_IMAGES else "video"):
         return kind or ""
@@ -305,7 +219,7 @@ def _asked(path: Path) -> Kind | None:
 
 def _by_suffix(path: Path) -> Kind | None:
     suffix = path.suffix.lower()
-    if suffix in _HEIF_SUFFIXES:
+    if suffix in HEIF_SUFFIXES:
         _check_heif()
     return "image" if suffix in IMAGE_SUFFIXES else "video" if suffix in VIDEO_SUFFIXES else None
 

@@ -16,14 +16,13 @@ from pathlib import Path
 from fer_core.data import media
 from fer_core.data.labels import Authenticity
 from fer_core.data.manifest import Clip, Manifest, build
-from fer_core.data.media import Examined
+from fer_core.data.media import Examined, Kind
 from fer_core.errors import DataError
 from fer_core.storage.files import file_sha256
 
 # Of clips with equal content, the one in these parts stays, because what is tested on must not be
 # trained on.
 _PARTS = ("test", "val")
-_NEW = media.MEDIA_SUFFIXES - media.EARLIER_IMAGES - media.EARLIER_VIDEOS
 LANDMARKS = "landmarks.npy"  # beside the frames of a clip; as part of the clip, it is hashed
 
 
@@ -116,7 +115,7 @@ def entries(
     folder that contains them: `around` has the folders above.
     """
     around = (*around, folder.stat())
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if media.is_junk(path.name):
             continue
         unreadable = _unreadable(path, around)
@@ -125,7 +124,15 @@ def entries(
             yield from entries(path, around)
 
 
-def clip(path: Path, name: str, labels: Labels, sha256: str) -> Clip:
+def clip(
+    path: Path,
+    name: str,
+    labels: Labels,
+    sha256: str,
+    *,
+    kind: Kind | None = None,
+    reading: str = "",
+) -> Clip:
     """Make a clip from its labels."""
     return Clip(
         clip=name,
@@ -135,6 +142,8 @@ def clip(path: Path, name: str, labels: Labels, sha256: str) -> Clip:
         path=path,
         sha256=sha256,
         part=labels.part,
+        kind=kind,
+        reading=reading,
     )
 
 
@@ -143,12 +152,11 @@ def as_before(manifest: Manifest) -> Manifest:
 
     Earlier versions knew fewer suffixes, and hashed all files in a folder of frames.
     """
-    suffixes = media.EARLIER_IMAGES | media.EARLIER_VIDEOS
     clips = []
     for each in manifest.clips:
         if each.kind == "frames":
             clips.append(replace(each, sha256=file_sha256(each.path)))
-        elif each.offset is not None or each.path.suffix.lower() in suffixes:
+        elif each.offset is not None or each.path.suffix.lower() in media.EARLIER:
             clips.append(each)
     return replace(manifest, clips=tuple(clips))
 
@@ -201,8 +209,7 @@ def _found(root: Path, path: Path, verdict: Verdict) -> Found:
         return name, Faulty(text)
     except OSError as error:
         return name, Faulty(_text(path, error))
-    made = clip(path, name, verdict, found.sha256)
-    return name, replace(made, kind=found.kind, reading=found.reading)
+    return name, clip(path, name, verdict, found.sha256, kind=found.kind, reading=found.reading)
 
 
 def _examined(path: Path) -> Examined:
@@ -210,8 +217,9 @@ def _examined(path: Path) -> Examined:
 
     Raises: DataError if it cannot be a clip; OSError if it cannot be opened.
     """
-    if not stat.S_ISDIR(path.stat().st_mode):
-        _check_file(path)
+    state = path.stat()
+    if not stat.S_ISDIR(state.st_mode):
+        _check_file(state)
         found = media.examine(path)
         if found.kind is None:
             raise DataError("it is neither an image, a video nor a folder of images")
@@ -221,18 +229,17 @@ def _examined(path: Path) -> Examined:
         raise DataError("it is a folder without images")
     for frame in frames:
         try:
-            _check_file(frame)
+            _check_file(frame.stat())
         except DataError as error:
             raise DataError(f"frame {frame.name}: {error}") from error
     return media.examine_frames(path, frames, beside=(LANDMARKS,))
 
 
-def _check_file(path: Path) -> None:
-    """Refuse what holds no bytes.
+def _check_file(state: os.stat_result) -> None:
+    """Refuse, by its state, what holds no bytes.
 
-    Raises: DataError if so; OSError if it cannot be opened.
+    Raises: DataError if so.
     """
-    state = path.stat()
     if not stat.S_ISREG(state.st_mode):
         raise DataError("it is a device or a pipe")
     if not state.st_size:
@@ -298,4 +305,4 @@ def _rank(found: Clip) -> tuple[int, bool, str]:
     Of two names, the one that earlier versions read stays, so that nothing changes for a study.
     """
     part = _PARTS.index(found.part) if found.part in _PARTS else len(_PARTS)
-    return part, found.path.suffix.lower() in _NEW, found.clip
+    return part, found.path.suffix.lower() not in media.EARLIER, found.clip

@@ -87,7 +87,10 @@ def _kind(path: Path, offset: int | None) -> Kind:
 
 
 def _video_times(path: Path) -> Array:
-    shown = [frame.time for frame, _ in _decode(path)]
+    shown, last = [], 0.0
+    for frame, _ in _decode(path):
+        shown.append(frame.time)
+        last = float((frame.duration or 0) * (frame.time_base or 0))
     with opened(path) as container:
         stream = picture_of(container)
         rate = float((stream and stream.average_rate) or FOLDER_RATE)
@@ -98,7 +101,7 @@ def _video_times(path: Path) -> Array:
     apart = np.diff(begins)
     if not (apart > 0).all() or (abs(begins - regular[:-1]) * rate < _REGULAR).all():
         return regular
-    return np.append(begins, begins[-1] + np.median(apart))
+    return np.append(begins, begins[-1] + (last or np.median(apart)))
 
 
 def _read_row(path: Path, offset: int) -> Image:
