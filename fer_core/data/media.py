@@ -147,7 +147,10 @@ def examine_frames(folder: Path, files: Iterable[Path], beside: Iterable[str] = 
     """
     hashes, others = {}, set()
     for path in files:
-        found = examine(path)
+        try:
+            found = examine(path)
+        except DataError as error:
+            raise DataError(f"frame {path.name}: {error}") from error
         hashes[path.name] = found.sha256
         if found.reading or path.suffix.lower() not in EARLIER_IMAGES:
             others.add(found.reading or path.suffix.lower())
@@ -180,9 +183,11 @@ def _reading(path: Path, head: bytes, kind: Kind | None) -> str:
 
 
 def _kind(path: Path, head: bytes) -> Kind | None:
+    if head.startswith(_PLAIN):
+        return "image"
     if path.suffix.lower() in RAW_SUFFIXES or head[4:12] == b"ftypcrx " or _is_raw(path, head):
         raise DataError(_RAW)
-    if head.startswith((*_PLAIN, *_TIFF)):
+    if head.startswith(_TIFF):
         return "image"
     if head.startswith((b"\x89PNG", b"RIFF", b"GIF8")) or _brand(head):
         return _of_family(path, head)
