@@ -314,13 +314,15 @@ REFUSED = (
     Oddity("sound.wav", sound, refused=NO_MEDIUM),
     Oddity("text.jpg", content(b"text"), refused="cannot be decoded", at_once=False),
     Oddity("text.mp4", content(b"text " * 99), refused="cannot be decoded", at_once=False),
-    Oddity("cut short.jpg", cut(JPEG()), refused="cut short", at_once=False),
-    Oddity("cut short.png", cut(saved("PNG")), refused="cut short", at_once=False),
-    Oddity("cut short.gif", cut(moving("GIF")), refused="cut short", at_once=False),
-    Oddity("cut short.webp", cut(moving("WEBP")), refused="cut short", at_once=False),
-    Oddity("cut short.mp4", cut(FASTSTART), refused="cut short", at_once=False),
-    Oddity("cut short.avi", cut(film("avi", "mpeg4")), refused="cut short", at_once=False),
-    Oddity("cut short.mkv", cut(film("matroska")), refused="cut short", at_once=False),
+    Oddity("half.jpg", cut(JPEG()), refused="cut short", at_once=False),
+    Oddity("half.png", cut(saved("PNG")), refused="cut short", at_once=False),
+    Oddity("half.gif", cut(moving("GIF")), refused="cut short", at_once=False),
+    Oddity("half.webp", cut(moving("WEBP")), refused="cut short", at_once=False),
+    Oddity("half.mp4", cut(FASTSTART), refused="cut short", at_once=False),
+    Oddity(
+        "half.avi", cut(film("avi", "mpeg4", frames=60), 0.8), refused="cut short", at_once=False
+    ),
+    Oddity("half.mkv", cut(film("matroska", frames=60), 0.8), refused="cut short", at_once=False),
 )
 ODDITIES = (*PICTURES, *VIDEOS, *NAMES, *FOLDERS, *REFUSED)
 ASIDE = {"README": "no suffix", "labels.xlsx": ".xlsx", "not in the table.jpg": ".jpg"}
