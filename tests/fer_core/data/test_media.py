@@ -1,4 +1,5 @@
 import io
+from contextlib import suppress
 
 import av
 import numpy as np
@@ -75,12 +76,8 @@ def test_no_content_makes_the_question_fail(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "any content"
     path.write_bytes(data)
 
-    try:
-        kind = kind_of(path)
-    except DataError as error:
-        assert "it is a" in str(error)
-    else:
-        assert kind in (None, "image", "animation", "video")
+    with suppress(DataError):  # some bytes are those of a format that cannot be read
+        assert kind_of(path) in (None, "image", "animation", "video")
 
 
 def test_the_suffixes_of_before_are_still_looked_for():

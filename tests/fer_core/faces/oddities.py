@@ -164,6 +164,18 @@ def film(
     return write
 
 
+def retimed(path, copy, place):
+    """Copy a video whose frames are shown at other times, which `place` gives for theirs."""
+    with av.open(str(path)) as source, av.open(str(copy), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.pts, packet.dts = place(packet.pts), place(packet.dts)
+                packet.stream = stream
+                target.mux(packet)
+    return copy
+
+
 def sound(path, image):
     with av.open(str(path.absolute()), "w", format="wav") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")

@@ -11,6 +11,7 @@ from fer_core.predict import model_folder
 from fer_core.predict.on_video import Reader, predict
 from fer_core.predict.prediction import text
 from fer_core.trial.evaluate import refit
+from tests.fer_core.faces.oddities import retimed
 from tests.fer_core.predict.models import C3D, GRU
 
 
@@ -84,3 +85,19 @@ def tracks(config, study_data):
     for entry in TrialContext(config, study_data, torch.device("cpu")).faces.entries:
         faces = Faces(entry)
         yield from map(faces.track, faces.clips)
+
+
+def test_moments_are_told_by_the_times_of_a_variable_rate(votes, exported, clip, tmp_path):
+    copy = retimed(
+        clip.path, tmp_path / "a.mp4", lambda pts: pts if pts < 6000 else 4 * pts - 18000
+    )
+    model = model_folder.load(exported)
+
+    found, usual = predict(model, copy), predict(model, clip.path)
+
+    np.testing.assert_allclose(found.times[:2], usual.times[:2], atol=1e-6)
+    assert found.times[-1] > 1.5 * usual.times[-1]
+    assert found.seconds[-1] <= found.times[-1]
+    assert found.seconds[-1] > 1.2 * usual.seconds[-1]
+    frames = predict(model_folder.load(votes), copy)
+    np.testing.assert_allclose(frames.seconds, frames.times[:-1][frames.has_face], atol=1e-5)
