@@ -38,7 +38,7 @@ class _Nameless:
 
 
 @contextmanager
-def opened(path: Path, *, quick: bool = False) -> Iterator["InputContainer"]:
+def open_video(path: Path, *, quick: bool = False) -> Iterator["InputContainer"]:
     """Open a video; `quick` decodes nothing to learn more than its headers say.
 
     Raises: FFmpegError if it is no video; OSError if it cannot be opened.
@@ -66,7 +66,7 @@ def kind(path: Path) -> Literal["video", "image"] | None:
     from av.error import FFmpegError
 
     try:
-        with opened(path, quick=True) as container:
+        with open_video(path, quick=True) as container:
             stream, name = picture_of(container), container.format.name
             if stream is None or stream.codec_context is None or name in _NOT_VIDEOS:
                 return None
@@ -83,7 +83,7 @@ def reading(path: Path) -> str:
     from av.error import FFmpegError
 
     try:
-        with opened(path, quick=True) as container:
+        with open_video(path, quick=True) as container:
             stream = picture_of(container)
             if stream is None:
                 return ""

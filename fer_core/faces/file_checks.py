@@ -22,7 +22,7 @@ from fer_core.data.containers import (
     LEAST_YIELD,
     bytes_missing,
     listed_frames,
-    opened,
+    open_video,
     picture_of,
     pixel_aspect,
     shown_size,
@@ -110,7 +110,7 @@ def _own_seconds(stream: VideoStream) -> float | None:
 
 def _last_seconds(path: Path) -> float:
     """Find where the last packet of any stream ends."""
-    with opened(path) as again:  # opened anew, because not every file can rewind
+    with open_video(path) as again:  # opened anew, because not every file can rewind
         packets = (packet for packet in again.demux() if packet.size)
         return max(float(((p.pts or 0) + (p.duration or 0)) * p.time_base) for p in packets)
 
@@ -181,7 +181,7 @@ def _orientation(image: ImageFile.ImageFile) -> int:
 
 
 def _video(path: Path) -> Header:
-    with opened(path) as container:
+    with open_video(path) as container:
         stream = picture_of(container)
         if stream is None:
             raise DataError("it holds no video stream")

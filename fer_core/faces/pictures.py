@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, ImageSequence
 
 from fer_core.arrays import Array, Image
-from fer_core.data.containers import opened
+from fer_core.data.containers import open_video
 from fer_core.data.media import pillow_formats
 from fer_core.errors import DataError
 
@@ -111,7 +111,7 @@ def _by_pillow(path: Path) -> Image | None:
 def _by_pyav(path: Path) -> Image | None:
     """Decode with FFmpeg, for images such as OpenEXR."""
     try:
-        with opened(path) as container:
+        with open_video(path) as container:
             frame = next(container.decode(video=0))
             return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     except (FFmpegError, IndexError, StopIteration):

@@ -20,7 +20,7 @@ from av.video.frame import VideoFrame
 from fer_core.arrays import Array, Image
 from fer_core.data.containers import (
     listed_frames,
-    opened,
+    open_video,
     picture_of,
     pixel_aspect,
     shown_size,
@@ -91,7 +91,7 @@ def _video_times(path: Path) -> Array:
     for frame, _ in _decode(path):
         shown.append(frame.time)
         last = float((frame.duration or 0) * (frame.time_base or 0))
-    with opened(path) as container:
+    with open_video(path) as container:
         stream = picture_of(container)
         rate = float((stream and stream.average_rate) or FOLDER_RATE)
     regular = np.arange(len(shown) + 1) / rate
@@ -139,7 +139,7 @@ def _decode(path: Path) -> Iterator[tuple[VideoFrame, Fraction]]:
     """Decode the frames of a video that are shown, each with the width of its pixels."""
     decoded, seconds = 0, 0.0
     try:
-        with opened(path) as container:
+        with open_video(path) as container:
             stream = picture_of(container)
             if stream is None:
                 raise DataError(f"{path} holds no video stream; is it a whole video?")

@@ -26,7 +26,7 @@ from fer_core.data.datasets import (
     synthetic,
 )
 from fer_core.data.manifest import Manifest
-from fer_core.data.reading import others
+from fer_core.data.other_files import others
 from fer_core.errors import DataError, unknown
 
 DATASETS: dict[str, Dataset] = {
