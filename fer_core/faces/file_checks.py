@@ -75,19 +75,20 @@ def shortfall(
 ) -> str | None:
     """Say how a video with `frames` frames, the last at `seconds`, is incomplete; None if whole.
 
-    A container whose parts reach beyond the end of the file is cut short. In a whole one the index
-    decides, of which `listed` frames are to be shown; where there is none, the declared time. The
+    The index decides, of which `listed` frames are to be shown. Where there is none, a container is
+    cut short whose parts reach far beyond the end of the file, or that declares a longer time. The
     declared number of frames is no more than a hint: edit lists hide frames, and recorders drop
     some.
     """
-    if missing := bytes_missing(path):
+    if frames <= listed:
+        short = frames < LEAST_YIELD * listed
+        return f"its index lists {listed} frames and it yields {frames}" if short else None
+    size, missing = path.stat().st_size, bytes_missing(path)
+    if size < LEAST_YIELD * (size + missing):
         return f"{missing} bytes are missing at its end"
     stream = picture_of(container)
     if stream is None or stream.average_rate is None:
         return None
-    if frames <= listed:
-        short = frames < LEAST_YIELD * listed
-        return f"its index lists {listed} frames and it yields {frames}" if short else None
     own = _own_seconds(stream)
     declared = (container.duration or 0) / av.time_base if own is None else own
     seconds += float(1 / stream.average_rate)  # the last frame has a duration, too
