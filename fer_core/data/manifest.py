@@ -9,13 +9,15 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+from fer_core.data.media import Kind, is_image_name
 from fer_core.data.problems import grouped
 from fer_core.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Fields of a clip that say where its content lies and how it is read, and not what it is.
+_NOT_HASHED = ("path", "landmarks", "offset", "kind", "reading")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,20 @@ class Clip:
     landmarks_sha256: str | None = None
     offset: int | None = None  # if `path` is a table of pixels: where the row begins, in bytes
     part: str | None = None  # train, val, test or a fold, if the authors divided their dataset
+    kind: Kind | None = None  # what its file was found to be; None: as its suffix says
+    reading: str = ""  # how its file is read otherwise than by earlier versions: `media.Examined`
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it is a single photograph."""
+        if self.kind is None:
+            return self.is_named_still
+        return self.kind in ("image", "row")
+
+    @property
+    def is_named_still(self) -> bool:
+        """Whether its name is that of a single photograph, whatever the file holds."""
+        return self.offset is not None or (is_image_name(self.path) and not self.path.is_dir())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +66,7 @@ class Manifest:
     # Where a table lists what was left out: pairs of a path, and the table with the line.
     places: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()  # how the folder was understood, a line each
+    aside: tuple[tuple[str, int], ...] = ()  # all other files: their suffixes, and how many each
 
     def missing_share(self, skipped: int = 0) -> float:
         """Return the share of the dataset's clips that cannot be used, from 0 to 1.
@@ -67,14 +84,13 @@ class Manifest:
     @property
     def stills(self) -> bool:
         """Whether every clip is a single photograph, so that there is one frame to read."""
-        return all(clip.offset is not None or is_image(clip.path) for clip in self.clips)
+        return all(clip.is_still for clip in self.clips)
 
     @property
     def sha256(self) -> str:
         """A hash of all names, labels and contents; the same data has it on any machine."""
         rows = [
-            {k: v for k, v in asdict(clip).items() if k not in ("path", "landmarks", "offset")}
-            for clip in self.clips
+            {k: v for k, v in vars(clip).items() if k not in _NOT_HASHED} for clip in self.clips
         ]
         return hashlib.sha256(json.dumps([self.dataset, rows]).encode()).hexdigest()
 
@@ -142,8 +158,3 @@ def _nothing_left(root: Path, faults: Sequence[tuple[str, str]], places: Mapping
         relative = places and reason == "it does not exist"
         return f"{message} Paths in a table begin below that folder." if relative else message
     return f"{whole}{'; '.join(f'{group.count} of them, {group}' for group in kinds)}."
-
-
-def is_image(path: Path) -> bool:
-    """Return whether a path is a single still image, by its suffix."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()

@@ -2,27 +2,28 @@
 
 An adapter only says what its dataset says about a file: `Labels`, `Faulty` (should be a clip but is
 not usable) or `Ignored` (is no clip by the dataset's rules). This module does the rest: it checks
-that each file exists, can be read and is not empty, hashes it, and makes the manifest. Files are
-found by their place (`by_place`) or listed by a table (`by_table`).
+that each file exists, can be read and is not empty, says what it is by its content, hashes it, and
+makes the manifest. Files are found by their place (`by_place`) or listed by a table (`by_table`).
 """
 
 import os
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fer_core.data import media
 from fer_core.data.labels import Authenticity
-from fer_core.data.manifest import IMAGE_SUFFIXES, Clip, Manifest, build, is_image
+from fer_core.data.manifest import Clip, Manifest, build
+from fer_core.data.media import Examined, Kind
+from fer_core.errors import DataError
 from fer_core.storage.files import file_sha256
 
-VIDEO_SUFFIXES = frozenset({".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
-MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 # Of clips with equal content, the one in these parts stays, because what is tested on must not be
 # trained on.
 _PARTS = ("test", "val")
-_OF_THE_SYSTEM = frozenset({"__MACOSX"})  # what a Mac adds to a zip file
+LANDMARKS = "landmarks.npy"  # beside the frames of a clip; as part of the clip, it is hashed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +137,14 @@ def walk(root: Path, judge: Judge) -> Iterator[tuple[Path, Verdict]]:
 def entries(
     folder: Path, around: tuple[os.stat_result, ...] = ()
 ) -> Iterator[tuple[Path, str | None]]:
-    """Yield every path below a folder that is not hidden, and why it cannot be opened (or None).
+    """Yield every path below a folder, and why it cannot be opened (or None).
 
-    Links are followed, except to a folder that contains them: `around` has the folders above.
+    What is hidden, or left behind by a system, is passed over. Links are followed, except to a
+    folder that contains them: `around` has the folders above.
     """
     around = (*around, folder.stat())
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in _OF_THE_SYSTEM:
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if media.is_junk(path.name):
             continue
         unreadable = _unreadable(path, around)
         yield path, unreadable
@@ -150,7 +152,15 @@ def entries(
             yield from entries(path, around)
 
 
-def clip(path: Path, name: str, labels: Labels, sha256: str) -> Clip:
+def clip(
+    path: Path,
+    name: str,
+    labels: Labels,
+    sha256: str,
+    *,
+    kind: Kind | None = None,
+    reading: str = "",
+) -> Clip:
     """Make a clip from its labels."""
     return Clip(
         clip=name,
@@ -160,7 +170,23 @@ def clip(path: Path, name: str, labels: Labels, sha256: str) -> Clip:
         path=path,
         sha256=sha256,
         part=labels.part,
+        kind=kind,
+        reading=reading,
     )
+
+
+def as_before(manifest: Manifest) -> Manifest:
+    """Give the clips that earlier versions read, with the hashes that they had then.
+
+    Earlier versions knew fewer suffixes, and hashed all files in a folder of frames.
+    """
+    clips = []
+    for each in manifest.clips:
+        if each.kind == "frames":
+            clips.append(replace(each, sha256=file_sha256(each.path)))
+        elif each.offset is not None or each.path.suffix.lower() in media.EARLIER:
+            clips.append(each)
+    return replace(manifest, clips=tuple(clips))
 
 
 def _found(root: Path, path: Path, verdict: Verdict) -> Found:
@@ -168,31 +194,47 @@ def _found(root: Path, path: Path, verdict: Verdict) -> Found:
     if not isinstance(verdict, Labels):
         return name, verdict
     try:
-        if reason := _fault(path):
-            return name, Faulty(reason)
-        return name, clip(path, name, verdict, file_sha256(path))
-    except ValueError as error:  # the table gives a name that no file can have
-        return name, Faulty(f"it cannot be read: {error}")
+        found = _examined(path)
+    except (DataError, ValueError) as error:  # ValueError: a table's name that no file can have
+        text = str(error) if isinstance(error, DataError) else f"it cannot be read: {error}"
+        return name, Faulty(text)
     except OSError as error:
         return name, Faulty(_text(path, error))
+    return name, clip(path, name, verdict, found.sha256, kind=found.kind, reading=found.reading)
 
 
-def _fault(path: Path) -> str | None:
-    """Say what is wrong with a file or a folder of frames; None if nothing is.
+def _examined(path: Path) -> Examined:
+    """Say what a file or a folder of frames is, and hash it.
 
-    Raises: OSError if it cannot be opened.
+    Raises: DataError if it cannot be a clip; OSError if it cannot be opened.
     """
     state = path.stat()
-    if stat.S_ISDIR(state.st_mode):
-        frames = [p for p in sorted(path.iterdir()) if is_image(p) and not p.name.startswith(".")]
-        faults = ((frame.name, _fault(frame)) for frame in frames)
-        fault = next((f"frame {name}: {reason}" for name, reason in faults if reason), None)
-        return fault if frames else "it is a folder without images"
-    if path.suffix.lower() not in MEDIA_SUFFIXES:
-        return "it is neither an image, a video nor a folder of images"
+    if not stat.S_ISDIR(state.st_mode):
+        _check_file(state)
+        found = media.examine(path)
+        if found.kind is None:
+            raise DataError("it is neither an image, a video nor a folder of images")
+        return found
+    frames = media.frame_files(path)
+    if not frames:
+        raise DataError("it is a folder without images")
+    for frame in frames:
+        try:
+            _check_file(frame.stat())
+        except DataError as error:
+            raise DataError(f"frame {frame.name}: {error}") from error
+    return media.examine_frames(path, frames, beside=(LANDMARKS,))
+
+
+def _check_file(state: os.stat_result) -> None:
+    """Refuse, by its state, what holds no bytes.
+
+    Raises: DataError if so.
+    """
     if not stat.S_ISREG(state.st_mode):
-        return "it is a device or a pipe"
-    return None if state.st_size else "it is empty"
+        raise DataError("it is a device or a pipe")
+    if not state.st_size:
+        raise DataError("it is empty")
 
 
 def _unreadable(path: Path, around: tuple[os.stat_result, ...]) -> str | None:
@@ -248,6 +290,10 @@ def _without_duplicates(
     return kept, contradicting, copies
 
 
-def _rank(found: Clip) -> tuple[int, str]:
-    """Sort key by which the first of equal clips stays: test before val before all others."""
-    return _PARTS.index(found.part) if found.part in _PARTS else len(_PARTS), found.clip
+def _rank(found: Clip) -> tuple[int, bool, str]:
+    """Sort key by which the first of equal clips stays: test before val before all others.
+
+    Of two names, the one that earlier versions read stays, so that nothing changes for a study.
+    """
+    part = _PARTS.index(found.part) if found.part in _PARTS else len(_PARTS)
+    return part, found.path.suffix.lower() not in media.EARLIER, found.clip

@@ -8,7 +8,7 @@ ahead of the trials, check the files, and show the crops to the user.
 
 The modules act in this order:
 
-1. `file_checks` reads what a file says of itself, and `video` decodes its frames.
+1. `file_checks` reads what a file says of itself; `pictures` decodes images, and `video` all clips.
 2. `landmarks` finds faces and their 68 points; `follow` keeps to one face over a clip and cuts it
    out; `tracks` is the format in which both are stored; `faces_stage` runs these for a dataset.
 3. `sampling` picks the frames that a model reads; `align` and `views` turn a face into a crop, and

@@ -59,7 +59,9 @@ def shards(manifest: Manifest, engine: str, device: str, tally: Tally) -> list[S
     `given` where each picture is a face that was cut out, and no landmarks are wanted. Making a
     shard skips a clip that cannot be read or shows too few faces, and stores the reason.
     """
-    size = _stills(len(manifest.clips)) if manifest.stills else SHARD_CLIPS
+    # A photograph that turns out to move, or not to, must not change the shards of all others.
+    photographs = all(clip.is_still or clip.is_named_still for clip in manifest.clips)
+    size = _stills(len(manifest.clips)) if photographs else SHARD_CLIPS
     groups = _groups(manifest.clips, size)
     return [_shard(group, engine, device, tally) for group in groups]
 
@@ -90,7 +92,7 @@ def _shard(clips: Sequence[Clip], engine: str, device: str, tally: Tally) -> Sha
     own = engine == "data"
     parts = {
         "code": _CODE,
-        "clips": [[c.clip, c.sha256, c.landmarks_sha256 if own else None] for c in clips],
+        "clips": [_content(clip, own) for clip in clips],
         # The device is not part of the key: it moves points by a fraction of a pixel only.
         "landmarks": [engine, _engine_sha256(engine)],
         "versions": [version(p) for p in ("av", "opencv-python", *_PACKAGES[plain(engine)])],
@@ -101,6 +103,15 @@ def _shard(clips: Sequence[Clip], engine: str, device: str, tally: Tally) -> Sha
 def searches(engine: str) -> bool:
     """Say whether an engine looks for faces; if not, they come with the dataset."""
     return engine not in ("data", GIVEN)
+
+
+def _content(clip: Clip, own: bool) -> list[str | None]:
+    """Name what the faces of a clip depend on, apart from the engine.
+
+    A clip that is read as it always was has the key that it always had.
+    """
+    landmarks_sha256 = clip.landmarks_sha256 if own else None
+    return [clip.clip, clip.sha256, landmarks_sha256, *([clip.reading] if clip.reading else [])]
 
 
 @cache  # hashing 100 MB takes time, and a worker asks again for each trial

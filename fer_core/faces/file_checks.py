@@ -18,16 +18,23 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 from PIL import Image, ImageFile
 
-from fer_core.data.manifest import Clip, is_image
+from fer_core.data.containers import (
+    LEAST_YIELD,
+    bytes_missing,
+    listed_frames,
+    open_video,
+    picture_of,
+    pixel_aspect,
+    shown_size,
+)
+from fer_core.data.manifest import Clip
+from fer_core.data.media import frame_files, kind_of, pillow_formats
 from fer_core.errors import DataError
+from fer_core.faces.pictures import PILLOW_ERRORS, is_cut_short, moving_pictures, read_image
 
-# A video is taken for cut short if it has less than this share of the frames, or of the seconds,
-# that its container declares. Sound files were seen to have up to 3 % less.
-LEAST_YIELD = 0.95
 _DURATION = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # a stream's DURATION tag in a Matroska file
-_JPEG_END, _JPEG_SCAN = 0xD9, 0xDA  # markers, ITU-T T.81, table B.1
-_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that is no stuffing or restart
 _ORIENTATION = 0x0112  # Exif 2.32, table 4; 1 is upright
+_DEEP = ("I", "F")  # Pillow's modes of 32 bits
 _GREY = {"1", "L", "I", "F"}  # the first band of those Pillow modes that have no colour
 
 
@@ -36,7 +43,7 @@ class Header:
     """What a clip's file declares about itself; decoding may show that some of it is wrong."""
 
     frames: int = 0
-    size: tuple[int, int] | None = None  # (width, height) as stored; None if the file has none
+    size: tuple[int, int] | None = None  # (width, height) of a frame; None if the file has none
     notes: tuple[str, ...] = ()  # how reading will change the pixels, for the user
     fault: str | None = None  # why the file cannot be used; None if nothing is wrong
 
@@ -46,9 +53,15 @@ def header(clip: Clip) -> Header:
     if clip.offset is not None:  # the clip is one line of a table
         return Header(1)
     try:
-        if clip.path.is_dir():
-            return _folder(clip.path)
-        return _still(clip.path) if is_image(clip.path) else _video(clip.path)
+        match kind_of(clip.path):
+            case "frames":
+                return _folder(clip.path)
+            case "image":
+                return _still(clip.path)
+            case "animation":
+                return _animation(clip.path)
+            case _:
+                return _video(clip.path)
     except DataError as error:
         return Header(fault=str(error))
     except FFmpegError as error:
@@ -57,49 +70,31 @@ def header(clip: Clip) -> Header:
         return Header(fault=f"it cannot be read: {error.strerror}")
 
 
-def is_cut_short(data: bytes) -> bool:
-    """Say whether an image's file ends before its end mark; False if its format has no end mark.
-
-    Bytes after the image do not matter, such as the film in a phone's moving photograph.
-    """
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[max(0, data.find(b"IDAT")) :]
-    return data.startswith(b"\xff\xd8") and not _reaches_end(data)
-
-
-def _reaches_end(jpeg: bytes) -> bool:
-    """Walk from marker to marker until the end mark.
-
-    A search for the end mark alone would stop at that of a thumbnail inside a segment.
-    """
-    place = 2
-    while place + 4 <= len(jpeg) and jpeg[place] == 0xFF and jpeg[place + 1] != _JPEG_END:
-        marker = jpeg[place + 1]
-        place += 1 if marker == 0xFF else 2 + int.from_bytes(jpeg[place + 2 : place + 4])
-        if marker == _JPEG_SCAN:
-            found = _SCAN_END.search(jpeg, place)
-            place = found.start() if found else len(jpeg)
-    end = bytes((0xFF, _JPEG_END))
-    strayed = jpeg[place : place + 1] != b"\xff"  # bytes that are no segment; decoders skip them
-    return end in jpeg[place:] if strayed else jpeg[place : place + 2] == end
-
-
-def shortfall(container: InputContainer, frames: int, seconds: float) -> str | None:
+def shortfall(
+    path: Path, container: InputContainer, frames: int, seconds: float, *, listed: int
+) -> str | None:
     """Say how a video with `frames` frames, the last at `seconds`, is incomplete; None if whole.
 
-    The declared number of frames is compared first; the declared time only if there is no number.
+    The index decides, of which `listed` frames are to be shown. Where there is none, a container is
+    cut short whose parts reach far beyond the end of the file, or that declares a longer time. The
+    declared number of frames is no more than a hint: edit lists hide frames, and recorders drop
+    some.
     """
-    stream = container.streams.video[0]
-    if frames < LEAST_YIELD * stream.frames:
-        return f"it declares {stream.frames} frames and yields {frames}"
-    if stream.frames or stream.average_rate is None:
+    if frames <= listed:
+        short = frames < LEAST_YIELD * listed
+        return f"its index lists {listed} frames and it yields {frames}" if short else None
+    size, missing = path.stat().st_size, bytes_missing(path)
+    if size < LEAST_YIELD * (size + missing):
+        return f"{missing} bytes are missing at its end"
+    stream = picture_of(container)
+    if stream is None or stream.average_rate is None:
         return None
     own = _own_seconds(stream)
     declared = (container.duration or 0) / av.time_base if own is None else own
     seconds += float(1 / stream.average_rate)  # the last frame has a duration, too
     if seconds >= LEAST_YIELD * declared:
         return None
-    if own is None and _last_seconds(container) >= LEAST_YIELD * declared:
+    if own is None and _last_seconds(path) >= LEAST_YIELD * declared:
         return None  # the declared time is that of the sound, which is longer than the picture
     return f"it declares {declared:.2f} s and yields {seconds:.2f} s"
 
@@ -114,21 +109,20 @@ def _own_seconds(stream: VideoStream) -> float | None:
     return None
 
 
-def _last_seconds(container: InputContainer) -> float:
+def _last_seconds(path: Path) -> float:
     """Find where the last packet of any stream ends."""
-    with av.open(container.name) as again:  # opened anew, because not every file can rewind
+    with open_video(path) as again:  # opened anew, because not every file can rewind
         packets = (packet for packet in again.demux() if packet.size)
         return max(float(((p.pts or 0) + (p.duration or 0)) * p.time_base) for p in packets)
 
 
 def _folder(path: Path) -> Header:
     stills: list[Header] = []
-    for file in sorted(path.glob("[!.]*")):
-        if is_image(file):
-            try:
-                stills.append(_still(file))
-            except DataError as error:
-                raise DataError(f"frame {file.name}: {error}") from error
+    for file in frame_files(path):
+        try:
+            stills.append(_still(file))
+        except DataError as error:
+            raise DataError(f"frame {file.name}: {error}") from error
     if not stills:
         raise DataError("it is a folder without images")
     notes = dict.fromkeys(note for still in stills for note in still.notes)
@@ -136,20 +130,43 @@ def _folder(path: Path) -> Header:
 
 
 def _still(path: Path) -> Header:
+    kind_of(path)  # raises DataError if its format cannot be read
     data = path.read_bytes()
     if is_cut_short(data):
         raise DataError(f"it is cut short after {len(data)} bytes")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(path, formats=pillow_formats()) as image,
+        ):
             return Header(1, image.size, tuple(_notes(image)))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError("it is no image in a format that Pillow knows") from error
+    except PILLOW_ERRORS as error:
+        return _unknown_to_pillow(path, error)
+
+
+def _unknown_to_pillow(path: Path, error: Exception) -> Header:
+    """Read an image that other libraries may decode, such as a TIFF of three floating levels."""
+    if isinstance(error, Image.DecompressionBombError):
+        raise DataError(f"it is no image that is safe to decode: {error}") from error
+    try:
+        height, width, _ = read_image(path).shape
+    except DataError:
+        raise DataError("it is no image in a format that OpenCV, Pillow or FFmpeg knows") from error
+    return Header(1, (width, height))
+
+
+def _animation(path: Path) -> Header:
+    shapes = [image.shape for image, _ in moving_pictures(path)]
+    height, width, _ = shapes[0]
+    return Header(len(shapes), (width, height), ("a picture that moves, read as a clip",))
 
 
 def _notes(image: ImageFile.ImageFile) -> list[str]:
-    orientation = _orientation(image)
+    orientation, pictures = _orientation(image), getattr(image, "n_frames", 1)
     notes = {
         "16 bits a channel, read as 8": ";16" in str(image.tile),
+        "32 bits a level, scaled to 8": image.mode in _DEEP and ";16" not in str(image.tile),
+        f"the first of {pictures} pictures is read": pictures > 1,
         "grey, read as three equal channels": image.getbands()[0] in _GREY,
         "its alpha channel is dropped": image.has_transparency_data,
         f"turned as its EXIF orientation {orientation} says": orientation in range(2, 9),
@@ -165,21 +182,35 @@ def _orientation(image: ImageFile.ImageFile) -> int:
 
 
 def _video(path: Path) -> Header:
-    with av.open(path, metadata_errors="replace") as container:
-        if not container.streams.video:
+    with open_video(path) as container:
+        stream = picture_of(container)
+        if stream is None:
             raise DataError("it holds no video stream")
-        stream = container.streams.video[0]
         if stream.codec_context is None:
             raise DataError("no installed decoder knows its codec")
-        packets, seconds = 0, 0.0
+        listed = listed_frames(container)
+        packets, hidden, seconds = 0, 0, 0.0
         for packet in container.demux(stream):
             if packet.is_corrupt:
                 raise DataError(f"it is damaged or cut short at frame {packets}")
-            if packet.size:
+            if packet.is_discard:
+                hidden += 1
+            elif packet.size:
                 packets += 1
                 seconds = max(seconds, float((packet.pts or 0) * packet.time_base))
         if not packets:
             raise DataError("it holds no frame")
-        if short := shortfall(container, packets, seconds):
+        if short := shortfall(path, container, packets, seconds, listed=listed):
             raise DataError(f"it is cut short: {short}")
-        return Header(packets, (stream.width, stream.height))
+        return _shown(stream, packets, hidden)
+
+
+def _shown(stream: VideoStream, frames: int, hidden: int) -> Header:
+    """Give the frames as they are shown, and say how that differs from what is stored."""
+    stored = (stream.width, stream.height)
+    size = shown_size(*stored, pixel_aspect(stream))
+    notes = {
+        f"stored {stored[0]}x{stored[1]}, read as it is shown: {size[0]}x{size[1]}": size != stored,
+        f"its edit list hides {hidden} frames, which are not read": hidden > 0,
+    }
+    return Header(frames, size, tuple(note for note, applies in notes.items() if applies))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fer_core.arrays import Array
 from fer_core.data.manifest import Clip
+from fer_core.data.media import is_jpeg
 from fer_core.errors import DataError
 from fer_core.faces import video
 from fer_core.faces.file_checks import Header
@@ -188,7 +189,6 @@ def _reduction(clip: Clip, header: Header) -> int:
 
     Only a JPEG decoder averages pixels for it. Twice the thumbnail's side is kept.
     """
-    is_jpeg = clip.path.suffix.lower() in (".jpg", ".jpeg") and clip.offset is None
-    if not is_jpeg or header.size is None or clip.path.is_dir():
+    if header.size is None or clip.path.is_dir() or not is_jpeg(clip.path):
         return 1
     return next((k for k in (8, 4, 2) if min(header.size) >= 2 * SIDE * k), 1)

@@ -1,27 +1,38 @@
 """Decode the frames of a clip: a video, an image, a folder of images, or a row of a table.
 
-`faces_stage` reads every clip through this module. The frame count that a video file declares is
-not trusted; decoded frames are counted. The declared count only helps to detect a file that was
-cut short (see `file_checks.shortfall`). A file with a corrupt packet is refused as well.
+`faces_stage` reads every clip through this module. What a file is, its content says. The frame
+count that a video declares is not trusted: the frames that are decoded count, each at its own time.
+A file that was cut short (see `file_checks.shortfall`) or has a corrupt packet is refused.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
-import av
-import cv2
 import numpy as np
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
-from fer_core.arrays import Image
-from fer_core.data.manifest import IMAGE_SUFFIXES, is_image
+from fer_core.arrays import Array, Image
+from fer_core.data.containers import (
+    listed_frames,
+    open_video,
+    picture_of,
+    pixel_aspect,
+    shown_size,
+)
+from fer_core.data.media import Kind, frame_files, kind_of
 from fer_core.errors import DataError
-from fer_core.faces.file_checks import is_cut_short, shortfall
+from fer_core.faces.file_checks import shortfall
+from fer_core.faces.pictures import moving_pictures, read_image
 
 FOLDER_RATE = 25.0  # frames a second assumed for a folder; OULU-CASIA's rate, Zhao et al. 2011
+# A video whose frames all lie within this part of a frame of a constant rate has that rate:
+# containers round times, some to milliseconds.
+_REGULAR = 0.5
 
 
 def frames(path: Path, offset: int | None = None) -> Iterator[Image]:
@@ -31,32 +42,65 @@ def frames(path: Path, offset: int | None = None) -> Iterator[Image]:
 
     Raises: DataError, with the file and the reason, if not all frames can be decoded.
     """
-    if offset is not None:
-        yield _read_row(path, offset)
-    elif path.is_dir():
+    kind = _kind(path, offset)
+    if kind == "row":
+        yield _read_row(path, offset or 0)
+    elif kind == "frames":
         yield from _read_folder(path)
-    elif not path.is_file():
-        raise DataError(f"{path} does not exist.")
-    elif is_image(path):
-        yield _read_image(path)
+    elif kind == "image":
+        yield read_image(path)
+    elif kind == "animation":
+        yield from (image for image, _ in moving_pictures(path))
     else:
-        for frame in _decode(path):
-            yield _rgb(frame)
+        for frame, aspect in _decode(path):
+            yield _rgb(frame, aspect)
 
 
-def frames_per_second(path: Path) -> float:
-    """Read the frame rate that a video declares; FOLDER_RATE for images, which declare none.
+def times(path: Path, offset: int | None = None) -> Array:
+    """Give the seconds at which each frame of a clip begins, from 0, and the last one ends: (T+1,).
 
-    Raises: DataError if the file cannot be opened.
+    Images tell no time, and follow each other at FOLDER_RATE.
+
+    Raises: DataError, as `frames` does.
     """
-    if path.is_dir() or is_image(path):
-        return FOLDER_RATE
+    kind = _kind(path, offset)
+    if kind == "video":
+        return _video_times(path)
+    if kind == "animation":
+        ends = itertools.accumulate((seconds for _, seconds in moving_pictures(path)), initial=0)
+        return np.array([float(end) for end in ends])
+    count = len(frame_files(path)) if kind == "frames" else 1
+    return np.arange(count + 1) / FOLDER_RATE
+
+
+def _kind(path: Path, offset: int | None) -> Kind:
+    """Say what a clip is; a file of which nothing says what it is may still be a video."""
+    if offset is not None:
+        return "row"
+    if not path.exists():
+        raise DataError(f"{path} does not exist.")
     try:
-        with av.open(str(path)) as container:
-            rate = container.streams.video[0].average_rate
-    except (FFmpegError, IndexError) as error:
-        raise DataError(f"{path} cannot be opened as a video: {error}") from error
-    return float(rate) if rate else FOLDER_RATE
+        return kind_of(path) or "video"
+    except DataError as error:
+        raise DataError(f"{path} cannot be read: {error}.") from error
+
+
+def _video_times(path: Path) -> Array:
+    shown, last = [], 0.0
+    for frame, _ in _decode(path):
+        shown.append(frame.time)
+        last = float((frame.duration or 0) * (frame.time_base or 0))
+    with open_video(path) as container:
+        stream = picture_of(container)
+        rate = float((stream and stream.average_rate) or FOLDER_RATE)
+    regular = np.arange(len(shown) + 1) / rate
+    if any(time is None for time in shown):
+        return regular
+    begins = np.array(shown, float) - shown[0]
+    apart = np.diff(begins)
+    if not (apart > 0).all() or (abs(begins - regular[:-1]) * rate < _REGULAR).all():
+        return regular
+    return np.append(begins, begins[-1] + (last or np.median(apart)))
 
 
 def _read_row(path: Path, offset: int) -> Image:
@@ -78,14 +122,10 @@ def _read_row(path: Path, offset: int) -> Image:
 
 
 def _read_folder(path: Path) -> Iterator[Image]:
-    visible = (file for file in path.iterdir() if not file.name.startswith("."))
-    files = sorted(filter(is_image, visible), key=_number)
+    files = sorted(frame_files(path), key=_number)
     if not files:
-        raise DataError(
-            f"folder {path} holds no image; images are files that end in "
-            f"{', '.join(sorted(IMAGE_SUFFIXES))}."
-        )
-    yield from map(_read_image, files)
+        raise DataError(f"folder {path} holds no image; docs/datasets.md lists their suffixes.")
+    yield from map(read_image, files)
 
 
 def _number(file: Path) -> tuple[int, str]:
@@ -94,35 +134,25 @@ def _number(file: Path) -> tuple[int, str]:
     return (int(numbers[-1]) if numbers else 0, file.name)
 
 
-def _read_image(path: Path) -> Image:
-    data = path.read_bytes()
-    if is_cut_short(data):
-        raise DataError(f"image {path} is cut short after {len(data)} bytes.")
-    # OpenCV converts to 8 bits and three channels, and turns as the EXIF orientation says.
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if bgr is None:
-        raise DataError(f"image {path} cannot be decoded: OpenCV knows no such image format.")
-    rgb: Image = np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
-    return rgb
-
-
-def _decode(path: Path) -> Iterator[VideoFrame]:
+def _decode(path: Path) -> Iterator[tuple[VideoFrame, Fraction]]:
+    """Decode the frames of a video that are shown, each with the width of its pixels."""
     decoded, seconds = 0, 0.0
     try:
-        with av.open(path, metadata_errors="replace") as container:
-            if not container.streams.video:
+        with open_video(path) as container:
+            stream = picture_of(container)
+            if stream is None:
                 raise DataError(f"{path} holds no video stream; is it a whole video?")
-            stream = container.streams.video[0]
+            aspect, listed = pixel_aspect(stream), listed_frames(container)
             for packet in container.demux(stream):
                 if packet.is_corrupt:
                     raise DataError(f"video {path} is damaged or cut short at frame {decoded}.")
                 for frame in packet.decode():
                     decoded += 1
                     seconds = frame.time or seconds
-                    yield frame
+                    yield frame, aspect
             if decoded == 0:
                 raise DataError(f"video {path} holds no frame.")
-            if short := shortfall(container, decoded, seconds):
+            if short := shortfall(path, container, decoded, seconds, listed=listed):
                 raise DataError(f"video {path} is cut short: {short}.")
     except FFmpegError as error:
         raise DataError(
@@ -130,6 +160,8 @@ def _decode(path: Path) -> Iterator[VideoFrame]:
         ) from error
 
 
-def _rgb(frame: VideoFrame) -> Image:
+def _rgb(frame: VideoFrame, aspect: Fraction) -> Image:
+    """Turn a frame into the picture that is shown; PyAV sees to its colours."""
+    width, height = shown_size(frame.width, frame.height, aspect)
     quarter_turns = round(frame.rotation / 90)  # anticlockwise; undoes how the camera was held
-    return np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns)
+    return np.rot90(frame.to_ndarray(format="rgb24", width=width, height=height), quarter_turns)

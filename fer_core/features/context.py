@@ -161,7 +161,7 @@ class TrialContext:
 
     def frame_seconds(self) -> float:
         """Measure the seconds between two frames that are read of a clip: the median of clips."""
-        paths = {clip.clip: clip.path for clip in self.study_data.manifest.clips}
+        by_name = {clip.clip: clip for clip in self.study_data.manifest.clips}
         steps = []
         given = all(stream.view == GIVEN for stream in self.config.images)
         stage = self.pictures if given and self.config.images else self.faces
@@ -170,8 +170,9 @@ class TrialContext:
             for clip in faces.clips:
                 track = faces.track(clip)
                 frames = pick(track.points, track.usable, self.window)
-                apart = (frames[-1] - frames[0]) / max(1, len(frames) - 1)
-                steps.append(float(apart) / video.frames_per_second(paths[clip]))
+                times = video.times(by_name[clip].path, by_name[clip].offset)
+                apart = times[frames[-1]] - times[frames[0]]
+                steps.append(float(apart) / max(1, len(frames) - 1))
             if len(steps) >= RATED_CLIPS:
                 break
         return statistics.median(steps)

@@ -52,19 +52,17 @@ def predict(model: Model, path: Path, *, cuts_given: bool = False) -> Prediction
     Raises: DataError if the video cannot be read or shows no face.
     """
     clip_views = _clip_views(model, path, cuts_given=cuts_given)
-    rate = video.frames_per_second(path)
-    step = model.frame_seconds * rate
-    reader = Reader(model, clip_views, step=step)
+    times = video.times(path)
+    rate = round(len(clip_views.usable) / times[-1], 6)
+    places = np.round(times * rate, 6)  # in mean frames: 0, 1, 2, .. if the rate is constant
+    reader = Reader(model, clip_views, step=model.frame_seconds * rate)
     clip = model.voted(reader.scores([clip_views.picked(model)]))[0]
     usable = np.flatnonzero(clip_views.usable)
     volumes = any(stream.is_volume for stream in model.config.streams)
     if (model.config.votes and not volumes) or model.clip.frames == 1:
-        moments, windows = usable, [np.array([frame]) for frame in usable]
+        moments, windows = places[usable], [np.array([frame]) for frame in usable]
     else:
-        moments = np.unique(np.arange(usable[0], usable[-1] + 1, max(1.0, rate / SCORES_A_SECOND)))
-        spread = np.arange(model.clip.frames) - (model.clip.frames - 1) / 2
-        nearest = (np.abs(usable[None] - (m + spread * step)[:, None]) for m in moments)
-        windows = [usable[distance.argmin(axis=1)] for distance in nearest]
+        moments, windows = _windows(model, places, usable, rate)
     pictured = usable[np.linspace(0, len(usable) - 1, FACES).round().astype(np.intp)]
     return Prediction(
         classes=model.classes,
@@ -72,10 +70,25 @@ def predict(model: Model, path: Path, *, cuts_given: bool = False) -> Prediction
         seconds=moments / rate,
         over_time=model.voted(reader.scores(windows)),
         has_face=clip_views.usable,
-        rate=rate,
+        times=times,
         faces=clip_views.shown(pictured, "aligned", model),
-        faces_seconds=pictured / rate,
+        faces_seconds=times[pictured],
     )
+
+
+def _windows(model: Model, places: Array, usable: Array, rate: float) -> tuple[Array, list[Array]]:
+    """Choose moments at equal intervals, and for each the usable frames of the window around it.
+
+    `places` (frames + 1,) and the moments are in mean frames, of which there are `rate` a second.
+    """
+    begin, end = places[usable[0]], places[usable[-1] + 1]
+    moments = np.arange(begin, end, max(1.0, rate / SCORES_A_SECOND))
+    spread = np.arange(model.clip.frames) - (model.clip.frames - 1) / 2
+    spread = spread * model.frame_seconds * rate
+    # Rounded, so that two frames that lie equally near count as equally near.
+    wanted = (np.round(moment + spread, 3)[:, None] for moment in moments)
+    nearest = (np.abs(places[usable][None] - each).argmin(axis=1) for each in wanted)
+    return moments, [usable[indices] for indices in nearest]
 
 
 class Reader:

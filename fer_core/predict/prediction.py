@@ -23,7 +23,7 @@ class Prediction:
     seconds: Array  # (N,) times of the moments
     over_time: Array  # (N, K) probabilities at the moments
     has_face: Array  # (frames,) bool, whether the face was found in each frame
-    rate: float  # frames a second
+    times: Array  # (frames + 1,) seconds at which each frame begins, and the last one ends
     faces: Array  # (M, 224, 224, 3) aligned faces, at equal intervals over the video
     faces_seconds: Array  # (M,) times of the faces
 

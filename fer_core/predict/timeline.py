@@ -43,14 +43,14 @@ def draw(prediction: Prediction, title: str, path: Path) -> None:
         _panel(axis, prediction, name, scores)
     best = [max(scores, key=lambda kind: scores[kind][0]) for scores in panels.values()]
     summary = ", ".join(f"{k} {s[k][0]:.2f}" for k, s in zip(best, panels.values(), strict=True))
-    figure.suptitle(f"{title}: as one clip {summary}")
+    figure.suptitle(f"{title}: as one clip {summary}", parse_math=False)  # a name may have a $
     axes[-1].set_xlabel("seconds")
     figure.savefig(path)
 
 
 def _faces(axis: Any, prediction: Prediction) -> None:
     """Show faces side by side, each joined by a line to its moment on the axis of time."""
-    end = len(prediction.has_face) / prediction.rate
+    end = prediction.times[-1]
     axis.set_xlim(0, end)
     axis.set_ylim(0, 1)
     width = end / len(prediction.faces)
@@ -94,5 +94,5 @@ def _smoothed(seconds: Array, values: Array) -> Array:
 def _gaps(prediction: Prediction) -> list[tuple[float, float]]:
     """List the intervals (start, end), in seconds, in which no face was found."""
     has_face = np.concatenate([[True], prediction.has_face, [True]]).astype(int)
-    edges = np.flatnonzero(np.diff(has_face)) / prediction.rate
+    edges = prediction.times[np.flatnonzero(np.diff(has_face))]
     return [(start, end) for start, end in edges.reshape(-1, 2)]

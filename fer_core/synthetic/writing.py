@@ -57,7 +57,7 @@ def write_oulu_casia_subject(root: Path, seed: int, subject: int) -> None:
 
 
 def _write_video(path: Path, pictures: Iterable[Array]) -> None:
-    with av.open(str(path), "w", format="mp4") as container:
+    with av.open(str(path.absolute()), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=SASE_FE_FPS, options=X264_OPTIONS)
         stream.width = stream.height = FRAME_PIXELS
         stream.pix_fmt = "yuv420p"

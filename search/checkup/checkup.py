@@ -210,6 +210,7 @@ def _report(request: Request, manifest: Manifest, found: Found) -> Report:
         split_because=sides.by_clip(manifest) if kind == subjects.BY_CLIP else None,
         classes=dict(sorted(Counter(clip.emotion for clip in manifest.clips).items())),
         frames=sum(found.frames for found in found.headers.values()),
+        other_files=dict(manifest.aside),
         totals=difference(manifest, datasets.DATASETS[manifest.dataset].totals),
         protocols=splits,
         missing_share=share,

@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from fer_core.data.datasets import DATASETS
 from search.checkup.report import NearCopyCounts, Report, SamePersonReport
+from search.screen.unused_files import by_suffix
 
 _GROUPED = ("ignored", "note")  # findings of these kinds with the same reason share a line
 
@@ -19,6 +20,8 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "dataset", f"{report.dataset}, {report.root}"
     yield "clips", f"{report.clips} of {report.subjects} subjects, {report.frames} frames"
     independent = "a subject is on one side only"
+    if report.other_files:
+        yield "other files", f"not read as clips: {by_suffix(report.other_files.items())}"
     yield "split", f"{report.split}: {report.split_because or independent}"
     yield "classes", ", ".join(f"{name} {count}" for name, count in report.classes.items())
     as_known = "as published" if DATASETS[report.dataset].totals else "none are known"

@@ -103,6 +103,7 @@ class Report:
     split_because: str | None  # why it is by-clip
     classes: dict[str, int]  # emotion: clips
     frames: int  # as many as the files say that they have
+    other_files: dict[str, int]  # suffix: files below the root that are no part of any clip
     totals: tuple[str, ...]  # how this copy differs from the published releases
     protocols: tuple[Split, ...]  # the default is the first
     missing_share: float  # share of the files that should be clips and cannot be used

@@ -23,6 +23,7 @@ from search.planning.duration import Duration
 from search.request import data, presets
 from search.request.draws import draws_of, families_of
 from search.request.settings import Settings, check_weights_named, trials_of
+from search.screen import unused_files
 from search.study.options import SYNTHETIC
 
 if TYPE_CHECKING:  # importing torch takes seconds
@@ -235,7 +236,7 @@ class _Data:
     @property
     def about(self) -> tuple[str, ...]:
         """How the data were understood, and what is left out; nothing if they are still to come."""
-        return tuple(data.about(self.study_data.manifest)) if self.study_data else ()
+        return tuple(unused_files.lines(self.study_data.manifest)) if self.study_data else ()
 
     @property
     def clip(self) -> ClipConfig | None:

@@ -12,16 +12,15 @@ from fer_core.data import datasets, protocol
 from fer_core.data.dataset import Published
 from fer_core.data.labels import label
 from fer_core.data.manifest import Manifest
-from fer_core.data.problems import grouped
 from fer_core.data.protocol import Protocol
+from fer_core.data.reading import as_before
 from fer_core.data.study_data import MISSING, Missing, StudyData
 from fer_core.errors import DataError, FerError
 from fer_core.faces.landmarks import best_engine, closer
 from search.request import record, sides
 from search.request.settings import Settings
-from search.screen import findings_file
+from search.screen import findings_file, unused_files
 from search.study.options import SYNTHETIC, Options
-from search.study.words import counted
 
 if TYPE_CHECKING:
     from search.screen.progress import Progress
@@ -34,11 +33,13 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
     Raises: DataError if they cannot be used or have changed, or if the split leaks.
     """
     manifest = _manifest(settings, progress)
-    progress.print_all(about(manifest))
+    progress.print_all(unused_files.lines(manifest))
     if manifest.left_out:
         file = findings_file.write(manifest.dataset, findings_file.left_out(manifest))
         progress.print(f"all that is left out is listed in {file}")
     if past is not None:
+        if manifest.sha256 != past.data_sha256:
+            manifest = as_before(manifest)  # an earlier version may have begun the study
         _check_unchanged(settings, manifest, past)
         split = protocol.from_json(past.protocol)
         protocol.check(split, manifest)
@@ -181,16 +182,6 @@ def load(settings: Settings) -> Manifest:
         columns=options.columns,
         subject_table=options.subject_table,
     )
-
-
-def about(manifest: Manifest) -> list[str]:
-    """Say in lines how a dataset was understood, and what of it is left out, kind by kind."""
-    lines = list(manifest.remarks)
-    for group in grouped(manifest.left_out, dict(manifest.places)):
-        lines.append(f"left out {counted(group.count, 'clip')}: {group}")
-    if manifest.left_out:
-        lines.append(f"{len(manifest.left_out)} files left out, {len(manifest.clips)} clips used")
-    return lines
 
 
 def _split(manifest: Manifest, task: str, options: Options) -> Protocol:

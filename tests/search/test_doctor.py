@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from fer_core.faces import video
 from search.doctor import app
+from tests.fer_core.faces.oddities import film, picture
 
 ROOT = Path(__file__).parents[2]
 EMOTIONS = {"N2H": "happiness", "N2A": "anger"}
@@ -187,6 +189,25 @@ def test_a_page_is_plain_and_a_hundred_columns_wide(doctor, bad):
 
     assert max(len(line) for line in screen.splitlines()[:-1]) <= 100
     assert "\x1b" not in screen
+
+
+def test_what_is_shown_otherwise_than_stored_is_noted_and_other_files_are_counted(
+    doctor, photographs
+):
+    film("mp4", aspect=Fraction(16, 9))(photographs / "anger" / "90_wide.mp4", picture(1))
+    (photographs / "anger" / "90_phone.heic").write_bytes(b"\0\0\0\x1cftypheic" + bytes(99))
+    (photographs / "anger" / "90_notes.txt").write_text("not a clip")
+    (photographs / "anger" / "Thumbs.db").write_text("left behind")
+
+    _, printed, _ = doctor(photographs, "--quick", "--json", "--no-near-copies")
+    _, screen, _ = doctor(photographs, "--quick", "--no-near-copies")
+
+    named = findings(printed)
+    assert named["90_wide.mp4"] == ("note", "stored 64x48, read as it is shown: 114x48")
+    assert named["90_phone.heic"][0] == "left out"
+    assert json.loads(printed)["missing_share"] > 0
+    assert json.loads(printed)["other_files"] == {".txt": 1}
+    assert "other files  not read as clips: .txt 1" in screen
 
 
 def test_what_is_said_of_many_is_said_once_and_at_most_forty_lines_are_shown(doctor, photographs):

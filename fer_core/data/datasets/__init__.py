@@ -6,9 +6,9 @@ of `--dataset` from this table.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from fer_core.data import subject_table as subject_rows
 from fer_core.data import subjects
 from fer_core.data.dataset import Dataset
 from fer_core.data.datasets import (
@@ -28,6 +28,8 @@ from fer_core.data.datasets import (
 )
 from fer_core.data.datasets.folder_rules import COLUMNS, Rules
 from fer_core.data.manifest import Manifest
+from fer_core.data.other_files import others
+from fer_core.data.tables import subject_table as subject_rows
 from fer_core.errors import DataError, FerError, unknown
 
 DATASETS: dict[str, Dataset] = {
@@ -76,9 +78,12 @@ def load(
         if name == subjects.FOLDER:
             pattern = None if subject_pattern is None else subjects.pattern(subject_pattern, name)
             rules = Rules(pattern=pattern, columns=columns or {}, subjects=table)
-            return folder.manifest(root, rules)
-        manifest = DATASETS[name].manifest(root)
-        return manifest if table is None else subject_rows.apply(manifest, table, columns or {})
+            manifest = folder.manifest(root, rules)
+        else:
+            manifest = DATASETS[name].manifest(root)
+            if table is not None:
+                manifest = subject_rows.apply(manifest, table, columns or {})
+        return replace(manifest, aside=others(manifest))
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from fer_core.data.dataset import Dataset, Published, Totals
 from fer_core.data.labels import codes
-from fer_core.data.manifest import IMAGE_SUFFIXES, Manifest
+from fer_core.data.manifest import Manifest
+from fer_core.data.media import is_image_name
 from fer_core.data.protocol import official
 from fer_core.data.reading import Faulty, Ignored, Verdict, by_place, by_table, coded
-from fer_core.data.table_paths import TablePaths
-from fer_core.data.tables import find, need, rows
+from fer_core.data.tables.table_paths import TablePaths
+from fer_core.data.tables.tables import find, need, rows
 
 LISTS, IMAGES = "Manually_Annotated_file_lists", "Manually_Annotated_Images"
 PARTS = {"training.csv": "train", "validation.csv": "test", "train_set": "train", "val_set": "test"}
@@ -53,7 +54,7 @@ def _judge(path: Path) -> Verdict | None:
     images, folder = path.parents[:2]
     if images.name != "images" or folder.name not in PARTS:
         return None
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
+    if not is_image_name(path):
         return None
     import numpy as np  # takes 0.1 s to import, too long for --help
 

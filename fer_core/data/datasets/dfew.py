@@ -15,7 +15,7 @@ from fer_core.data.labels import codes
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
 from fer_core.data.reading import Faulty, Verdict, by_table, coded
-from fer_core.data.tables import need, rows, whole
+from fer_core.data.tables.tables import need, rows, whole
 from fer_core.errors import DataError, ProtocolError
 
 SPLITS = "EmoLabel_DataSplit"

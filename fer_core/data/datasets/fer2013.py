@@ -13,11 +13,12 @@ from pathlib import Path
 
 from fer_core.data.dataset import Dataset, Published, Totals
 from fer_core.data.labels import codes, spelled
-from fer_core.data.manifest import IMAGE_SUFFIXES, Manifest
+from fer_core.data.manifest import Manifest
+from fer_core.data.media import is_image_name
 from fer_core.data.protocol import official
 from fer_core.data.reading import Faulty, Found, Labels, Verdict, assemble, by_place, clip, coded
-from fer_core.data.table_format import encoding, head_cells
-from fer_core.data.tables import check_columns, find, whole
+from fer_core.data.tables.table_format import encoding, head_cells
+from fer_core.data.tables.tables import check_columns, find, whole
 from fer_core.errors import DataError
 
 TABLE = "fer2013.csv"
@@ -90,7 +91,7 @@ def faces(root: Path, table: Path, verdicts: Iterable[Verdict]) -> Iterator[Foun
 
 def _judge(path: Path) -> Verdict | None:
     part = path.parent.parent.name
-    if path.suffix.lower() not in IMAGE_SUFFIXES or part not in PARTS.values():
+    if not is_image_name(path) or part not in PARTS.values():
         return None
     emotion = spelled(path.parent.name)
     return (

@@ -15,7 +15,7 @@ from fer_core.data.dataset import Dataset
 from fer_core.data.datasets.fer2013 import OFFICIAL, TABLE, faces, lines
 from fer_core.data.manifest import Manifest
 from fer_core.data.reading import Faulty, Ignored, Labels, Verdict, assemble
-from fer_core.data.tables import need, rows, whole
+from fer_core.data.tables.tables import need, rows, whole
 from fer_core.errors import DataError
 
 VOTES = "fer2013new.csv"

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fer_core.data import subject_table, subjects, tables
+from fer_core.data import subjects
 from fer_core.data.dataset import Dataset
 from fer_core.data.datasets import folder_layout, folder_rules
 from fer_core.data.datasets.folder_layout import Layout
@@ -22,7 +22,8 @@ from fer_core.data.datasets.folder_rules import COLUMNS, Rules
 from fer_core.data.labels import AUTHENTICITIES, Authenticity
 from fer_core.data.manifest import Manifest
 from fer_core.data.reading import Faulty, Labels, Verdict, by_table
-from fer_core.data.table_paths import TablePaths
+from fer_core.data.tables import subject_table, tables
+from fer_core.data.tables.table_paths import TablePaths
 from fer_core.errors import DataError, unknown
 
 _SHOWN = 8  # labels, and columns, that a sentence names

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from fer_core.data import subjects
 from fer_core.data.labels import spelled
-from fer_core.data.reading import MEDIA_SUFFIXES, Faulty, Ignored, Labels, Verdict, entries
+from fer_core.data.media import MEDIA_SUFFIXES
+from fer_core.data.reading import Faulty, Ignored, Labels, Verdict, entries
 from fer_core.errors import DataError
 
 BOTH = "'^(?P<subject>[^/]+)/(?P<emotion>[^/]+)/'"  # a pattern that finds both

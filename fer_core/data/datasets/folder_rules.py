@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-from fer_core.data import tables
-from fer_core.data.table_format import plain
-from fer_core.data.table_paths import TablePaths
+from fer_core.data.tables import tables
+from fer_core.data.tables.table_format import plain
+from fer_core.data.tables.table_paths import TablePaths
 
 COLUMNS = ("path", "subject", "emotion")
 _TRIED_ROWS = 20  # of a table, in which the column with the paths is looked for

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fer_core.data.dataset import Dataset, Published, Totals
 from fer_core.data.labels import LETTERS
-from fer_core.data.manifest import IMAGE_SUFFIXES
+from fer_core.data.media import is_image_name
 from fer_core.data.protocol import leave_one_out
 from fer_core.data.reading import Faulty, Labels, Verdict, by_place
 
@@ -18,7 +18,7 @@ NAME = re.compile(r"([A-Z]{2})\.(AN|DI|FE|HA|NE|SA|SU)\d\.\d+")
 
 
 def _judge(path: Path) -> Verdict | None:
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
+    if not is_image_name(path):
         return None
     match = NAME.fullmatch(path.stem.upper())
     if match is None:

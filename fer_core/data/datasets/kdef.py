@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fer_core.data.dataset import Dataset, Published, Totals
 from fer_core.data.labels import LETTERS
-from fer_core.data.manifest import IMAGE_SUFFIXES
+from fer_core.data.media import is_image_name
 from fer_core.data.protocol import in_turn
 from fer_core.data.reading import Faulty, Ignored, Labels, Verdict, by_place
 
@@ -22,7 +22,7 @@ NAME = re.compile(rf"[AB]([FM]\d\d)({'|'.join(EMOTIONS)})({'|'.join(ANGLES)})")
 
 
 def _judge(path: Path, *, angles: tuple[str, ...]) -> Verdict | None:
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
+    if not is_image_name(path):
         return None
     match = NAME.fullmatch(path.stem.upper())
     if match is None:

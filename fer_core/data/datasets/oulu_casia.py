@@ -16,6 +16,7 @@ from pathlib import Path
 from fer_core.config import ClipConfig
 from fer_core.data.dataset import Dataset, Published, Totals
 from fer_core.data.manifest import Manifest
+from fer_core.data.media import is_junk
 from fer_core.data.protocol import in_blocks
 from fer_core.data.reading import Faulty, Labels, Verdict, by_table, walk
 from fer_core.errors import DataError
@@ -48,6 +49,7 @@ def _people(root: Path, camera: str, light: str) -> Path:
     Raises: DataError if there is no such folder, or more than one.
     """
     nested = [p for above in ABOVE for p in sorted(root.glob(f"{above}{camera}/{light}"))]
+    nested = [p for p in nested if not any(map(is_junk, p.relative_to(root).parts))]
     candidates = (root, root / light, *nested)
     found = [path for path in candidates if path.is_dir() and _fits(path, camera, light)]
     if len(found) == 1:

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from fer_core.data.datasets import oulu_casia, sase_fe
 from fer_core.data.manifest import Clip, Manifest
+from fer_core.data.reading import LANDMARKS
 from fer_core.errors import DataError
 from fer_core.storage.files import file_sha256
 
@@ -58,6 +59,6 @@ def read_record(root: Path) -> Record | None:
 
 def _with_landmarks(clip: Clip) -> Clip:
     beside = clip.path.with_suffix(".landmarks.npy")
-    path = clip.path / "landmarks.npy" if clip.path.is_dir() else beside
+    path = clip.path / LANDMARKS if clip.path.is_dir() else beside
     sha256 = file_sha256(path) if path.is_file() else None  # None: the clip will be skipped
     return replace(clip, landmarks=path, landmarks_sha256=sha256)

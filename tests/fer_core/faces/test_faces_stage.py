@@ -14,14 +14,16 @@ import pytest
 from fer_core.config import ONE_FRAME, VIEWS, ClipConfig
 from fer_core.data.datasets import load
 from fer_core.data.manifest import Clip, Manifest
+from fer_core.data.media import examine
 from fer_core.faces import faces_stage, video, views_stage
 from fer_core.faces.align import five_points
 from fer_core.faces.follow import FOUND, INTERPOLATED, LEFT_OUT
-from fer_core.faces.tracks import Faces
+from fer_core.faces.tracks import FRAME, Faces, packed
 from fer_core.faces.views import aligned
 from fer_core.storage.files import file_sha256
 from fer_core.storage.stages import Tally, make, read_or_make
 from fer_core.storage.store import Store
+from tests.fer_core.faces.oddities import EDITED, picture
 
 ROOT = Path(__file__).parents[3]
 THREE = ClipConfig(start=0.0, end=1.0, frames=3)
@@ -352,3 +354,50 @@ def test_eyes_of_the_london_photographs_are_where_their_authors_put_them(london,
     assert (len(manifest.clips), len(errors)) == (204, 102)
     assert len(tracks) >= 200
     assert np.median(errors) < 0.06
+
+
+def keys(*clips, root):
+    manifest = manifest_of(*clips, root=root)
+    return [shard.key for shard in faces_stage.shards(manifest, "dlib", "cpu", Tally())]
+
+
+def test_only_a_clip_that_is_read_otherwise_than_before_has_another_key(tmp_path):
+    clip = Clip(
+        clip="a.mp4",
+        subject="1",
+        emotion="joy",
+        authenticity=None,
+        path=tmp_path / "a.mp4",
+        sha256="0" * 64,
+    )
+
+    known = keys(clip, root=tmp_path)
+
+    assert keys(replace(clip, kind="video"), root=tmp_path) == known
+    assert keys(replace(clip, kind="video", reading="pixels 16/9"), root=tmp_path) != known
+
+
+def test_a_refusal_that_an_earlier_version_stored_is_not_used_for_a_trimmed_video(tmp_path, store):
+    EDITED(tmp_path / "trimmed.mp4", picture(1))
+    earlier = clip_of(tmp_path / "trimmed.mp4")
+    (key,) = keys(earlier, root=tmp_path)
+    refused = {"clips": {}, "skipped": {earlier.clip: "declares 30 frames and yields 18"}}
+    store.put("faces", key, packed(np.zeros(0, FRAME), []), {"seconds": 1.0, "notes": {}} | refused)
+
+    today = replace(earlier, reading=examine(earlier.path).reading)
+    _, entries, tally = faces_of(manifest_of(today, root=tmp_path), store, "dlib")
+
+    assert tally.work.frames_decoded == 18
+    assert read(entries)[1] == {earlier.clip: "no face found."}
+
+
+def test_one_photograph_of_an_unknown_name_leaves_the_shards_of_all_others_alone(tmp_path):
+    known = {"subject": "1", "emotion": "joy", "authenticity": None, "sha256": "0" * 64}
+    photographs = [Clip(clip=f"{i}.jpg", path=tmp_path / f"{i}.jpg", **known) for i in range(400)]
+    odd = Clip(clip="odd", path=tmp_path / "odd", kind="image", **known)
+    moving = Clip(clip="odd.gif", path=tmp_path / "odd.gif", kind="animation", **known)
+
+    before = set(keys(*photographs, root=tmp_path))
+
+    for other in (odd, moving):
+        assert len(before - set(keys(*photographs, other, root=tmp_path))) <= 1

@@ -10,7 +10,8 @@ from PIL import Image
 from fer_core.data.manifest import Clip
 from fer_core.errors import DataError
 from fer_core.faces import video
-from fer_core.faces.file_checks import Header, header, is_cut_short
+from fer_core.faces.file_checks import Header, header
+from fer_core.faces.pictures import is_cut_short
 
 NOISE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
 

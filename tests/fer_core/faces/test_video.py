@@ -1,12 +1,20 @@
 import struct
+from fractions import Fraction
+from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
 
+from fer_core.data.containers import bytes_missing
+from fer_core.data.manifest import Clip
 from fer_core.errors import DataError
 from fer_core.faces import video
+from fer_core.faces.file_checks import header
+from tests.fer_core.faces.oddities import EDITED, LEFT, film, folder, moving, picture
+
+UNEVEN = [i if i < 8 else 3 * i - 16 for i in range(16)]  # 25 frames a second, then a third of it
 
 
 def write_video(path, *, frames=60, options=None, quarter_turns=0):
@@ -35,6 +43,10 @@ def exif_orientation(jpeg, orientation):
     tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
     segment = b"Exif\0\0" + tiff
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
+
+
+def clip_at(path):
+    return Clip(clip="", subject="", emotion="", authenticity=None, path=path, sha256="")
 
 
 @pytest.mark.parametrize(
@@ -216,3 +228,178 @@ def test_a_damaged_row_of_pixels_is_refused(tmp_path, pixels, reason):
 
     with pytest.raises(DataError, match=rf"fer2013\.csv, byte 0: .*{reason}"):
         next(video.frames(table, offset=0))
+
+
+def test_frames_are_those_that_pyav_gives_for_the_path(tmp_path):
+    path = write_video(tmp_path / "clip.mp4")
+
+    with av.open(path) as container:
+        expected = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+    np.testing.assert_array_equal(list(video.frames(path)), expected)
+
+
+def test_frames_that_an_edit_list_hides_are_not_read_and_that_is_noted(tmp_path):
+    EDITED(tmp_path / "trimmed.mp4", picture(1))
+
+    assert sum(1 for _ in video.frames(tmp_path / "trimmed.mp4")) == 18
+    seen = header(clip_at(tmp_path / "trimmed.mp4"))
+    assert (seen.frames, seen.fault) == (18, None)
+    assert seen.notes == ("its edit list hides 12 frames, which are not read",)
+
+
+@pytest.mark.parametrize("step", [2, 5])
+def test_an_avi_whose_recorder_dropped_frames_is_whole_and_its_frames_keep_their_times(
+    tmp_path, step
+):
+    path = tmp_path / "dropped.avi"
+    film("avi", "mpeg4", pts=[step * i for i in range(12)])(path, picture(1))
+
+    assert sum(1 for _ in video.frames(path)) == 12
+    assert header(clip_at(path)).frames == 12
+    np.testing.assert_allclose(video.times(path)[:-1], np.arange(12) * step / 25, atol=1e-6)
+
+
+def test_an_avi_of_dropped_frames_that_is_cut_is_refused_all_the_same(tmp_path):
+    path = tmp_path / "dropped.avi"
+    film("avi", "mpeg4", frames=60, pts=[2 * i for i in range(60)])(path, picture(1))
+
+    with pytest.raises(DataError, match="bytes are missing at its end"):
+        list(video.frames(cut(path, 0.9)))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "mov", "webm"])
+@pytest.mark.parametrize("lost", [200, 1000])
+def test_a_container_says_how_many_bytes_it_lacks(tmp_path, suffix, lost):
+    path = tmp_path / f"whole.{suffix}"
+    kind = {"mkv": "matroska"}.get(suffix, suffix)
+    film(kind, "libvpx" if suffix == "webm" else "mpeg4", frames=60)(path, picture(1))
+    assert bytes_missing(path) == 0
+
+    path.write_bytes(path.read_bytes()[:-lost])
+
+    assert bytes_missing(path) == pytest.approx(lost, abs=1)
+
+
+def test_bytes_after_a_whole_video_do_not_cut_it_short(tmp_path):
+    for kind in ("mp4", "avi", "matroska"):
+        path = tmp_path / f"whole.{kind}"
+        film(kind, "mpeg4")(path, picture(1))
+        path.write_bytes(path.read_bytes() + b"left by a recorder" * 9)
+
+        assert bytes_missing(path) == 0
+        assert sum(1 for _ in video.frames(path)) == 12
+
+
+@pytest.mark.parametrize(
+    ("aspect", "shown"),
+    [
+        (Fraction(16, 9), (114, 48)),
+        (Fraction(3, 4), (64, 64)),
+        (Fraction(1000, 999), (64, 48)),
+        (Fraction(100, 1), (64, 48)),  # an error of the file
+    ],
+)
+@pytest.mark.parametrize("kind", ["mp4", "matroska", "avi"])
+def test_frames_have_the_shape_that_is_shown_and_lose_no_pixel(tmp_path, kind, aspect, shown):
+    path = tmp_path / "anamorphic"
+    film(kind, "mpeg4", aspect=aspect)(path, picture(1))
+
+    image = next(video.frames(path))
+    seen = header(clip_at(path))
+
+    assert image.shape == (shown[1], shown[0], 3)
+    assert seen.size == shown
+    assert bool(seen.notes) == (shown != (64, 48))
+
+
+def test_a_turned_video_of_wide_pixels_is_widened_before_it_is_turned(tmp_path):
+    film("mp4", aspect=2, turned=90)(tmp_path / "a.mp4", picture(1))
+
+    assert next(video.frames(tmp_path / "a.mp4")).shape == (128, 48, 3)
+
+
+@pytest.mark.parametrize("kind", ["mp4", "matroska", "flv"])
+def test_frames_of_a_variable_rate_have_their_own_times(tmp_path, kind):
+    path = tmp_path / "uneven"
+    film(kind, "flv" if kind == "flv" else "mpeg4", frames=16, pts=UNEVEN)(path, picture(1))
+
+    times = video.times(path)
+
+    np.testing.assert_allclose(times[:-1], np.array(UNEVEN) / 25, atol=0.002)
+    assert times[-1] > times[-2]
+
+
+def test_frames_of_a_constant_rate_lie_at_equal_steps_though_the_container_rounds(tmp_path):
+    for kind in ("mp4", "matroska", "flv"):
+        path = tmp_path / kind
+        film(kind, "flv" if kind == "flv" else "mpeg4", frames=30)(path, picture(1))
+
+        np.testing.assert_array_equal(video.times(path), np.arange(31) / 25)
+
+
+def test_images_have_times_too(tmp_path):
+    folder(["1.jpg", "2.jpg"])(tmp_path / "clip", picture(1))
+    moving("GIF")(tmp_path / "a.gif", picture(1))
+    picture(1).save(tmp_path / "a.png")
+
+    np.testing.assert_allclose(video.times(tmp_path / "clip"), [0, 0.04, 0.08])
+    np.testing.assert_allclose(video.times(tmp_path / "a.gif"), [0, 0.04, 0.24, 0.28])
+    np.testing.assert_allclose(video.times(tmp_path / "a.png"), [0, 0.04])
+
+
+@pytest.mark.parametrize("matrix", [1, 6])  # ITU-T H.273: BT.709 and BT.601
+@pytest.mark.parametrize("levels", [1, 2])  # limited and full
+@pytest.mark.parametrize(("kind", "codec"), [("mp4", "libx264"), ("webm", "libvpx-vp9")])
+def test_colours_are_those_that_were_filmed_in_every_range(tmp_path, kind, codec, levels, matrix):
+    path = tmp_path / "colours"
+    pixels = np.asarray(picture(1))
+    with av.open(path, "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.color_range, stream.codec_context.colorspace = levels, matrix
+        colours = {"dst_colorspace": {1: "ITU709", 6: "ITU601"}[matrix], "dst_color_range": levels}
+        for i in range(3):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame = frame.reformat(format="yuv420p", **colours)
+            frame.pts = i
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+    image = next(video.frames(path))
+
+    np.testing.assert_allclose(image[24, 16], LEFT, atol=6)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2026-01-01T12:30:05.mp4",
+        "-x.mp4",
+        "%03d.png",
+        "pipe:",
+        "pipe:0",
+        "concat:a|b",
+        "http:x",
+        "*",
+    ],
+)
+def test_a_name_is_never_a_protocol_nor_a_pattern(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    film("mp4")(tmp_path / name, picture(1))
+    path = Path(name)
+
+    assert sum(1 for _ in video.frames(path)) == 12
+    assert header(clip_at(path)).frames == 12
+    assert len(video.times(path)) == 13
+
+
+def test_the_picture_is_read_though_a_cover_image_and_sound_come_with_it(tmp_path):
+    film("mp4", cover=True, sound=True)(tmp_path / "a.mp4", picture(1))
+    with av.open(tmp_path / "a.mp4") as container:
+        assert len(container.streams.video) == 2
+
+    images = list(video.frames(tmp_path / "a.mp4"))
+
+    assert {image.shape for image in images} == {(48, 64, 3)}
+    assert len(images) == 12

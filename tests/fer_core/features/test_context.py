@@ -23,6 +23,7 @@ from fer_core.features import extraction
 from fer_core.features.context import TrialContext
 from fer_core.features.stream_inputs import open_stream
 from fer_core.storage import memory_cache
+from tests.fer_core.faces.oddities import retimed
 
 CPU = torch.device("cpu")
 FROZEN = StreamConfig(
@@ -235,3 +236,27 @@ def test_a_stage_has_one_key_in_memory_exactly_where_its_shards_have_the_same_ke
 
     assert len(set(found)) == len({key for key, _ in found}) == len({keys for _, keys in found})
     assert 4 < len(set(found)) < len(found)
+
+
+def test_the_seconds_between_frames_are_those_of_the_frames_own_times(few, tmp_path):
+    evenly = replace(few, clip=ClipConfig(start=0.0, end=1.0, frames=5))
+    clips = tuple(
+        replace(each, path=retimed(each.path, tmp_path / f"{i}.mp4", lambda pts: pts * 3))
+        for i, each in enumerate(few.manifest.clips)
+    )
+    slow = replace(evenly, manifest=replace(few.manifest, clips=clips))
+    halves = tuple(
+        replace(
+            each,
+            path=retimed(
+                each.path, tmp_path / f"half {i}.mp4", lambda pts: pts if pts < 2000 else 5 * pts
+            ),
+        )
+        for i, each in enumerate(few.manifest.clips)
+    )
+    uneven = replace(evenly, manifest=replace(few.manifest, clips=halves))
+
+    seconds = TrialContext(LANDMARKS, evenly, CPU).frame_seconds()
+
+    assert TrialContext(LANDMARKS, slow, CPU).frame_seconds() == pytest.approx(3 * seconds)
+    assert seconds < TrialContext(LANDMARKS, uneven, CPU).frame_seconds()

@@ -71,3 +71,14 @@ def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_read(
     assert done.exit_code == 2
     assert done.stderr.startswith(f"error: --picture is {picture}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["2026-01-01T12:30:05.mp4", "$a_$ %03d.mp4", "-x.mp4"])
+def test_any_name_is_that_of_a_file(votes, clip, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(clip.path.read_bytes())
+
+    done = run("--", votes, name)
+
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / f"{Path(name).stem}-timeline.png").is_file()

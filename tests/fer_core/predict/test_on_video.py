@@ -11,6 +11,7 @@ from fer_core.predict import model_folder
 from fer_core.predict.on_video import Reader, predict
 from fer_core.predict.prediction import text
 from fer_core.trial.evaluate import refit
+from tests.fer_core.faces.oddities import retimed
 from tests.fer_core.predict.models import C3D, GRU
 
 
@@ -46,7 +47,7 @@ def test_windows_begin_and_end_with_what_the_video_shows(exported, clip):
     found = predict(model_folder.load(exported), clip.path)
 
     assert found.seconds[0] == 0
-    assert found.seconds[-1] <= len(found.has_face) / found.rate
+    assert found.seconds[-1] <= found.times[-1]
 
 
 def test_real_clips_are_read(votes, shared_data):
@@ -84,3 +85,23 @@ def tracks(config, study_data):
     for entry in TrialContext(config, study_data, torch.device("cpu")).faces.entries:
         faces = Faces(entry)
         yield from map(faces.track, faces.clips)
+
+
+def test_moments_are_told_by_the_times_of_a_variable_rate(votes, clip, tmp_path):
+    copy = retimed(clip.path, tmp_path / "a.mp4", lambda pts: pts if pts < 600 else 8 * pts - 4200)
+    model = model_folder.load(votes)
+
+    found, usual = predict(model, copy), predict(model, clip.path)
+
+    np.testing.assert_allclose(found.times[:2], usual.times[:2], atol=1e-6)
+    assert found.times[-1] > 2 * usual.times[-1]
+    np.testing.assert_allclose(found.seconds, found.times[:-1][found.has_face], atol=1e-5)
+
+
+def test_windows_over_a_variable_rate_stay_within_the_video(exported, clip, tmp_path):
+    copy = retimed(clip.path, tmp_path / "a.mp4", lambda pts: pts if pts < 600 else 8 * pts - 4200)
+
+    found = predict(model_folder.load(exported), copy)
+
+    assert found.seconds[-1] <= found.times[-1]
+    assert (np.diff(found.seconds) > 0).all()

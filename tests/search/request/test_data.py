@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from fer_core.data.reading import as_before
 from fer_core.errors import DataError, FerError
 from search.request import data, settings
 from search.request import record as record_of_study
 from search.screen.progress import Progress
 from search.study.options import Options
+from tests.fer_core.faces.oddities import folder, picture
 from tests.search.request.test_sides import manifest
 
 
@@ -170,3 +172,63 @@ def test_the_engine_looks_more_closely_at_given_faces(root, tmp_path):
 
     assert (study_data.given_faces, study_data.missing) == (True, "fallback")
     assert study_data.landmarks == "dlib-closer"
+
+
+PATTERN = r"_(?i:s)(\d+)"
+
+
+def resumed(record, study_data):
+    """The record of a study that began with these data."""
+    began = asdict(record) | {
+        "data_sha256": study_data.manifest.sha256,
+        "protocol": study_data.protocol.to_json(),
+    }
+    return type(record)(**began)
+
+
+def test_a_study_says_once_and_with_counts_what_it_does_not_use(root, tmp_path):
+    for i in range(5):
+        (root / "joy" / f"joy_s{i}.heic").write_bytes(b"\0\0\0\x1cftypheic" + bytes(i))
+        (root / "joy" / f"notes_{i}.txt").write_text("not a clip")
+    (root / "joy" / "joy_s9.jpg").touch()
+    (root / "Thumbs.db").touch()
+
+    _, printed = prepared(root, tmp_path, max_missing=0.5, subject_pattern=PATTERN)
+
+    assert printed.count("left out joy/joy_s") == 4
+    assert "left out 2 more for such a reason" in printed
+    assert "left out joy/joy_s9.jpg: it is empty" in printed
+    assert "6 files left out, 24 clips used" in printed
+    assert "other files, not read as clips: .txt 5" in printed
+    assert "Thumbs" not in printed
+
+
+def test_a_study_of_before_resumes_though_more_files_are_known_today(root, tmp_path, record):
+    first, _ = prepared(root, tmp_path, subject_pattern=PATTERN)
+    past = resumed(record, first)
+
+    image = cv2.imencode(".jpg", np.random.default_rng(1).integers(0, 255, (8, 8, 3)))[1]
+    (root / "joy" / "joy_s3.jfif").write_bytes(image.tobytes())
+    again, _ = prepared(root, tmp_path, past, subject_pattern=PATTERN)
+
+    assert again.manifest.sha256 == first.manifest.sha256
+    (root / "joy" / "joy_s3.jpg").write_bytes(image.tobytes())
+    with pytest.raises(DataError, match="have changed since study"):
+        prepared(root, tmp_path, past, subject_pattern=PATTERN)
+
+
+def test_a_study_of_before_resumes_whose_folders_held_other_files_as_well(tmp_path, record):
+    (tmp_path / "data").mkdir()
+    rows = ["path,subject,emotion"]
+    for i in range(24):
+        folder(["1.jpg", "2.jpg"], "Thumbs.db")(tmp_path / "data" / str(i), picture(10 * i))
+        rows.append(f"{i},s{i % 12},{'joy' if i % 2 else 'rage'}")
+    (tmp_path / "data" / "manifest.csv").write_text("\n".join(rows))
+    today, _ = prepared(tmp_path / "data", tmp_path)
+    earlier = as_before(today.manifest)
+    past = resumed(record, replace(today, manifest=earlier))
+    assert earlier.sha256 != today.manifest.sha256
+
+    again, _ = prepared(tmp_path / "data", tmp_path, past)
+
+    assert again.manifest.sha256 == earlier.sha256

@@ -97,18 +97,27 @@ def test_the_london_set_is_read_as_it_lies(london):
     assert manifest.left_out == ()
 
 
-def test_what_is_not_read_is_counted_and_not_silently_gone(tmp_path, write):
+def test_what_should_be_a_clip_and_is_not_read_is_missing_and_the_rest_is_counted(tmp_path, write):
     write(tmp_path / "happy" / "1_a.jpg")
     write(tmp_path / "happy" / "1_b.heic")
+    write(tmp_path / "happy" / "1_c.CR2")
+    write(tmp_path / "happy" / "1_d.txt")
+    write(tmp_path / "happy" / "Thumbs.db")
     write(tmp_path / "happy" / "1" / "1_c.jpg")
+    write(tmp_path / "__MACOSX" / "happy" / "1_e.jpg")
 
     manifest = load("folder", tmp_path)
 
     assert [clip.clip for clip in manifest.clips] == ["happy/1_a.jpg"]
+    reasons = dict(manifest.left_out)
+    assert "pip install pillow-heif" in reasons.pop("happy/1_b.heic")
+    assert "a camera's raw file" in reasons.pop("happy/1_c.CR2")
+    assert reasons == {}
+    assert manifest.missing_share() == pytest.approx(2 / 3)
     assert dict(manifest.ignored) == {
-        "happy/1_b.heic": "it is neither an image nor a video of a known type",
         "happy/1/1_c.jpg": "it lies deeper than <label>/<subject>_<anything>",
     }
+    assert manifest.aside == ((".txt", 1),)
 
 
 def test_a_name_that_no_file_can_have_is_left_out(tmp_path, write):
@@ -140,7 +149,7 @@ def test_a_pattern_finds_the_subject_in_the_path_wherever_the_file_lies(tmp_path
         ("rage/Subj3/more/two.jpg", "3", "rage"),
         ("rage/Subj4/one.png", "4", "rage"),
     ]
-    assert [name for name, _ in manifest.ignored] == ["rage/Subj4/notes.txt"]
+    assert (manifest.ignored, manifest.aside) == ((), ((".txt", 1),))
 
 
 @pytest.mark.parametrize(

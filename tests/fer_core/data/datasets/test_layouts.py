@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fer_core.data import subjects, tables
+from fer_core.data import subjects
 from fer_core.data.datasets import DATASETS, load
 from fer_core.data.labels import EMOTIONS
+from fer_core.data.tables import tables
 from fer_core.errors import DataError
 from fer_core.faces import video
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from fer_core.data import tables
 from fer_core.data.manifest import Manifest
 from fer_core.data.reading import Faulty, Labels, Verdict
-from fer_core.data.table_format import plain
-from fer_core.data.table_paths import TablePaths
+from fer_core.data.tables import tables
+from fer_core.data.tables.table_format import plain
+from fer_core.data.tables.table_paths import TablePaths
 from fer_core.errors import DataError
 
 # What the column with the clips may be called without being told.

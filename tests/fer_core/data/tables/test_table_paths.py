@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_core.data.table_paths import TablePaths
+from fer_core.data.tables.table_paths import TablePaths
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fer_core.data import table_format, tables
+from fer_core.data.tables import table_format, tables
 from fer_core.errors import DataError
 
 COLUMNS = ("path", "subject", "emotion")

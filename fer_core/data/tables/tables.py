@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from fer_core.data.table_format import Format, head, plain, records, trimmed
+from fer_core.data.media import is_junk
+from fer_core.data.tables.table_format import Format, head, plain, records, trimmed
 from fer_core.errors import DataError
 
 SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
@@ -34,7 +35,8 @@ def find(root: Path, name: str) -> Path | None:
     """
     for folders in ([root], root.glob("*/"), root.glob("*/*/")):
         for folder in sorted(folders):
-            if os.path.lexists(folder / name):
+            junk = any(map(is_junk, folder.relative_to(root).parts))  # such as __MACOSX
+            if not junk and os.path.lexists(folder / name):
                 return folder / name
     return None
 

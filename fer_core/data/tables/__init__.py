@@ -1,0 +1,1 @@
+"""Tables of labels and of subjects, as people save them: their format, columns and paths."""
