@@ -60,7 +60,7 @@ def found(
         elif recorded:
             now[name] = str(_found(recorded, candidates) or recorded)
             if name in needed:
-                _check_exists(name, paths.parse(now[name]), record, folder)
+                _check_exists(name, paths.recorded(now[name]), record, folder)
         else:
             now[name] = None
     weights = {
@@ -98,7 +98,7 @@ class _Candidates:
 
 
 def _found(recorded: str, candidates: _Candidates) -> AnyPath | None:
-    place = paths.parse(recorded)
+    place = paths.recorded(recorded)
     if isinstance(place, S3Path):
         place.reach()  # says at once that S3 does not answer
     return next((each for each in candidates.of(place) if each.exists()), None)
@@ -115,7 +115,7 @@ def _check_exists(name: str, place: AnyPath, record: Record, folder: Folder) -> 
 
 
 def _weights(backbone: str, file: str, candidates: _Candidates, record: Record) -> str:
-    for each in candidates.of(paths.parse(file)):
+    for each in candidates.of(paths.recorded(file)):
         if each.is_file():
             return str(each)
     raise FerError(

@@ -78,6 +78,7 @@ def record_of(folder, settings, study_data):
     return folders.Record(
         **asdict(settings.options) | {"landmarks": study_data.landmarks},
         study=folder.name,
+        home=str(folder.path),
         protocol=study_data.protocol.to_json(),
         protocol_id=study_data.protocol.protocol_id,
         data_sha256=study_data.manifest.sha256,
