@@ -8,6 +8,7 @@ from fer_core.config import ENCODINGS, FusionConfig, GeometryConfig
 from fer_core.faces.tracks import Faces
 from fer_core.features.context import TrialContext
 from fer_core.predict import model_folder
+from fer_core.predict.clip_views import ClipViews
 from fer_core.predict.on_video import Reader, predict
 from fer_core.predict.prediction import text
 from fer_core.trial.evaluate import refit
@@ -62,12 +63,12 @@ def test_real_clips_are_read(votes, shared_data):
 def test_windows_score_the_same_alone_as_together(encoding, study_data):
     config = replace(GRU, streams=(GeometryConfig(encoding=encoding),), fusion=None)
     model = refit(config, study_data)
-    track = next(tracks(config, study_data))
+    seen = ClipViews(face=next(tracks(config, study_data)), pictures=None)
     windows = [np.array([3, 8, 9]), np.array([4, 4, 20]), np.array([8, 9, 30])]
 
-    together = Reader(model, track).scores(windows)
+    together = Reader(model, seen).scores(windows)
 
-    alone = [Reader(model, track).scores([window]) for window in windows]
+    alone = [Reader(model, seen).scores([window]) for window in windows]
     np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-6)
 
 
