@@ -23,6 +23,7 @@ from fer_core.faces.tracks import Faces
 from fer_core.features.context import TrialContext
 from fer_core.models.network import Network
 from fer_core.predict import model_folder
+from fer_core.predict.clip_views import ClipViews
 from fer_core.predict.on_video import Reader
 from fer_core.scoring import score
 from fer_core.trial import pack
@@ -136,7 +137,8 @@ def read_again(model, clip, config, study_data):
         if clip in Faces(entry).clips:
             track = Faces(entry).track(clip)
             window = pick(track.points, track.usable, model.clip)
-            return model.voted(Reader(model, track).scores([window]))[0]
+            seen = ClipViews(face=track, pictures=None)
+            return model.voted(Reader(model, seen).scores([window]))[0]
     raise AssertionError(clip)
 
 

@@ -159,6 +159,7 @@ def test_a_view_is_made_by_several_processes_and_a_trial_finds_it(few, tmp_path)
     message = []
     prepared(few, tmp_path)
     asked = {"view": "frontal_soft", "clip": ClipConfig(), "engine": "data", "store": tmp_path}
+    asked["falls_back"] = False
 
     for _ in range(2):
         find_faces.views(few, **asked, workers=2, progress=lambda *counts: message.append(counts))
