@@ -16,8 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from fer_core.data import containers
 from fer_core.errors import DataError
+from fer_core.storage import containers
 from fer_core.storage.files import file_sha256
 
 Kind = Literal["image", "animation", "video", "frames", "row"]

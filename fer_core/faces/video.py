@@ -17,17 +17,17 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from fer_core.arrays import Array, Image
-from fer_core.data.containers import (
+from fer_core.data.media import Kind, frame_files, kind_of
+from fer_core.errors import DataError
+from fer_core.faces.file_checks import shortfall
+from fer_core.faces.pictures import moving_pictures, read_image
+from fer_core.storage.containers import (
     listed_frames,
     open_video,
     picture_of,
     pixel_aspect,
     shown_size,
 )
-from fer_core.data.media import Kind, frame_files, kind_of
-from fer_core.errors import DataError
-from fer_core.faces.file_checks import shortfall
-from fer_core.faces.pictures import moving_pictures, read_image
 
 FOLDER_RATE = 25.0  # frames a second assumed for a folder; OULU-CASIA's rate, Zhao et al. 2011
 # A video whose frames all lie within this part of a frame of a constant rate has that rate:

@@ -80,8 +80,6 @@ def _each(
             yield path, judge(path)
         elif is_media:
             yield path, Ignored("it lies in no folder of a label")
-        elif path.parent != root:
-            yield path, Ignored("it is neither an image nor a video of a known type")
 
 
 @dataclass(frozen=True)

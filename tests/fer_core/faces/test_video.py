@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_core.data.containers import bytes_missing
 from fer_core.data.manifest import Clip
 from fer_core.errors import DataError
 from fer_core.faces import video
 from fer_core.faces.file_checks import header
+from fer_core.storage.containers import bytes_missing
 from tests.fer_core.faces.oddities import EDITED, LEFT, film, folder, moving, picture
 
 UNEVEN = [i if i < 8 else 3 * i - 16 for i in range(16)]  # 25 frames a second, then a third of it
