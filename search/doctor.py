@@ -18,6 +18,7 @@ from typer import Option
 
 from fer_core.config import VIEWS
 from fer_core.errors import DataError, FerError, unknown
+from fer_core.machine import allowed_cores
 from fer_core.storage.paths import S3Path
 from search import command
 from search.request import arguments as args
@@ -75,7 +76,7 @@ Workers = Annotated[
         metavar="N",
         min=1,
         rich_help_panel=machine_args.MACHINES,
-        help="How many processes look for faces. Default: one for each CPU core.",
+        help="How many processes look for faces. Default: one for each CPU core that this process may use.",
     ),
 ]
 View = Annotated[
@@ -162,7 +163,7 @@ def _request(given: Mapping[str, Any], store: "Path | SharedPlace") -> "Request"
         **{name: given[name] for name in _AS_GIVEN},
         root=given["data_root"].absolute(),
         store=store,
-        workers=given["workers"] or os.cpu_count() or 1,
+        workers=given["workers"] or allowed_cores(),
         false_matches=given["same_person"],
     )
 

@@ -21,6 +21,7 @@ from ray import tune
 
 from fer_core.data.study_data import StudyData
 from fer_core.errors import ClusterError
+from fer_core.storage import signals
 from search.cluster import nodes
 from search.cluster.watch import Watch
 from search.cluster.worker import PackWorker, train_pack
@@ -116,7 +117,7 @@ def run(
     `raced`: whether trials are compared at rungs, so that the worse ones stop early. `begin` starts
     the training of a pack on its worker.
 
-    Raises: KeyboardInterrupt at the first SIGINT or SIGTERM, between two events of Tune, and the
+    Raises: KeyboardInterrupt at the first signal to end, between two events of Tune, and the
         searcher's error where it has one.
     """
     worker = tune.with_parameters(
@@ -135,7 +136,14 @@ def run(
             tune_config=_tune_config(searcher, folder, resources),
             run_config=_run_config(scratch, stop, Watch(searcher, progress)),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except Exception as error:
+            if stop.requested:  # the signal went to Ray's processes as well, and they are gone
+                raise KeyboardInterrupt from error
+            raise
+        if stop.requested:  # Tune had ended before it looked
+            raise KeyboardInterrupt
     if searcher.error is not None:
         raise searcher.error
 
@@ -182,22 +190,20 @@ class _Stop(tune.Stopper):
 
 @contextmanager
 def _signals_noted() -> Iterator[_Stop]:
-    """Note the first SIGINT or SIGTERM; the second one interrupts the driver at once."""
+    """Note the first signal to end; the second one interrupts the driver at once."""
     stop = _Stop()
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, frame: FrameType | None) -> None:
         if stop.requested:
             raise KeyboardInterrupt
         stop.requested = True
 
-    for name in before:
-        signal.signal(name, note)
+    before = signals.handle(note)
     try:
         yield stop
     finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _trial_name(trial: Any) -> str:

@@ -6,7 +6,6 @@ from `fer_core.trial.timing`. Importing this file imports torch, and measuring a
 seconds; nothing is written, except for the machine's figures in a store that exists.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -117,7 +116,7 @@ def study_duration(
         folds=folds,
         raced=raced,
         stage_seconds=stage_seconds,
-        workers=max(1, torch.cuda.device_count() or int((os.cpu_count() or 1) / cpus)),
+        workers=max(1, torch.cuda.device_count() or int(machine_.allowed_cores() / cpus)),
     )
     gpu_gib = machine_.total_bytes() / 2**30 if torch.cuda.is_available() else None
     return replace(duration, head_gib=max(head_gib, default=None), gpu_gib=gpu_gib)

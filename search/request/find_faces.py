@@ -4,7 +4,6 @@ Faces are found once per dataset: the stage `faces` keeps them in the store. `se
 this before the first trial of a study, and `search.doctor` does it ahead of any study.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from fer_core.errors import DataError
 from fer_core.faces import faces_stage, views_stage
 from fer_core.faces.landmarks import plain
 from fer_core.faces.tracks import Faces
+from fer_core.machine import allowed_cores
 from fer_core.storage.shared_store import SharedPlace, open_store
 from fer_core.storage.stages import Shard, Tally, make, read_or_make
 from fer_core.storage.store import Entry
@@ -109,7 +109,7 @@ def views(
 def prepare(
     study_data: StudyData, max_missing: float, progress: "Progress", *, landmarks: bool = True
 ) -> StudyData:
-    """Find and store all faces of a study before its first trial, with a process per CPU core.
+    """Find and store all faces of a study before its first trial, with a process per allowed core.
 
     Given faces are only stored, unless `landmarks` says that trials will read their landmarks.
     Returns the data with the share of the clips in which no landmarks were found.
@@ -121,7 +121,7 @@ def prepare(
         faces,
         manifest,
         store=study_data.store,
-        workers=os.cpu_count() or 1,
+        workers=allowed_cores(),
         progress=progress.prepared,
     )
     if study_data.given_faces or study_data.missing == "fallback":

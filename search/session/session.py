@@ -64,6 +64,23 @@ def run(
     Raises: InterruptedStudyError at SIGINT or SIGTERM, once the study can be resumed;
         NoTrialSucceededError if no trial is complete at the end.
     """
+    begun: list[str] = []
+    try:
+        return _run_study(settings, machines, progress, folder, begun)
+    except KeyboardInterrupt as interrupt:
+        if not begun:
+            raise
+        raise InterruptedStudyError(begun[0]) from interrupt
+
+
+def _run_study(
+    settings: Settings,
+    machines: Machines,
+    progress: Progress,
+    folder: Folder | None,
+    begun: list[str],
+) -> Outcome:
+    """Run a study as `run` does; put its name into `begun` once it can be resumed."""
     started, OUTAGES.print = time.monotonic(), progress.print
     machines = replace(machines, address=connection.resolved(machines.address))
     space, drawn = _checked_space(settings)
@@ -83,6 +100,7 @@ def run(
         with folder.locked():
             record = origin.sign(folder, record, progress.print)
             folder.write_record(record)
+            begun.append(record.study)
             search = OneSearch(
                 folder=folder,
                 record=record,
@@ -134,10 +152,10 @@ def _run(search: OneSearch, study_data: StudyData, progress: Progress) -> Journa
             nested.run(search, study_data, progress)
             Board(search.folder, search.record).write(journal.finished())
         return journal
-    except KeyboardInterrupt as interrupt:
+    except KeyboardInterrupt:
         with suppress(KeyboardInterrupt):  # if it is cut off, the next start does the rest
             one_search.settle(search, study_data)
-        raise InterruptedStudyError(search.record.study) from interrupt
+        raise
 
 
 def _suited(

@@ -1,0 +1,56 @@
+"""The signals that end a command: who handles them, and whom they do not reach.
+
+Ctrl-C, a batch system's SIGTERM and the end of a terminal all mean the same to a command: keep what
+is finished, say how to go on, and end. `search.command` handles them so. The processes that a
+command starts are left out (`unreached`), since the command ends them itself, and since it could
+say nothing if they went first.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = 130  # the exit code, as shells give it to a command ended by Ctrl-C
+
+
+def handle(handler: Callable[[int, Any], Any]) -> Mapping[signal.Signals, Any]:
+    """Let a function handle the signals that end a command; return what handled them before.
+
+    A signal that is ignored stays ignored: nohup and shells start a command so if it should not end
+    with its terminal, or not by Ctrl-C.
+    """
+    before = {number: signal.getsignal(number) for number in ENDING}
+    changed = {number: was for number, was in before.items() if was != signal.SIG_IGN}
+    for number in changed:
+        signal.signal(number, handler)
+    return changed
+
+
+def interrupt(number: int, frame: Any) -> NoReturn:
+    """Handle a signal as Python handles Ctrl-C.
+
+    Raises: KeyboardInterrupt always.
+    """
+    raise KeyboardInterrupt
+
+
+def end(number: int, frame: Any) -> NoReturn:
+    """Handle a signal by ending this process at once; all that there was to say has been said."""
+    os._exit(INTERRUPTED)
+
+
+@contextmanager
+def unreached() -> Iterator[None]:
+    """Start processes, in this context, that the signals which end a command do not reach.
+
+    A process inherits which signals its parent blocks. A signal that comes for this process
+    meanwhile is delivered when the context ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
