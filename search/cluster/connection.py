@@ -18,6 +18,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 import ray
+from ray._private.services import ConsolePopen
 
 from fer_core.errors import ClusterError, FerError
 from fer_core.machine import allowed_cores
@@ -89,6 +90,8 @@ def _init(address: str) -> None:
     if local:
         options = {"num_cpus": allowed_cores(), "include_dashboard": False}
         options["_temp_dir"] = str(ray_settings.folder())
+        # Ray would send SIGTERM first, which does not reach them, and wait a second for each.
+        ConsolePopen.terminate = ConsolePopen.kill
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         with signals.unreached() if local else nullcontext():
