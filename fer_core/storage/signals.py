@@ -8,7 +8,7 @@ say nothing if they went first.
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -43,13 +43,13 @@ def end(number: int, frame: Any) -> NoReturn:
 
 
 @contextmanager
-def unreached() -> Iterator[None]:
-    """Start processes, in this context, that the signals which end a command do not reach.
+def unreached(numbers: Iterable[signal.Signals] = ENDING) -> Iterator[None]:
+    """Block signals, by default all that end a command, while the context lasts.
 
-    A process inherits which signals its parent blocks. A signal that comes for this process
-    meanwhile is delivered when the context ends.
+    A process that is started meanwhile inherits that, so they never reach it. One that comes for
+    this process is delivered when the context ends.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

@@ -14,10 +14,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import Any
 
-import ray
+import ray  # isort: skip  # before psutil, which comes with it
+import psutil  # type: ignore[import-untyped]
 from ray._private.services import ConsolePopen
 
 from fer_core.errors import ClusterError, FerError
@@ -73,7 +74,7 @@ def connected(address: str) -> Iterator[str]:
         try:
             yield description
         finally:
-            ray.shutdown()
+            _disconnect()
 
 
 def _init(address: str) -> None:
@@ -108,6 +109,32 @@ def _init(address: str) -> None:
         raise KeyboardInterrupt from error
     except Exception as error:  # Ray has no common type for what may go wrong here
         raise ClusterError(_refusal(address, error)) from error
+
+
+def _disconnect() -> None:
+    """Disconnect, and end the processes of a local Ray.
+
+    Ray then lets SIGTERM end this process at once, behind Python's back; our handler takes over
+    again.
+    """
+    with signals.unreached([signal.SIGTERM]):
+        on_term = signal.getsignal(signal.SIGTERM)
+        started = _processes_of_ray()
+        ray.shutdown()
+        signal.signal(signal.SIGTERM, on_term)
+        for process in started:  # Ray's agents wait some seconds before they follow the others
+            with suppress(psutil.Error):
+                process.kill()
+
+
+def _processes_of_ray() -> list[Any]:
+    """List the processes that Ray started for this driver, and those that they started."""
+    found: list[Any] = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if any("ray/session_" in word for word in child.cmdline()):
+                found += [child, *child.children(recursive=True)]
+    return found
 
 
 def _refusal(address: str, error: Exception) -> str:

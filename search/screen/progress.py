@@ -59,6 +59,7 @@ class Progress:
         self._preempted = 0
         self._status = ""
         self._bar = ProgressBar(width=_BAR)  # of what is prepared before the first trial
+        self._preparing, self._first = "", (0, 0.0)  # what is prepared; parts at first, and when
         live = verbosity > QUIET and self._console.is_terminal
         self._live = Live(self, console=self._console, transient=True) if live else None
 
@@ -93,9 +94,16 @@ class Progress:
         if self._live is None and (done % 8 == 0 or done == subjects):
             self.print(self._status)
 
-    def prepared(self, done: int, shards: int) -> None:
+    def prepared(self, done: int, shards: int, verb: str = "prepared") -> None:
         """Show for how many parts of the dataset a stage is made; parts take about equally long."""
-        self._status = f"prepared {done} of {shards} parts of the dataset"
+        now = time.monotonic()
+        if verb != self._preparing or done <= self._first[0]:  # another stage
+            self._preparing, self._first = verb, (done, now)
+        before, began = self._first
+        self._status = f"{verb} {done} of {shards} parts of the dataset"
+        if before < done < shards:
+            left = (now - began) / (done - before) * (shards - done)
+            self._status += f", about {readable(left)} left"
         self._bar = ProgressBar(shards, done, width=_BAR)
         tenth = max(1, shards // 10)
         if self._live is None and (done % tenth == 0 or done == shards):
