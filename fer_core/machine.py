@@ -128,9 +128,9 @@ def _cpu_quotas(proc: Path) -> Iterator[float]:
         below = os.path.relpath(groups[kind], root)
         place = Path(mount_point.replace("\\040", " "))
         own = place if below.startswith("..") else place / below
-        for group in (own, *own.parents):
-            if group.is_relative_to(place):
-                yield from _quota(group)
+        for folder in (own, *own.parents):
+            if folder.is_relative_to(place):
+                yield from _quota(folder)
 
 
 def _quota(group: Path) -> Iterator[float]:

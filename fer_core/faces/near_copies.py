@@ -40,9 +40,9 @@ _LARGEST = max(max(pair) for pair in _FREQUENCIES) + 1
 _COSINES = np.cos(  # (frequencies, pixels): the discrete cosine transform, DCT-II
     np.pi * np.arange(_LARGEST)[:, None] * (np.arange(SIDE) + 0.5) / SIDE
 ).astype(np.float32)
-# Two hashes that differ by MOST_BITS at most are equal in one of so many parts: Norouzi, Punjani and
-# Fleet 2012, "Fast search in Hamming space with multi-index hashing". Each has its lowest bit, and
-# the mask of its bits there.
+# Two hashes that differ by MOST_BITS at most are equal in one of so many parts: Norouzi, Punjani
+# and Fleet 2012, "Fast search in Hamming space with multi-index hashing". Each part has its lowest
+# bit, and the mask of its bits there.
 _EDGES = np.linspace(0, 64, MOST_BITS + 2).astype(int).tolist()
 _PARTS = tuple(
     (np.uint64(low), np.uint64((1 << (high - low)) - 1)) for low, high in pairwise(_EDGES)

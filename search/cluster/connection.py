@@ -59,7 +59,7 @@ def connected(address: str) -> Iterator[str]:
     """Connect to an address that `resolved` returned, and disconnect when the context ends.
 
     Yields a description of what it is connected to. Where this process is connected already, it
-    stays so.
+    stays so, and so it does when it is interrupted: then it must end soon.
 
     Raises: ClusterError where the cluster refuses the connection, or Ray cannot start here.
     """
@@ -73,8 +73,13 @@ def connected(address: str) -> Iterator[str]:
         _init(address)
         try:
             yield description
-        finally:
+        except KeyboardInterrupt:
+            _abandon()
+            raise
+        except BaseException:
             _disconnect()
+            raise
+        _disconnect()
 
 
 def _init(address: str) -> None:
@@ -92,7 +97,7 @@ def _init(address: str) -> None:
         options = {"num_cpus": allowed_cores(), "include_dashboard": False}
         options["_temp_dir"] = str(ray_settings.folder())
         # Ray would send SIGTERM first, which does not reach them, and wait a second for each.
-        ConsolePopen.terminate = ConsolePopen.kill
+        ConsolePopen.terminate = ConsolePopen.kill  # type: ignore[method-assign]
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         with signals.unreached() if local else nullcontext():
@@ -112,29 +117,46 @@ def _init(address: str) -> None:
 
 
 def _disconnect() -> None:
-    """Disconnect, and end the processes of a local Ray.
+    """Disconnect, and end all processes of a local Ray.
 
     Ray then lets SIGTERM end this process at once, behind Python's back; our handler takes over
     again.
     """
-    with signals.unreached([signal.SIGTERM]):
-        on_term = signal.getsignal(signal.SIGTERM)
-        started = _processes_of_ray()
-        ray.shutdown()
-        signal.signal(signal.SIGTERM, on_term)
-        for process in started:  # Ray's agents wait some seconds before they follow the others
-            with suppress(psutil.Error):
-                process.kill()
+    on_term = signal.getsignal(signal.SIGTERM)
+    started, theirs = _processes_of_ray()
+    ray.shutdown()
+    signal.signal(signal.SIGTERM, on_term)
+    for process in (*started, *theirs):  # Ray's agents would wait before they follow the others
+        with suppress(psutil.Error):
+            process.kill()
 
 
-def _processes_of_ray() -> list[Any]:
+def _abandon() -> None:
+    """Leave Ray as it is, since an interrupted driver ends within seconds, and Ray with it.
+
+    While Ray disconnects, a second signal would end this process at once, and nothing would be
+    said. What the processes of a local Ray have started is ended here: it would wait before it
+    follows them. They are stopped before, so that they do not notice: they would end the driver.
+    """
+    started, theirs = _processes_of_ray()
+    for process in started:
+        with suppress(psutil.Error):
+            process.suspend()
+    for process in theirs:
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def _processes_of_ray() -> tuple[list[Any], list[Any]]:
     """List the processes that Ray started for this driver, and those that they started."""
-    found: list[Any] = []
+    started: list[Any] = []
+    theirs: list[Any] = []
     for child in psutil.Process().children():
         with suppress(psutil.Error):
             if any("ray/session_" in word for word in child.cmdline()):
-                found += [child, *child.children(recursive=True)]
-    return found
+                started.append(child)
+                theirs += child.children(recursive=True)
+    return started, theirs
 
 
 def _refusal(address: str, error: Exception) -> str:

@@ -67,7 +67,9 @@ def folder() -> Path:
 def folder_text() -> str:
     """Say where the files are if that is not where they would be expected; else return ""."""
     place, default = folder(), default_folder()
-    return "" if place == default else f", its files in {place}, rather than in {default}, {_problem(default)}"
+    if place == default:
+        return ""
+    return f", its files in {place} and not in {default}, {_problem(default)}"
 
 
 def _problem(place: Path) -> str:

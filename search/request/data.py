@@ -18,6 +18,7 @@ from fer_core.errors import DataError, FerError
 from fer_core.faces.landmarks import best_engine, closer
 from search.request import sides
 from search.request.settings import Settings
+from search.screen import grouped
 from search.study.options import SYNTHETIC, Options
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ def prepare(settings: Settings, progress: "Progress", past: "Record | None") -> 
     Raises: DataError if they cannot be used or have changed, or if the split leaks.
     """
     manifest = _manifest(settings, progress)
-    for path, reason in manifest.left_out:
-        progress.print(f"left out {path}: {reason}")
+    progress.print_all(f"left out {line}" for line in grouped.lines(manifest.left_out, "files"))
     if manifest.left_out:
         progress.print(f"{len(manifest.left_out)} files left out, {len(manifest.clips)} clips used")
     if past is not None and manifest.sha256 != past.data_sha256:

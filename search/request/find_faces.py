@@ -22,6 +22,7 @@ from fer_core.machine import allowed_cores
 from fer_core.storage.shared_store import SharedPlace, open_store
 from fer_core.storage.stages import Shard, Tally, make, read_or_make
 from fer_core.storage.store import Entry
+from search.screen import grouped
 
 if TYPE_CHECKING:
     from search.screen.progress import Progress
@@ -145,8 +146,8 @@ def _about(found: Prepared, study_data: StudyData) -> Iterator[str]:
             f"no face was found in {len(found.skipped)} of {len(study_data.manifest.clips)} clips"
         )
         yield f"{lost}: {_WITHOUT_FACE[study_data.missing]}"
-    for clip, note in found.notes.items():
-        yield f"{clip}: {note}"
+    yield from grouped.lines(found.skipped.items())
+    yield from grouped.lines(found.notes.items())
 
 
 def check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -> None:

@@ -6,7 +6,7 @@ have finished and which nodes came or went. Nothing is printed with the verbosit
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_core import config as configs
+from search.screen import grouped
 from search.screen.cluster_state import ClusterState
 from search.screen.remaining import predict
 from search.screen.times import readable
@@ -126,14 +127,17 @@ class Progress:
         if not again:
             self.print(_EXPLAINED)
 
+    def skipped(self, reasons: Mapping[str, str]) -> None:
+        """Show clips that cannot be used and why, each once in a study."""
+        new = {clip: why for clip, why in reasons.items() if clip not in self._skipped}
+        self._skipped |= new.keys()
+        self.print_all(f"skipped {line}" for line in grouped.lines(new.items()))
+
     def finished(self, result: TrialResult) -> None:
         """Show how a trial ended."""
         self._count(result)
         self._predict()
-        for clip, reason in result.skipped.items():
-            if clip not in self._skipped:
-                self._skipped.add(clip)
-                self.print(f"skipped {clip}: {reason}")
+        self.skipped(result.skipped)
         self.print(self._line(result))
         if self._verbosity >= VERBOSE and result.config_json:
             self.print(f"  {result.config_json}")
