@@ -53,14 +53,12 @@ def errors_in_one_line(interrupted: str) -> Iterator[None]:
 def run(app: typer.Typer) -> int:
     """Run a command line, and return its exit code. A wrong argument is answered in one line.
 
-    An interrupted command ends here, at once: what Python and Ray do at the end of a process takes
-    a second, in which another signal would change the exit code.
+    An interrupted command cannot be interrupted again: that would change its exit code.
     """
     try:
         code = int(app(standalone_mode=False) or 0)
         if code == signals.INTERRUPTED:
-            sys.stdout.flush()
-            signals.end()
+            signals.ignore()
         return code
     except TyperException as error:
         message = error.format_message().replace("Value error, ", "")  # Typer's words add nothing

@@ -43,7 +43,8 @@ def results(
     if min(workers, len(items)) <= 1:
         yield from enumerate(map(work, items))
         return
-    resource_tracker.ensure_running()  # its start, in the pool's, would unblock the signals
+    with signals.unreached():  # not later with the pool: its start unblocks some signals again
+        resource_tracker.ensure_running()
     pool = ProcessPoolExecutor(
         min(workers, len(items)), mp_context=get_context("spawn"), initializer=_use_one_core
     )

@@ -37,9 +37,15 @@ def interrupt(number: int, frame: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def end(number: int = 0, frame: Any = None) -> NoReturn:
-    """End this process at once, as a handler of a signal or without one: all has been said."""
+def end(number: int, frame: Any) -> NoReturn:
+    """Handle a signal by ending this process at once; all that there was to say has been said."""
     os._exit(INTERRUPTED)
+
+
+def ignore() -> None:
+    """Ignore the signals that end a command, until the process has ended by itself."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

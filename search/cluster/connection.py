@@ -7,6 +7,7 @@ starts one of its own on this machine.
 
 from search.cluster import ray_settings  # isort: skip  # before Ray is imported
 
+import atexit
 import logging
 import os
 import signal
@@ -134,10 +135,12 @@ def _disconnect() -> None:
 def _abandon() -> None:
     """Leave Ray as it is, since an interrupted driver ends within seconds, and Ray with it.
 
-    While Ray disconnects, a second signal would end this process at once, and nothing would be
-    said. What the processes of a local Ray have started is ended here: it would wait before it
-    follows them. They are stopped before, so that they do not notice: they would end the driver.
+    While Ray disconnects, also at the end of the process, a second signal would end this process at
+    once, and nothing would be said. So it never disconnects. What the processes of a local Ray have
+    started is ended here: it would wait before it follows them. They are stopped before, so that
+    they do not notice: they would end the driver.
     """
+    atexit.register(_end)  # what is registered last is called first, before Ray's own
     started, theirs = _processes_of_ray()
     for process in started:
         with suppress(psutil.Error):
@@ -145,6 +148,11 @@ def _abandon() -> None:
     for process in theirs:
         with suppress(psutil.Error):
             process.kill()
+
+
+def _end() -> None:
+    sys.stdout.flush()
+    os._exit(signals.INTERRUPTED)
 
 
 def _processes_of_ray() -> tuple[list[Any], list[Any]]:
