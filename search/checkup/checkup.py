@@ -18,7 +18,7 @@ from fer_core.data.dataset import difference
 from fer_core.data.manifest import Manifest
 from fer_core.errors import DataError
 from fer_core.faces import follow
-from fer_core.faces.landmarks import best_engine
+from fer_core.faces.landmarks import best_engine, closer
 from fer_core.storage.shared_store import SharedPlace
 from search.checkup import near_copies, splits
 from search.checkup.examination import examine
@@ -104,7 +104,7 @@ def check(request: Request, progress: Progress) -> Checked:
 
 def _early_forecast(request: Request, progress: Progress) -> Forecast | None:
     """Print what to expect of a large dataset before its files are read, which takes minutes."""
-    engine = best_engine() if request.landmarks == "auto" else request.landmarks
+    engine = _likely_engine(request)
     if request.dataset == SYNTHETIC or engine == "data" or not request.root.is_dir():
         return None
     expected = face_seconds.quick_forecast(
@@ -119,11 +119,17 @@ def _forecast(
     request: Request, manifest: Manifest, engine: str, early: Forecast | None
 ) -> Forecast | None:
     frames = face_seconds.count_frames(manifest.clips)
-    if early is not None and engine != "data":
+    if early is not None and engine == _likely_engine(request):
         return early.scaled(frames)
     return face_seconds.forecast(
         manifest.clips, frames=frames, engine=engine, workers=request.workers, store=request.store
     )
+
+
+def _likely_engine(request: Request) -> str:
+    """Name the engine that finds the landmarks, unless the dataset turns out to bring its own."""
+    engine = best_engine() if request.landmarks == "auto" else request.landmarks
+    return closer(engine) if request.faces == "given" else engine
 
 
 def _prepared(request: Request, manifest: Manifest, engine: str, progress: Progress) -> Prepared:

@@ -1,4 +1,7 @@
-"""Write all findings of a checkup into a CSV file, since a screen shows a few of each kind only."""
+"""Write all findings of a checkup into a CSV file.
+
+The screen shows a few of each kind only. `search.doctor` names the file there.
+"""
 
 import csv
 import io

@@ -136,16 +136,25 @@ def run(
             tune_config=_tune_config(searcher, folder, resources),
             run_config=_run_config(scratch, stop, Watch(searcher, progress)),
         )
-        try:
-            tuner.fit()
-        except Exception as error:
-            if stop.requested:  # the signal went to Ray's processes as well, and they are gone
-                raise KeyboardInterrupt from error
-            raise
-        if stop.requested:  # Tune had ended before it looked
-            raise KeyboardInterrupt
+        _fit(tuner, stop)
     if searcher.error is not None:
         raise searcher.error
+
+
+def _fit(tuner: tune.Tuner, stop: "_Stop") -> None:
+    """Run Tune to its end.
+
+    Raises: KeyboardInterrupt if that was requested, even if Tune ended or failed before it looked:
+        the signal may have gone to the machines of a cluster as well.
+    """
+    try:
+        tuner.fit()
+    except Exception as error:
+        if stop.requested:
+            raise KeyboardInterrupt from error
+        raise
+    if stop.requested:
+        raise KeyboardInterrupt
 
 
 def _tune_config(

@@ -134,6 +134,8 @@ def prepare(
     counts_as_wrong = study_data.missing == "wrong" and not study_data.given_faces
     if study_data.missing == "leave-out" or counts_as_wrong:
         check_missing(manifest, found.skipped, max_missing)
+    if study_data.missing == "leave-out" and not study_data.given_faces:
+        progress.skipped(found.skipped)
     progress.print_all(_about(found, study_data))
     share = len(found.skipped) / len(manifest.clips)
     return replace(study_data, without_landmarks=share)
@@ -146,7 +148,7 @@ def _about(found: Prepared, study_data: StudyData) -> Iterator[str]:
             f"no face was found in {len(found.skipped)} of {len(study_data.manifest.clips)} clips"
         )
         yield f"{lost}: {_WITHOUT_FACE[study_data.missing]}"
-    yield from grouped.lines(found.skipped.items())
+        yield from grouped.lines(found.skipped.items())
     yield from grouped.lines(found.notes.items())
 
 

@@ -64,13 +64,13 @@ def run(
     Raises: InterruptedStudyError at SIGINT or SIGTERM, once the study can be resumed;
         NoTrialSucceededError if no trial is complete at the end.
     """
-    begun: list[str] = []
+    resumable: list[str] = []
     try:
-        return _run_study(settings, machines, progress, folder, begun)
+        return _run_study(settings, machines, progress, folder, resumable)
     except KeyboardInterrupt as interrupt:
-        if not begun:
+        if not resumable:
             raise
-        raise InterruptedStudyError(begun[0]) from interrupt
+        raise InterruptedStudyError(resumable[0]) from interrupt
 
 
 def _run_study(
@@ -78,9 +78,9 @@ def _run_study(
     machines: Machines,
     progress: Progress,
     folder: Folder | None,
-    begun: list[str],
+    resumable: list[str],
 ) -> Outcome:
-    """Run a study as `run` does; put its name into `begun` once it can be resumed."""
+    """Run a study as `run` does; put its name into `resumable` once it can be resumed."""
     started, OUTAGES.print = time.monotonic(), progress.print
     machines = replace(machines, address=connection.resolved(machines.address))
     space, drawn = _checked_space(settings)
@@ -96,11 +96,10 @@ def _run_study(
         suited_space, families = _suited(space, study_data, settings, trials)
         study_data = _sharing(study_data, settings, suited_space, families, trials, progress)
         folder, record = begin(settings, study_data, folder, trials=trials)
-        study_data = replace(study_data, checkpoints=folder.checkpoints)
         with folder.locked():
             record = origin.sign(folder, record, progress.print)
             folder.write_record(record)
-            begun.append(record.study)
+            resumable.append(record.study)
             search = OneSearch(
                 folder=folder,
                 record=record,
@@ -112,7 +111,7 @@ def _run_study(
                 rebuilds=settings.rebuild,
                 families=families,
             )
-            journal = _run(search, study_data, progress)
+            journal = _run(search, replace(study_data, checkpoints=folder.checkpoints), progress)
         return _outcome(search, study_data, journal, progress)
 
 
