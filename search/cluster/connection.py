@@ -10,12 +10,15 @@ from search.cluster import ray_settings  # isort: skip  # before Ray is imported
 import atexit
 import logging
 import os
+import resource
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from pathlib import Path
 from typing import Any
 
 import ray  # isort: skip  # before psutil, which comes with it
@@ -30,6 +33,8 @@ from search.request import address as addresses
 from search.study import disk
 
 _HEALTH_SECONDS = 20.0
+_LEAST_BYTES = 100e6  # with less, a Ray that does not start may lack space for its logs and sockets
+_LEAST_FILES = 1024  # likewise, open files; Linux allows 4096 or more by default
 _START = "start one with `ray start --head`, or use --address local"
 
 
@@ -179,7 +184,22 @@ def _refusal(address: str, error: Exception) -> str:
     else:
         reason = " ".join(str(error).split())[:300]
     place = ray_settings.folder()
-    return f"Ray cannot start on this machine, with its files in {place}: {reason}"
+    return f"Ray cannot start on this machine, with its files in {place}: {reason}{_scarce(place)}"
+
+
+def _scarce(place: Path) -> str:
+    """Say what Ray may lack, which its own messages do not tell; "" if it seems to have all."""
+    free = shutil.disk_usage(next(each for each in (place, *place.parents) if each.exists())).free
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    lacks = [
+        f"only {free / 1e6:.0f} MB are free there; set RAY_TMPDIR to a folder on a larger disk"
+        if free < _LEAST_BYTES
+        else "",
+        f"this process may open {files} files only; raise `ulimit -n`"
+        if files < _LEAST_FILES
+        else "",
+    ]
+    return "".join(f"; {each}" for each in lacks if each)
 
 
 def _started_here() -> str | None:
