@@ -1,12 +1,15 @@
-"""What this machine can do and how it computes: memory, its peak use, and repeatable results.
+"""What this machine can do and how it computes: cores, memory, its peak use, repeatable results.
 
-Trials measure their memory here, the memory cache and the feasibility check ask how much there is,
-and workers switch to deterministic algorithms before they train. torch is imported inside the
-functions only, because `--help` and the processes without torch must start quickly.
+Whatever starts several processes or threads asks here how many cores it may use. Trials measure
+their memory here, the memory cache and the feasibility check ask how much there is, and workers
+switch to deterministic algorithms before they train. torch is imported inside the functions only,
+because `--help` and the processes without torch must start quickly.
 """
 
+import math
 import os
 import resource
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +18,37 @@ if TYPE_CHECKING:
     import torch
 
 _CLEAR_PEAK = "5"  # resets the peak of the resident set; Linux, proc(5), /proc/pid/clear_refs
+# How many cores Slurm gives a task, or a job on this node. The first that is set counts. Slurm,
+# srun and sbatch, "OUTPUT ENVIRONMENT VARIABLES".
+_SLURM_CORES = "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"
 _WORKSPACE = ":4096:8"  # makes cuBLAS repeatable; NVIDIA, cuBLAS, "Results reproducibility"
+
+
+def allowed_cores(
+    environment: Mapping[str, str] = os.environ, proc: Path = Path("/proc/self")
+) -> int:
+    """Return how many CPU cores this process may use; at least 1.
+
+    A batch system or a container often allows fewer than the machine has: by the affinity of the
+    process (taskset, Slurm), by a quota of CPU time (Docker, Kubernetes, systemd), or only by
+    Slurm's variables. The smallest of these limits counts; a quota of 1.5 cores allows 2 processes.
+    """
+    limits = [float(os.cpu_count() or 1)]
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        limits.append(len(os.sched_getaffinity(0)))
+    slurm = next((environment[name] for name in _SLURM_CORES if environment.get(name)), "")
+    if slurm.isdecimal() and int(slurm):
+        limits.append(int(slurm))
+    with suppress(OSError, ValueError):  # not Linux
+        limits += _cpu_quotas(proc)
+    return max(1, math.ceil(min(limits)))
+
+
+def keep_to_allowed_cores() -> None:
+    """Let torch compute with at most as many threads as there are allowed cores."""
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), allowed_cores()))
 
 
 def reset_peak(device: "torch.device") -> None:
@@ -72,6 +105,43 @@ def make_deterministic(threads: int) -> None:
     torch.backends.cudnn.deterministic = True
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def _cpu_quotas(proc: Path) -> Iterator[float]:
+    """Yield every quota of CPU time, in cores, that holds for a process with this folder in /proc.
+
+    A process is in a control group, and the quotas of all groups above that one hold as well.
+    Linux, cgroups(7), and its documentation of cgroup-v1 and cgroup-v2.
+    """
+    groups = {}  # by the kind of file system that shows the group
+    for line in (proc / "cgroup").read_text().splitlines():
+        _, controllers, group = line.split(":", 2)
+        if not controllers or "cpu" in controllers.split(","):
+            groups["cgroup" if controllers else "cgroup2"] = group
+    for line in (proc / "mountinfo").read_text().splitlines():
+        mount, _, described = line.partition(" - ")
+        kind, _, options = described.split(" ")[:3]
+        if kind not in groups or (kind == "cgroup" and "cpu" not in options.split(",")):
+            continue
+        _, _, _, root, mount_point, *_ = mount.split(" ")
+        # In a container the mount often shows its own group only, whose path is then `root`.
+        below = os.path.relpath(groups[kind], root)
+        place = Path(mount_point.replace("\\040", " "))
+        own = place if below.startswith("..") else place / below
+        for folder in (own, *own.parents):
+            if folder.is_relative_to(place):
+                yield from _quota(folder)
+
+
+def _quota(group: Path) -> Iterator[float]:
+    """Yield the quota of one control group in cores, if it has one."""
+    with suppress(OSError, ValueError):  # version 2; "max" stands for no quota
+        quota, period = (group / "cpu.max").read_text().split()
+        yield int(quota) / int(period)
+    with suppress(OSError, ValueError):  # version 1; -1 stands for no quota
+        quota = (group / "cpu.cfs_quota_us").read_text()
+        if int(quota) > 0:
+            yield int(quota) / int((group / "cpu.cfs_period_us").read_text())
 
 
 def _bytes_of(file: str, name: str) -> int:

@@ -5,17 +5,16 @@
 `--help` is answered at once.
 """
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import typer
 from typer.exceptions import TyperException
 
 from fer_core.errors import FerError, command_line, reader_left
-from fer_core.storage import paths
+from fer_core.storage import paths, signals
 from search.study import disk
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from search.study.folder import Folder
 
-INTERRUPTED = 130  # the exit code, as shells give it to a command ended by Ctrl-C
 _PIPED_COLUMNS = 100  # width of a table that is printed to no terminal
 
 
@@ -31,10 +29,10 @@ _PIPED_COLUMNS = 100  # width of a table that is printed to no terminal
 def errors_in_one_line(interrupted: str) -> Iterator[None]:
     """Turn an error that the user can mend into one line and an exit code.
 
-    Ctrl-C prints `interrupted`. Any other error is ours, and keeps its traceback.
+    Ctrl-C prints `interrupted`, and so do SIGTERM and the end of the terminal, unless who started
+    the command had it ignore them, as nohup does. Any other error is ours, and keeps its traceback.
     """
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, _interrupt)
+    signals.handle(signals.interrupt)
     try:
         yield
     except FerError as error:
@@ -49,22 +47,28 @@ def errors_in_one_line(interrupted: str) -> Iterator[None]:
         print(f"error: {error.strerror or error}: {error.filename or 'no file'}", file=sys.stderr)
         raise typer.Exit(FerError.exit_code) from error
     except KeyboardInterrupt as interrupt:
+        signals.handle(signals.end)  # nothing may disturb the last words
         print(interrupted, file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from interrupt
+        raise typer.Exit(signals.INTERRUPTED) from interrupt
 
 
 def run(app: typer.Typer) -> int:
-    """Run a command line, and return its exit code. A wrong argument is answered in one line."""
+    """Run a command line, and return its exit code. A wrong argument is answered in one line.
+
+    An interrupted command cannot be interrupted again: that would change its exit code.
+    """
 
     def called() -> int:
         try:
-            return int(app(standalone_mode=False) or 0)
+            code = int(app(standalone_mode=False) or 0)
         except TyperException as error:
-            message = error.format_message().replace(
-                "Value error, ", ""
-            )  # Typer's words add nothing
+            message = error.format_message()
+            message = message.replace("Value error, ", "")  # Typer's words add nothing
             print(f"error: {message}", file=sys.stderr)
             return FerError.exit_code
+        if code == signals.INTERRUPTED:
+            signals.ignore()
+        return code
 
     return command_line(called)
 
@@ -95,7 +99,3 @@ def show(table: "Table") -> None:
     from rich.console import Console  # takes 0.1 s: too long for a wrong argument
 
     Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_COLUMNS).print(table)
-
-
-def _interrupt(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt

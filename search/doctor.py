@@ -18,6 +18,7 @@ from typer import Option
 
 from fer_core.config import VIEWS
 from fer_core.errors import DataError, FerError, unknown
+from fer_core.machine import allowed_cores
 from fer_core.storage.paths import S3Path
 from search import command
 from search.request import arguments as args
@@ -39,11 +40,12 @@ _AS_GIVEN = (  # arguments that the checkup takes as they are
     "faces",
     "landmarks",
     "task",
+    "protocol",
     "max_missing",
     "quick",
     "near_copies",
 )
-_MOST_LINES = 40  # of findings on the screen; --json prints all
+_MOST_LINES = 40  # of findings on the screen; the file of findings has all, and so has --json
 
 NearCopies = Annotated[
     bool,
@@ -74,7 +76,8 @@ Workers = Annotated[
         metavar="N",
         min=1,
         rich_help_panel=machine_args.MACHINES,
-        help="How many processes look for faces. Default: one for each CPU core.",
+        help="How many processes look for faces. Default: one for each CPU core that the command "
+        "may use.",
     ),
 ]
 View = Annotated[
@@ -103,13 +106,25 @@ Sheet = Annotated[
         help="Draw faces of some subjects into a picture, to see whether they were found well.",
     ),
 ]
+FindingsFile = Annotated[
+    Path | None,
+    Option(
+        "--findings",
+        metavar="FILE.csv",
+        rich_help_panel=args.OUTPUT,
+        show_default=False,
+        help="Write all findings into this file. Default: DATASET-findings.csv in the current "
+        "folder, and only if the screen does not show them all.",
+    ),
+]
 SheetSubjects = Annotated[
     int,
     Option(
         metavar="N",
         min=1,
+        max=40,
         rich_help_panel=args.OUTPUT,
-        help="How many subjects the picture of --sheet shows.",
+        help="How many subjects the picture of --sheet shows, at most 40.",
     ),
 ]
 
@@ -123,6 +138,7 @@ def main(
     columns: args.Columns = None,
     subject_table: args.SubjectTable = None,
     task: args.Task = None,
+    protocol: args.Protocol = Options.protocol_name,
     faces: args.Faces = "auto",
     landmarks: args.Landmarks = "auto",
     max_missing: args.MaxMissing = Options.max_missing,
@@ -134,14 +150,16 @@ def main(
     store: machine_args.Store = Options.store,
     sheet: Sheet = None,
     sheet_subjects: SheetSubjects = 8,
+    findings: FindingsFile = None,
     as_json: args.AsJson = False,
     quiet: args.Quiet = False,
 ) -> None:
     """Check a dataset: what is missing, odd or unusable, and whether a study may start."""
     with command.errors_in_one_line(_INTERRUPTED):
-        settings_.check_names(dataset)
+        settings_.check_names(dataset, protocol)
         rules = own_files.rules(context.params, dataset)
         _check_requested(view or (), sheet, same_person, quick)
+        _check_writable("--findings", findings, ".csv")
         place = _checked_store(store)
         from search.checkup import checkup  # imports OpenCV, which takes seconds
         from search.screen.progress import Progress
@@ -151,7 +169,7 @@ def main(
             checked = checkup.check(request, progress)
             _prepare(checked, view or (), place, progress)
             _draw(checked, sheet, sheet_subjects)
-        _print(checked, as_json)
+        _print(checked, as_json, findings)
         if not checked.report.may_start:
             raise typer.Exit(DataError.exit_code)
 
@@ -167,7 +185,7 @@ def _request(
         **rules,
         root=given["data_root"].absolute(),
         store=store,
-        workers=given["workers"] or os.cpu_count() or 1,
+        workers=given["workers"] or allowed_cores(),
         false_matches=given["same_person"],
     )
 
@@ -201,10 +219,16 @@ def _check_requested(
         return
     if quick:
         raise FerError("--sheet shows faces, and --quick finds none; leave one of them out.")
-    if sheet.suffix.lower() != ".png":
-        raise FerError(f"--sheet is '{sheet}'; it must be the name of a .png file.")
-    if sheet.is_dir() or not os.access(sheet.parent, os.W_OK):
-        raise FerError(f"--sheet: {sheet} cannot be written; {sheet.parent} must be a folder.")
+    _check_writable("--sheet", sheet, ".png")
+
+
+def _check_writable(flag: str, file: Path | None, suffix: str) -> None:
+    if file is None:
+        return
+    if file.suffix.lower() != suffix:
+        raise FerError(f"{flag} is '{file}'; it must be the name of a {suffix} file.")
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise FerError(f"{flag}: {file} cannot be written; {file.parent} must be a folder.")
 
 
 def _prepare(
@@ -224,22 +248,11 @@ def _draw(checked: "Checked", path: Path | None, subjects: int) -> None:
         contact_sheet.draw(path, checked.manifest, checked.prepared.faces, subjects=subjects)
 
 
-def _print(checked: "Checked", as_json: bool) -> None:
-    from search.screen import findings_file
+def _print(checked: "Checked", as_json: bool, file: Path | None) -> None:
+    from search.checkup.findings import listed
 
-    report, places = checked.report, dict(checked.manifest.places)
-    file = None
-    if report.findings:
-        listed = [
-            findings_file.Row(
-                kind=each.kind,
-                path=each.path,
-                place=places.get(each.path, ""),
-                reason=each.reason,
-            )
-            for each in report.findings
-        ]
-        file = findings_file.write(report.dataset, listed)
+    report = checked.report
+    file = listed(report, dict(checked.manifest.places), file)
     if as_json:
         print(json.dumps(asdict(report), indent=1))
         return
@@ -253,11 +266,12 @@ def _print(checked: "Checked", as_json: bool) -> None:
         facts.add_row(name, Text(fact))
     lines = list(texts.finding_lines(report))
     for line in lines[:_MOST_LINES]:
-        findings.add_row(*map(Text, line))
+        findings.add_row(*map(Text, line.columns))
     command.show(facts)
     command.show(findings)
-    if len(lines) > _MOST_LINES:
-        print(f"and {len(lines) - _MOST_LINES} more, see --json")
+    hidden = len(report.findings) - sum(line.findings for line in lines[:_MOST_LINES])
+    if hidden:
+        print(f"{hidden} more findings are not shown")
     if file is not None:
         print(f"all findings are listed in {file}")
     verdict = "a study may start" if report.may_start else "a study must not start"

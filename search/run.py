@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fer_core.errors import FerError
-from fer_core.storage import paths
+from fer_core.storage import paths, signals
 from search import command
 from search.request import arguments as args
 from search.request import machine_arguments as machine_args
@@ -143,12 +143,13 @@ def _search(
         with Progress(verbosity=0 if quiet else 1 + context.params["verbose"]) as progress:
             outcome = session.run(settings, machines, progress, folder)
     except session.InterruptedStudyError as stopped:
+        signals.handle(signals.end)  # nothing may disturb the last words
         print(
             "Interrupted. No finished trial is lost. To continue this study, run:\n"
             f"  {_resume_command(context, settings, stopped.study)}",
             file=sys.stderr,
         )
-        raise typer.Exit(command.INTERRUPTED) from stopped
+        raise typer.Exit(signals.INTERRUPTED) from stopped
     _print_board(outcome, as_json, explained=not quiet)
     if not quiet:
         _print_next(context, settings, outcome)

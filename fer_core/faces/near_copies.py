@@ -10,7 +10,7 @@ found without a second hash.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 import cv2
 import numpy as np
@@ -41,9 +41,17 @@ _LARGEST = max(max(pair) for pair in _FREQUENCIES) + 1
 _COSINES = np.cos(  # (frequencies, pixels): the discrete cosine transform, DCT-II
     np.pi * np.arange(_LARGEST)[:, None] * (np.arange(SIDE) + 0.5) / SIDE
 ).astype(np.float32)
+# Two hashes that differ by MOST_BITS at most are equal in one of so many parts: Norouzi, Punjani
+# and Fleet 2012, "Fast search in Hamming space with multi-index hashing". Each part has its lowest
+# bit, and the mask of its bits there.
+_EDGES = np.linspace(0, 64, MOST_BITS + 2).astype(int).tolist()
+_PARTS = tuple(
+    (np.uint64(low), np.uint64((1 << (high - low)) - 1)) for low, high in pairwise(_EDGES)
+)
 _BITS = np.uint64(1) << np.arange(64, dtype=np.uint64)
 _ODD = np.bitwise_or.reduce(_BITS[[column % 2 == 1 for _, column in _FREQUENCIES]])
-_BLOCK = 2**23  # pairs that are compared at once; they take about 100 MB
+_BLOCK = 2**20  # pairs whose hashes are compared at once; they take about 50 MB
+_PAIR_SECONDS = 7e-9  # by the square of the images; faces of the renderer, a busy AMD EPYC
 _CHUNK = 4096  # candidates whose thumbnails are compared at once
 
 
@@ -116,6 +124,11 @@ def mirrored(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return turned
 
 
+def seconds(images: int) -> float:
+    """Predict how long comparing so many images takes."""
+    return _PAIR_SECONDS * images**2
+
+
 def find(images: Array, groups: Array) -> NearCopies:
     """Find all pairs of thumbnails (N, SIDE, SIDE) that are nearly the same.
 
@@ -126,53 +139,87 @@ def find(images: Array, groups: Array) -> NearCopies:
     parts = [images[i : i + _CHUNK] for i in range(0, len(images), _CHUNK)]
     codes = np.concatenate([hashes(part) for part in parts])
     plain = np.concatenate([part.std(axis=(1, 2)) < LEAST_CONTRAST for part in parts])
-    nearest = np.full(len(images), -1)  # the most similar image before each; -1: there is none
-    best, turned = np.zeros(len(images)), np.zeros(len(images), bool)
+    nearest = np.full(len(images), len(images))  # the most similar image before each
+    best, turned = np.zeros(len(images), np.float32), np.zeros(len(images), bool)
     pairs = 0
     for first, second, turn in _candidates(codes, plain, groups):
         correlation = _correlations(images, first, second, turn)
-        alike = np.flatnonzero(correlation >= LEAST_CORRELATION)
-        # A symmetric image equals its mirror image as well, and is one pair all the same.
-        pairs += len(np.unique(first[alike] * len(images) + second[alike]))
-        better = alike[correlation[alike] > best[second[alike]]]
+        alike = correlation >= LEAST_CORRELATION
+        first, second, correlation = first[alike], second[alike], correlation[alike]
+        pairs += len(first) - (_count_known(images, codes, first, second) if turn else 0)
+        tied = (correlation == best[second]) & (first < nearest[second])
+        better = np.flatnonzero((correlation > best[second]) | tied)
         better = better[np.lexsort((-first[better], correlation[better]))]  # the last one stays
         at = second[better]
-        nearest[at], best[at], turned[at] = first[better], correlation[better], turn[better]
+        nearest[at], best[at], turned[at] = first[better], correlation[better], turn
     return NearCopies(
         pairs,
         tuple(
             Match(int(nearest[k]), int(k), bool(turned[k]), float(best[k]))
-            for k in np.flatnonzero(nearest >= 0)
+            for k in np.flatnonzero(nearest < len(images))
         ),
     )
 
 
 def _candidates(
     codes: NDArray[np.uint64], plain: Array, groups: Array
-) -> Iterator[tuple[Array, Array, Array]]:
+) -> Iterator[tuple[Array, Array, bool]]:
     """Yield the pairs whose hashes are close, some at once: first, second, whether mirrored."""
-    total = len(codes)
-    step = max(1, _BLOCK // max(1, total))
-    for start in range(0, total, step):
-        end, others = min(start + step, total), codes[start:]
-        found = []
-        for turned, own in enumerate((codes[start:end], mirrored(codes[start:end]))):
-            close = np.bitwise_count(own[:, None] ^ others) <= MOST_BITS
-            first, second = np.nonzero(close)
-            found.append((first + start, second + start, np.full(len(first), turned == 1)))
-        first, second, turn = (np.concatenate(each) for each in zip(*found, strict=True))
-        counts = (first < second) & (groups[first] != groups[second])
-        counts &= ~(plain[first] | plain[second])
-        yield first[counts], second[counts], turn[counts]
+    shown = np.flatnonzero(~plain)
+    codes, groups = codes[shown], groups[shown]
+    for turn, own in enumerate((codes, mirrored(codes))):
+        for part in range(len(_PARTS)):
+            for first, second in _equal_in_part(own, codes, part):
+                counts = groups[first] != groups[second]
+                yield shown[first[counts]], shown[second[counts]], turn == 1
 
 
-def _correlations(images: Array, first: Array, second: Array, turned: Array) -> Array:
-    """Correlate the thumbnails of each pair (P,), the first of them mirrored where `turned`."""
+def _equal_in_part(
+    own: NDArray[np.uint64], codes: NDArray[np.uint64], part: int
+) -> Iterator[tuple[Array, Array]]:
+    """Yield the close pairs of `own` and a later one of `codes` that are equal in a part.
+
+    Pairs that are equal in an earlier part as well are left out, so that each comes once.
+    """
+    low, mask = _PARTS[part]
+    place = np.arange(len(codes), dtype=np.uint64)
+    total = np.uint64(len(codes))
+    keys = ((codes >> low) & mask) * total + place  # in the order of the part, then of the images
+    order = np.argsort(keys)
+    own_part = ((own >> low) & mask) * total
+    starts = np.searchsorted(keys, own_part + place, side="right", sorter=order)
+    counts = np.searchsorted(keys, own_part + total, side="left", sorter=order) - starts
+    ends = np.cumsum(counts)
+    begin = 0
+    while begin < len(codes):
+        before = int(ends[begin - 1]) if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, before + _BLOCK, side="right")))
+        first = np.repeat(np.arange(begin, end), counts[begin:end])
+        # The partners of each lie side by side in the order, from its start on.
+        shift = (starts - (ends - counts))[begin:end]
+        second = order[np.repeat(shift, counts[begin:end]) + np.arange(before, before + len(first))]
+        differ = own[first] ^ codes[second]
+        close = np.bitwise_count(differ) <= MOST_BITS
+        for earlier, bits in _PARTS[:part]:
+            close &= (differ >> earlier) & bits != 0
+        yield first[close], second[close]
+        begin = end
+
+
+def _count_known(images: Array, codes: NDArray[np.uint64], first: Array, second: Array) -> int:
+    """Count the pairs that are alike unmirrored, too: symmetric images, which are one pair."""
+    close = np.bitwise_count(codes[first] ^ codes[second]) <= MOST_BITS
+    correlation = _correlations(images, first[close], second[close], turned=False)
+    return int((correlation >= LEAST_CORRELATION).sum())
+
+
+def _correlations(images: Array, first: Array, second: Array, turned: bool) -> Array:
+    """Correlate the thumbnails of each pair (P,), the first of them mirrored if `turned`."""
     found = np.zeros(len(first), np.float32)
     for start in range(0, len(first), _CHUNK):
         part = slice(start, start + _CHUNK)
         left, right = images[first[part]], images[second[part]]
-        left[turned[part]] = left[turned[part]][:, :, ::-1]
+        left = left[:, :, ::-1] if turned else left
         found[part] = (_standardised(left) * _standardised(right)).sum(axis=(1, 2))
     return found
 

@@ -82,6 +82,13 @@ class Faces:
         """The names of the clips that can be used."""
         return tuple(self._clips)
 
+    @property
+    def states(self) -> NDArray[np.uint8]:
+        """The states of all frames of its clips: FOUND, INTERPOLATED or LEFT_OUT."""
+        total = max((past for _, past in self._clips.values()), default=0)
+        rows, _ = unpacked(self._entry.array, FRAME, total)
+        return np.array(rows["state"])
+
     def track(self, clip: str) -> Track:
         """Read the face of the clip of that name."""
         total = max(past for _, past in self._clips.values())

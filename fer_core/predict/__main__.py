@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 import typer
 
 from fer_core.errors import FerError, command_line, reader_left
+from fer_core.machine import keep_to_allowed_cores
 from fer_core.predict import model_folder
 from fer_core.predict.on_video import SUFFIXES, predict
 from fer_core.predict.prediction import in_json, text
+from fer_core.storage import signals
 
 Folder = Annotated[
     Path,
@@ -68,6 +70,8 @@ def main(
     from fer_core.predict.timeline import draw  # imports matplotlib, which --help does not need
 
     timeline = picture or Path(f"{path.stem}-timeline.png")
+    signals.handle(signals.interrupt)
+    keep_to_allowed_cores()
     try:
         if not timeline.parent.is_dir() or timeline.suffix not in SUFFIXES:
             raise FerError(
@@ -84,6 +88,10 @@ def main(
             raise
         typer.echo(f"error: {error.strerror or error}: {error.filename or timeline}", err=True)
         raise typer.Exit(FerError.exit_code) from None
+    except KeyboardInterrupt:
+        signals.handle(signals.end)  # nothing may disturb the last words
+        typer.echo("Interrupted.", err=True)
+        raise typer.Exit(signals.INTERRUPTED) from None
     typer.echo(in_json(prediction) if as_json else text(prediction))
     typer.echo(f"timeline: {timeline}", err=True)
 

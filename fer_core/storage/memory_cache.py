@@ -5,7 +5,6 @@ The memory is bounded: when it is full, the values that were used least recently
 trial uses it through `features.context.TrialContext.cached`.
 """
 
-import os
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
@@ -87,7 +86,7 @@ class MemoryCache:
 @cache
 def process() -> MemoryCache:
     """Give the cache that all trials of this process share."""
-    return MemoryCache(int(SHARE * machine.total_bytes() / (os.cpu_count() or 1)))
+    return MemoryCache(int(SHARE * machine.total_bytes() / machine.allowed_cores()))
 
 
 def size_bytes(value: object) -> int:

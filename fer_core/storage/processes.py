@@ -1,19 +1,20 @@
 """Spread work over processes of this machine. Each process uses one core.
 
 Finding faces, rendering clips and reading thumbnails use it: all are bound by the CPU. The
-processes end when their parent ends, however it ends.
+processes end when their parent ends, however it ends. A signal that ends a command is the parent's
+to handle, even if it is sent to all processes at once, as Ctrl-C, Slurm and systemd do.
 """
 
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from typing import TypeVar
 
 from fer_core.errors import FerError
+from fer_core.storage import signals
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,11 +43,14 @@ def results(
     if min(workers, len(items)) <= 1:
         yield from enumerate(map(work, items))
         return
+    with signals.unreached():  # not later with the pool: its start unblocks some signals again
+        resource_tracker.ensure_running()
     pool = ProcessPoolExecutor(
         min(workers, len(items)), mp_context=get_context("spawn"), initializer=_use_one_core
     )
     try:
-        places = {pool.submit(work, item): place for place, item in enumerate(items)}
+        with signals.unreached():  # the pool starts its processes here
+            places = {pool.submit(work, item): place for place, item in enumerate(items)}
         for future in as_completed(places):
             yield places[future], future.result()
     except BrokenProcessPool as error:
@@ -58,16 +62,14 @@ def results(
         processes = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:  # they are idle, or nobody waits for their results any more
-            process.terminate()
+            process.kill()  # SIGTERM would not reach it
 
 
 def _use_one_core() -> None:
-    """Prepare a worker process: one core, no Ctrl-C of its own, an end with its parent.
+    """Prepare a worker process: one core, and an end with its parent.
 
-    Ctrl-C is left to the parent, which then ends its workers. The environment variables work
-    only because neither numpy nor torch is loaded yet.
+    The environment variables work only because neither numpy nor torch is loaded yet.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
     import cv2  # not at the top: a parent may not need it
 

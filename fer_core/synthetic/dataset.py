@@ -10,7 +10,6 @@ cannot. OULU-CASIA's layout has genuine clips only, with fear in place of contem
 """
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from fer_core.data.datasets.synthetic import LAYOUTS, RECORD, Layout, Record, read_record
 from fer_core.errors import DataError, unknown
+from fer_core.machine import allowed_cores
 from fer_core.storage.processes import spread
 
 MOST_SUBJECTS = 999  # OULU-CASIA's folder names have three digits, P001 to P999
@@ -52,7 +52,7 @@ def ensure(
     root.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
     try:
-        _render(aside, wanted, workers or os.cpu_count() or 1, progress)
+        _render(aside, wanted, workers or allowed_cores(), progress)
         (aside / RECORD).write_text(json.dumps(asdict(wanted)) + "\n")
         aside.chmod(0o755)
         with suppress(OSError):  # another process may have rendered the same folder meanwhile

@@ -1,7 +1,8 @@
 """Check a copy of a dataset before a study uses it: what is missing, odd or unusable.
 
 `search.doctor` calls `check`, which examines every file and finds every face, and prints its
-`Report`. The faces stay in the store, where studies read them.
+`Report`. The faces stay in the store, where studies read them. A dataset of any size is told at the
+start how long it takes, and its pixels are never in memory together.
 """
 
 from collections import Counter
@@ -12,25 +13,24 @@ from pathlib import Path
 import numpy as np
 
 from fer_core.config import ONE_FRAME, ClipConfig
-from fer_core.data import datasets, protocol, subjects
+from fer_core.data import datasets, subjects
 from fer_core.data.dataset import difference
 from fer_core.data.manifest import Manifest
-from fer_core.data.protocol import Protocol
 from fer_core.errors import DataError
 from fer_core.faces import follow
-from fer_core.faces.file_checks import header
+from fer_core.faces.landmarks import best_engine, closer
 from fer_core.storage.shared_store import SharedPlace
-from search.checkup import near_copies
+from search.checkup import near_copies, splits
+from search.checkup.examination import examine
 from search.checkup.findings import faults, findings
-from search.checkup.report import FaceCounts, Found, Report, SamePersonReport, Split
+from search.checkup.report import FaceCounts, Found, Report, SamePersonReport
 from search.planning import face_seconds
+from search.planning.face_seconds import Forecast
 from search.request import data, find_faces, sides
 from search.request.find_faces import Prepared
 from search.screen import findings_file
 from search.screen.progress import Progress
-from search.study.options import SEALED
-
-_SEALED = "a sealed fifth of the subjects, and five grouped folds of the others"
+from search.study.options import SYNTHETIC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class Request:
     faces: str  # "given", "found" or "auto"
     landmarks: str
     task: str | None
+    protocol: str  # the one that a study would follow
     subject_pattern: str | None
     columns: Mapping[str, str]
     subject_table: str | None
@@ -70,30 +71,30 @@ def check(request: Request, progress: Progress) -> Checked:
 
     Raises: DataError if the folder holds no clip of the dataset.
     """
+    early = _early_forecast(request, progress)
     manifest = _manifest(request, progress)
-    clips, workers = len(manifest.clips), request.workers
-    progress.print(f"{clips} clips of {len(manifest.subjects)} subjects; examining their files")
-    headers = {clip.clip: header(clip) for clip in manifest.clips}
+    workers = request.workers
+    progress.print(f"{len(manifest.clips)} clips of {len(manifest.subjects)} subjects")
     given = data.given_faces(manifest, request.faces)
     engine = data.landmarks_of(manifest, request.landmarks, given=given)
-    expected = face_seconds.forecast(
-        [clip for clip in manifest.clips if not headers[clip.clip].fault],
-        frames=sum(found.frames for found in headers.values()),
-        engine=engine,
-        workers=workers,
-        store=request.store,
-    )
+    expected = _forecast(request, manifest, engine, early)
     where = "given by the dataset" if engine == "data" else f"found by {engine}"
     if given:
         progress.print("the faces are given: each picture is shown as it is")
     progress.print(f"faces, landmarks {where}: {expected or 'no clip can be read'}")
     compare = _comparer(request, manifest, progress)
-    near = None
-    if request.near_copies:
-        near = near_copies.look(manifest, headers, workers=workers, progress=progress)
+    examined = examine(
+        manifest.clips,
+        stills=manifest.stills,
+        thumbnails=request.near_copies,
+        workers=workers,
+        progress=progress,
+    )
+    near = near_copies.look(manifest, examined) if request.near_copies else None
     prepared = None if request.quick else _prepared(request, manifest, engine, progress)
+    names = (clip.clip for clip in manifest.clips)
     found = Found(
-        headers=headers,
+        headers=dict(zip(names, examined.headers, strict=True)),
         expected=expected,
         prepared=prepared,
         near=near,
@@ -114,6 +115,36 @@ def _manifest(request: Request, progress: Progress) -> Manifest:
         )
     progress.print_all(manifest.remarks)
     return manifest
+
+
+def _early_forecast(request: Request, progress: Progress) -> Forecast | None:
+    """Print what to expect of a large dataset before its files are read, which takes minutes."""
+    engine = _likely_engine(request)
+    if request.dataset == SYNTHETIC or engine == "data" or not request.root.is_dir():
+        return None
+    expected = face_seconds.quick_forecast(
+        request.root, engine=engine, workers=request.workers, store=request.store
+    )
+    if expected is not None:
+        progress.print(f"finding all faces takes {expected}; the files are read first")
+    return expected
+
+
+def _forecast(
+    request: Request, manifest: Manifest, engine: str, early: Forecast | None
+) -> Forecast | None:
+    frames = face_seconds.count_frames(manifest.clips)
+    if early is not None and engine == _likely_engine(request):
+        return early.scaled(frames)
+    return face_seconds.forecast(
+        manifest.clips, frames=frames, engine=engine, workers=request.workers, store=request.store
+    )
+
+
+def _likely_engine(request: Request) -> str:
+    """Name the engine that finds the landmarks, unless the dataset turns out to bring its own."""
+    engine = best_engine() if request.landmarks == "auto" else request.landmarks
+    return closer(engine) if request.faces == "given" else engine
 
 
 def _prepared(request: Request, manifest: Manifest, engine: str, progress: Progress) -> Prepared:
@@ -139,7 +170,7 @@ def _comparer(
     describer, most = same_person.load(), request.false_matches
     seconds = same_person.forecast(describer, len(manifest.clips))
     progress.print(f"comparing the people of {len(manifest.clips)} clips: about {seconds:.0f} s")
-    side_of = _side_of(manifest, request.task)
+    side_of = splits.side_of(manifest, request.task, request.protocol)
     return lambda prepared: same_person.look(
         describer,
         manifest.clips,
@@ -148,20 +179,6 @@ def _comparer(
         false_matches=most,
         progress=progress.prepared,
     )
-
-
-def _side_of(manifest: Manifest, task: str | None) -> Callable[[str], str]:
-    """Give the function that names a subject's side in the project's own split.
-
-    If there are too few subjects for it, each is a side of its own.
-    """
-    try:
-        split = data.split_subjects(manifest, task or data.default_task(manifest), seed=0)
-    except DataError:
-        return lambda subject: f"subject {subject}"
-    named = {"sealed": split.sealed} | {f"fold {i}": f for i, f in enumerate(split.folds, start=1)}
-    side = {subject: name for name, people in named.items() for subject in people}
-    return lambda subject: side[subject]
 
 
 def prepare_view(
@@ -191,8 +208,8 @@ def _report(request: Request, manifest: Manifest, found: Found) -> Report:
     prepared, most = found.prepared, request.max_missing
     by_faces = prepared is not None and not found.given_faces
     skipped = prepared.skipped if prepared and by_faces else faults(found.headers)
-    splits = _splits(manifest, request.task)
-    problems = [split.unfit for split in splits[:1] if split.unfit]
+    tried = splits.tried(manifest, request.task, request.protocol)
+    problems = [split.unfit for split in tried[:1] if split.unfit]
     try:
         find_faces.check_missing(manifest, skipped, most)
     except DataError as error:
@@ -212,7 +229,7 @@ def _report(request: Request, manifest: Manifest, found: Found) -> Report:
         frames=sum(found.frames for found in found.headers.values()),
         other_files=dict(manifest.aside),
         totals=difference(manifest, datasets.DATASETS[manifest.dataset].totals),
-        protocols=splits,
+        protocols=tried,
         missing_share=share,
         max_missing=most,
         findings=findings(manifest, found),
@@ -225,31 +242,8 @@ def _report(request: Request, manifest: Manifest, found: Found) -> Report:
     )
 
 
-def _splits(manifest: Manifest, task: str | None) -> tuple[Split, ...]:
-    """Try the project's own split, which is the default, and those published with the dataset."""
-    learned = task or data.default_task(manifest)
-
-    def sealed_split(manifest: Manifest) -> Protocol:
-        return data.split_subjects(manifest, learned, seed=0)
-
-    def tried(name: str, about: str, split: Callable[[Manifest], Protocol]) -> Split:
-        try:
-            protocol.check(made := split(manifest), manifest)
-            of_sides = tuple(sides.lines(made, manifest, learned))
-        except DataError as error:
-            return Split(name=name, about=about, unfit=str(error))
-        return Split(name=name, about=about, unfit=None, sides=of_sides)
-
-    published = datasets.DATASETS[manifest.dataset].protocols.items()
-    return (
-        tried(SEALED, _SEALED, sealed_split),
-        *(tried(name, each.about, each.split) for name, each in published),
-    )
-
-
 def _count_faces(prepared: Prepared) -> FaceCounts:
-    states = [shard.track(clip).states for shard in prepared.faces for clip in shard.clips]
-    counts = np.bincount(np.concatenate([*states, []]).astype(int), minlength=4)
+    counts = sum((np.bincount(shard.states, minlength=4) for shard in prepared.faces), np.zeros(4))
     return FaceCounts(
         frames=int(counts.sum()),
         found=int(counts[follow.FOUND]),

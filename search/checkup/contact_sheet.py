@@ -4,7 +4,7 @@ It has one block for each view. In a block, rows are subjects, columns are emoti
 is a face at the height of its expression. `search.doctor --sheet` draws it.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -26,6 +26,7 @@ from fer_core.storage.files import write_atomically
 VIEWS = tuple(view for view in ALL_VIEWS if view != GIVEN)  # whole pictures need no check
 # Pixels: side of a cell, step to the next cell, and the space for labels at the left and the top.
 CELL, STEP, LEFT, TOP = 112, 114, 110, 76
+MOST_COLUMNS = 20
 WIDTH = 1750  # pixels; blocks stand side by side up to this width
 _APEX = ClipConfig(sampling="onset_apex", frames=1)
 _PAPER, _EMPTY, _INK, _FAINT, _POINT = "#ffffff", "#404040", "#101010", "#a0a0a0", "#00ff40"
@@ -40,14 +41,18 @@ Face = tuple[NDArray[np.uint8], NDArray[np.floating]]  # picture (H, W, 3), and 
 def draw(path: Path, manifest: Manifest, faces: Sequence[Faces], *, subjects: int) -> None:
     """Write the sheet as PNG, with `subjects` rows: subjects from the first to the last.
 
-    If the dataset does not name its subjects, each row shows one example of every column instead.
+    If the dataset does not name its subjects, or has only one clip of most, each row shows one
+    example of every column instead. The columns are the MOST_COLUMNS most frequent ones, so that
+    the picture has a size that can be looked at, whatever the dataset.
     """
     shards = {clip: shard for shard in faces for clip in shard.clips}
-    anonymous = all(clip.subject == clip.clip for clip in manifest.clips)
-    choose_clips = _examples if anonymous else _by_subject
-    clips = choose_clips(manifest.clips, shards.keys(), subjects)
+    frequent = Counter(map(_column, manifest.clips)).most_common(MOST_COLUMNS)
+    columns = sorted(column for column, _ in frequent)
+    shown = [clip for clip in manifest.clips if _column(clip) in columns]
+    single = 2 * len({clip.subject for clip in shown}) > len(shown)
+    choose_clips = _examples if single else _by_subject
+    clips = choose_clips(shown, shards.keys(), subjects)
     rows = ascending({row for row, _ in clips})
-    columns = sorted({_column(clip) for clip in manifest.clips})
     chosen = {cell: _face(shards[clip], clip) for cell, clip in clips.items() if clip in shards}
     width, height = LEFT + len(columns) * STEP, TOP + len(rows) * STEP
     abreast = min(len(VIEWS), max(1, WIDTH // width))

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from fer_core.data import subjects
 from fer_core.data.manifest import Manifest
@@ -20,9 +21,11 @@ from search.checkup.report import (
     SUBJECT,
     Finding,
     Found,
+    Report,
     SamePersonReport,
 )
 from search.request import sides
+from search.screen import findings_file
 
 _SHOWN = "no face found: views show the whole picture, and for landmarks it counts as wrong"
 
@@ -83,3 +86,19 @@ def _same_people(manifest: Manifest, found: SamePersonReport) -> list[tuple[str,
 def faults(headers: Mapping[str, Header]) -> dict[str, str]:
     """Say of each clip with a damaged file what is wrong with it."""
     return {clip: found.fault for clip, found in headers.items() if found.fault}
+
+
+def listed(report: Report, places: Mapping[str, str], chosen: Path | None) -> Path | None:
+    """Write all findings of a report into a file, and name it; None if there are none.
+
+    `places` says where a table lists a path. The user may have `chosen` the file.
+    """
+    if not report.findings and chosen is None:
+        return None
+    rows = [
+        findings_file.Row(
+            kind=each.kind, path=each.path, place=places.get(each.path, ""), reason=each.reason
+        )
+        for each in report.findings
+    ]
+    return findings_file.write(report.dataset, rows, chosen)

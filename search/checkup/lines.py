@@ -5,13 +5,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from fer_core.data.datasets import DATASETS
 from search.checkup.report import NearCopyCounts, Report, SamePersonReport
+from search.screen import grouped
 from search.screen.unused_files import by_suffix
-
-_GROUPED = ("ignored", "note")  # findings of these kinds with the same reason share a line
 
 
 def facts(report: Report) -> Iterator[tuple[str, str]]:
@@ -71,11 +70,24 @@ def _same_person(found: SamePersonReport) -> Iterator[str]:
         )
 
 
-def finding_lines(report: Report) -> Iterator[tuple[str, str, str]]:
-    """Give kind, path and reason of each finding; notes with one reason share a line."""
-    paths = defaultdict(list)
+@dataclass(frozen=True)
+class FindingLine:
+    """A line of the lower table, and how many findings it shows."""
+
+    columns: tuple[str, str, str]  # kind, path, reason
+    findings: int = 1
+
+
+def finding_lines(report: Report) -> Iterator[FindingLine]:
+    """Give the findings, the gravest kind first; of alike ones, the first three and a count."""
+    reasons = defaultdict(list)
     for finding in report.findings:
-        own_line = "" if finding.kind in _GROUPED else finding.path
-        paths[finding.kind, finding.reason, own_line].append(finding.path)
-    for (kind, reason, _), (first, *others) in paths.items():
-        yield kind, f"{first} and {len(others)} more" if others else first, reason
+        reasons[finding.kind].append((finding.path, finding.reason))
+    for kind, found in reasons.items():
+        for group in grouped.groups(found):
+            said = ""
+            for path, reason in group.examples:
+                yield FindingLine((kind, path, "" if reason == said else reason))
+                said = reason
+            if more := group.count - len(group.examples):
+                yield FindingLine((kind, f"and {more} more", ""), findings=0)

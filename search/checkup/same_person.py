@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fer_core import machine
 from fer_core.arrays import Array
 from fer_core.config import ONE_FRAME
 from fer_core.data.manifest import Clip
@@ -59,6 +60,7 @@ def forecast(describer: Describer, clips: int) -> float:
 
 def load() -> Describer:
     """Load the network, onto a GPU if there is one."""
+    machine.keep_to_allowed_cores()
     return Describer(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 

@@ -21,6 +21,7 @@ from ray import tune
 
 from fer_core.data.study_data import StudyData
 from fer_core.errors import ClusterError
+from fer_core.storage import signals
 from search.cluster import nodes
 from search.cluster.watch import Watch
 from search.cluster.worker import PackWorker, train_pack
@@ -116,7 +117,7 @@ def run(
     `raced`: whether trials are compared at rungs, so that the worse ones stop early. `begin` starts
     the training of a pack on its worker.
 
-    Raises: KeyboardInterrupt at the first SIGINT or SIGTERM, between two events of Tune, and the
+    Raises: KeyboardInterrupt at the first signal to end, between two events of Tune, and the
         searcher's error where it has one.
     """
     worker = tune.with_parameters(
@@ -135,9 +136,25 @@ def run(
             tune_config=_tune_config(searcher, folder, resources),
             run_config=_run_config(scratch, stop, Watch(searcher, progress)),
         )
-        tuner.fit()
+        _fit(tuner, stop)
     if searcher.error is not None:
         raise searcher.error
+
+
+def _fit(tuner: tune.Tuner, stop: "_Stop") -> None:
+    """Run Tune to its end.
+
+    Raises: KeyboardInterrupt if that was requested, even if Tune ended or failed before it looked:
+        the signal may have gone to the machines of a cluster as well.
+    """
+    try:
+        tuner.fit()
+    except Exception as error:
+        if stop.requested:
+            raise KeyboardInterrupt from error
+        raise
+    if stop.requested:
+        raise KeyboardInterrupt
 
 
 def _tune_config(
@@ -182,22 +199,20 @@ class _Stop(tune.Stopper):
 
 @contextmanager
 def _signals_noted() -> Iterator[_Stop]:
-    """Note the first SIGINT or SIGTERM; the second one interrupts the driver at once."""
+    """Note the first signal to end; the second one interrupts the driver at once."""
     stop = _Stop()
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, frame: FrameType | None) -> None:
         if stop.requested:
             raise KeyboardInterrupt
         stop.requested = True
 
-    for name in before:
-        signal.signal(name, note)
+    before = signals.handle(note)
     try:
         yield stop
     finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _trial_name(trial: Any) -> str:

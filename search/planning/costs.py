@@ -6,7 +6,6 @@ from `fer_core.trial.timing`. Importing this file imports torch, and measuring a
 seconds; nothing is written, except for the machine's figures in a store that exists.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,6 @@ from fer_core import machine as machine_
 from fer_core.config import ClipConfig, Config, StreamConfig
 from fer_core.data.manifest import Manifest
 from fer_core.faces import faces_stage
-from fer_core.faces.file_checks import header
 from fer_core.features import speed, storing_rule
 from fer_core.features.speed import MachineSpeed
 from fer_core.features.storing_rule import Choice, Reads
@@ -30,7 +28,7 @@ from fer_core.storage.stages import Tally
 from fer_core.storage.store import Store
 from fer_core.trial import timing
 from search.planning.duration import Duration, predict_duration
-from search.planning.face_seconds import forecast
+from search.planning.face_seconds import count_frames, forecast
 from search.request import find_faces
 
 FrozenPart = tuple[StreamConfig, ClipConfig]  # a backbone up to its freeze depth, on some frames
@@ -117,7 +115,7 @@ def study_duration(
         folds=folds,
         raced=raced,
         stage_seconds=stage_seconds,
-        workers=max(1, torch.cuda.device_count() or int((os.cpu_count() or 1) / cpus)),
+        workers=max(1, torch.cuda.device_count() or int(machine_.allowed_cores() / cpus)),
     )
     gpu_gib = machine_.total_bytes() / 2**30 if torch.cuda.is_available() else None
     return replace(duration, head_gib=max(head_gib, default=None), gpu_gib=gpu_gib)
@@ -151,7 +149,7 @@ def missing_face_seconds(manifest: Manifest, engine: str, store: Path | SharedPl
         return 0.0
     all_faces = forecast(
         manifest.clips,
-        frames=sum(header(clip).frames for clip in manifest.clips),
+        frames=count_frames(manifest.clips),
         engine=engine,
         workers=1,
         store=store,

@@ -4,7 +4,6 @@ Faces are found once per dataset: the stage `faces` keeps them in the store. `se
 this before the first trial of a study, and `search.doctor` does it ahead of any study.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,10 +18,11 @@ from fer_core.errors import DataError
 from fer_core.faces import faces_stage, views_stage
 from fer_core.faces.landmarks import plain
 from fer_core.faces.tracks import Faces
+from fer_core.machine import allowed_cores
 from fer_core.storage.shared_store import SharedPlace, open_store
 from fer_core.storage.stages import Shard, Tally, make, read_or_make
 from fer_core.storage.store import Entry
-from search.screen import findings_file
+from search.screen import findings_file, grouped
 
 if TYPE_CHECKING:
     from search.screen.progress import Progress
@@ -110,7 +110,7 @@ def views(
 def prepare(
     study_data: StudyData, max_missing: float, progress: "Progress", *, landmarks: bool = True
 ) -> StudyData:
-    """Find and store all faces of a study before its first trial, with a process per CPU core.
+    """Find and store all faces of a study before its first trial, with a process per allowed core.
 
     Given faces are only stored, unless `landmarks` says that trials will read their landmarks.
     Returns the data with the share of the clips in which no landmarks were found.
@@ -122,7 +122,7 @@ def prepare(
         faces,
         manifest,
         store=study_data.store,
-        workers=os.cpu_count() or 1,
+        workers=allowed_cores(),
         progress=progress.prepared,
     )
     if study_data.given_faces or study_data.missing == "fallback":
@@ -134,6 +134,8 @@ def prepare(
     counts_as_wrong = study_data.missing == "wrong" and not study_data.given_faces
     if study_data.missing == "leave-out" or counts_as_wrong:
         _check_missing(manifest, found.skipped, max_missing)
+    if study_data.missing == "leave-out" and not study_data.given_faces:
+        progress.skipped(found.skipped)
     progress.print_all(_about(found, study_data))
     share = len(found.skipped) / len(manifest.clips)
     return replace(study_data, without_landmarks=share)
@@ -146,8 +148,8 @@ def _about(found: Prepared, study_data: StudyData) -> Iterator[str]:
             f"no face was found in {len(found.skipped)} of {len(study_data.manifest.clips)} clips"
         )
         yield f"{lost}: {_WITHOUT_FACE[study_data.missing]}"
-    for clip, note in found.notes.items():
-        yield f"{clip}: {note}"
+        yield from grouped.lines(found.skipped.items())
+    yield from grouped.lines(found.notes.items())
 
 
 def _check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -> None:

@@ -45,14 +45,22 @@ def left_out(manifest: Manifest) -> list[Row]:
     return rows(LEFT_OUT, manifest.left_out, dict(manifest.places))
 
 
-def write(dataset: str, findings: Iterable[Row]) -> Path:
-    """Write findings into the file of their dataset, in place of what it had, and name it."""
+def write(dataset: str, findings: Iterable[Row], chosen: Path | None = None) -> Path:
+    """Write findings into the file of their dataset, in place of what it had, and name it.
+
+    The user may have `chosen` another file.
+
+    Raises: OSError if the chosen file cannot be written.
+    """
     text = io.StringIO(newline="")
     names = [field.name for field in fields(Row)]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     writer.writerows([getattr(each, name) for name in names] for each in findings)
     content = text.getvalue().encode("utf-8", "surrogateescape")
+    if chosen is not None:
+        write_atomically(chosen, content)
+        return chosen
     file = Path(f"{dataset}-findings.csv")
     try:
         write_atomically(file, content)

@@ -6,7 +6,7 @@ have finished and which nodes came or went. Nothing is printed with the verbosit
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_core import config as configs
+from search.screen import grouped
 from search.screen.cluster_state import ClusterState
 from search.screen.remaining import predict
 from search.screen.times import readable
@@ -59,6 +60,7 @@ class Progress:
         self._preempted = 0
         self._status = ""
         self._bar = ProgressBar(width=_BAR)  # of what is prepared before the first trial
+        self._preparing, self._first = "", (0, 0.0)  # what is prepared; parts at first, and when
         live = verbosity > QUIET and self._console.is_terminal
         self._live = Live(self, console=self._console, transient=True) if live else None
 
@@ -93,9 +95,16 @@ class Progress:
         if self._live is None and (done % 8 == 0 or done == subjects):
             self.print(self._status)
 
-    def prepared(self, done: int, shards: int) -> None:
+    def prepared(self, done: int, shards: int, verb: str = "prepared") -> None:
         """Show for how many parts of the dataset a stage is made; parts take about equally long."""
-        self._status = f"prepared {done} of {shards} parts of the dataset"
+        now = time.monotonic()
+        if verb != self._preparing or done <= self._first[0]:  # another stage
+            self._preparing, self._first = verb, (done, now)
+        before, began = self._first
+        self._status = f"{verb} {done} of {shards} parts of the dataset"
+        if before < done < shards:
+            left = (now - began) / (done - before) * (shards - done)
+            self._status += f", about {readable(left)} left"
         self._bar = ProgressBar(shards, done, width=_BAR)
         tenth = max(1, shards // 10)
         if self._live is None and (done % tenth == 0 or done == shards):
@@ -118,14 +127,17 @@ class Progress:
         if not again:
             self.print(_EXPLAINED)
 
+    def skipped(self, reasons: Mapping[str, str]) -> None:
+        """Show clips that cannot be used and why, each once in a study."""
+        new = {clip: why for clip, why in reasons.items() if clip not in self._skipped}
+        self._skipped |= new.keys()
+        self.print_all(f"skipped {line}" for line in grouped.lines(new.items()))
+
     def finished(self, result: TrialResult) -> None:
         """Show how a trial ended."""
         self._count(result)
         self._predict()
-        for clip, reason in result.skipped.items():
-            if clip not in self._skipped:
-                self._skipped.add(clip)
-                self.print(f"skipped {clip}: {reason}")
+        self.skipped(result.skipped)
         self.print(self._line(result))
         if self._verbosity >= VERBOSE and result.config_json:
             self.print(f"  {result.config_json}")

@@ -65,6 +65,23 @@ def run(
     Raises: InterruptedStudyError at SIGINT or SIGTERM, once the study can be resumed;
         NoTrialSucceededError if no trial is complete at the end.
     """
+    resumable: list[str] = []
+    try:
+        return _run_study(settings, machines, progress, folder, resumable)
+    except KeyboardInterrupt as interrupt:
+        if not resumable:
+            raise
+        raise InterruptedStudyError(resumable[0]) from interrupt
+
+
+def _run_study(
+    settings: Settings,
+    machines: Machines,
+    progress: Progress,
+    folder: Folder | None,
+    resumable: list[str],
+) -> Outcome:
+    """Run a study as `run` does; put its name into `resumable` once it can be resumed."""
     started, OUTAGES.print = time.monotonic(), progress.print
     machines = replace(machines, address=connection.resolved(machines.address))
     space, drawn, modules = _checked_space(settings)
@@ -80,10 +97,10 @@ def run(
         suited_space, families = _suited(space, study_data, settings, trials)
         study_data = _sharing(study_data, settings, suited_space, families, trials, progress)
         folder, record = begin(settings, study_data, folder, trials=trials, modules=modules)
-        study_data = replace(study_data, checkpoints=folder.checkpoints)
         with folder.locked():
             record = origin.sign(folder, record, progress.print)
             folder.write_record(record)
+            resumable.append(record.study)
             search = OneSearch(
                 folder=folder,
                 record=record,
@@ -95,7 +112,7 @@ def run(
                 rebuilds=settings.rebuild,
                 families=families,
             )
-            journal = _run(search, study_data, progress)
+            journal = _run(search, replace(study_data, checkpoints=folder.checkpoints), progress)
         return _outcome(search, study_data, journal, progress)
 
 
@@ -150,10 +167,10 @@ def _run(search: OneSearch, study_data: StudyData, progress: Progress) -> Journa
             nested.run(search, study_data, progress)
             Board(search.folder, search.record).write(journal.finished())
         return journal
-    except KeyboardInterrupt as interrupt:
+    except KeyboardInterrupt:
         with suppress(KeyboardInterrupt):  # if it is cut off, the next start does the rest
             one_search.settle(search, study_data)
-        raise InterruptedStudyError(search.record.study) from interrupt
+        raise
 
 
 def _suited(

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pandas as pd
 
@@ -17,10 +18,10 @@ def drivers(studies):
     """Give a function that starts the command; what a failed test left running is killed."""
     started = []
 
-    def start(*arguments):
-        command = [sys.executable, "-m", "search.run", "--address", "local", "-q"]
+    def start(*arguments, before=(), **options):
+        command = [*before, sys.executable, "-m", "search.run", "--address", "local", "-q"]
         command += ["--studies", str(studies), *arguments]
-        started.append(subprocess.Popen(command, start_new_session=True))
+        started.append(subprocess.Popen(command, start_new_session=True, **options))
         return started[-1]
 
     yield start
@@ -30,10 +31,10 @@ def drivers(studies):
             each.wait()
 
 
-def begin(start, where, trials=TRIALS):
+def begin(start, where, trials=TRIALS, **options):
     new = ["--space", "spaces/smoke.py", "--smoke", "--trials", str(trials)]
     folders = ["--store", str(where / "store"), "--leaderboards", str(where / "boards")]
-    return start(*new, *folders)
+    return start(*new, *folders, **options)
 
 
 def go_on(start, where):
@@ -59,3 +60,23 @@ def wait_for_parts(driver, where, count, seconds=600):
         assert driver.poll() is None, "the study ended before enough trials had finished"
         assert time.monotonic() < until, "no trial finished in time"
         time.sleep(0.1)
+
+
+def descendants(process):
+    """List the ids of all processes that a process has started, and that these have started."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            parents[int(folder.name)] = int(stat[1])
+    found = [process.pid]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found[1:]
+
+
+def signal_all(driver, name):
+    """Signal a driver and all its processes at once, Ray's first, as Slurm and systemd do."""
+    for pid in (*descendants(driver), driver.pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.Signals[name])

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import re
@@ -210,20 +211,66 @@ def test_what_is_shown_otherwise_than_stored_is_noted_and_other_files_are_counte
     assert "other files  not read as clips: .txt 1" in screen
 
 
-def test_what_is_said_of_many_is_said_once_and_at_most_forty_lines_are_shown(doctor, photographs):
+def test_of_alike_findings_three_and_a_count_are_shown_and_a_file_has_them_all(doctor, photographs):
     for path in photographs.rglob("*.png"):
         cv2.imwrite(path, cv2.imread(path, cv2.IMREAD_GRAYSCALE))
     for size in range(1, 43):
         (photographs / "anger" / f"1_{size:02d}.jpg").write_bytes(b"\xff\xd8" + bytes(size))
 
     _, screen, _ = doctor(photographs, "--quick")
-    for path in photographs.glob("anger/1_??.jpg"):
-        path.unlink()
-    _, short, _ = doctor(photographs, "--quick")
 
-    assert "and 3 more, see --json" in screen
-    assert screen.count("\nleft out  ") == 40
-    assert "anger/10_a.png and 19 more  grey, read as three equal channels" in short
+    table = list(csv.reader(Path("folder-findings.csv").read_text().splitlines()))
+    assert table[0] == ["kind", "path", "place", "reason"]
+    assert len(table) == 1 + 42 + 20
+    assert screen.count("\nleft out  ") == screen.count("\nnote  ") == 4
+    assert "anger/1_01.jpg   it is cut short after 3 bytes" in screen
+    assert "and 39 more" in screen
+    assert "56 more findings are not shown" in screen
+    assert "all findings are listed in folder-findings.csv" in screen
+
+
+def test_the_findings_are_written_where_the_user_wants_them(doctor, photographs):
+    (photographs / "anger" / "1_x.jpg").touch()
+
+    doctor(photographs, "--quick", "--json", "--findings", "all.csv")
+
+    assert Path("all.csv").read_text().splitlines()[1:] == ["left out,anger/1_x.jpg,,it is empty"]
+    assert not Path("folder-findings.csv").exists()
+
+
+def test_findings_of_a_name_that_is_no_utf_8_keep_its_bytes(doctor, photographs):
+    (photographs / "anger" / os.fsdecode(b"1_\xe9.jpg")).touch()
+
+    doctor(photographs, "--quick", "--findings", "all.csv")
+
+    assert b"anger/1_\xe9.jpg" in Path("all.csv").read_bytes()
+
+
+def test_a_large_dataset_is_told_what_to_expect_before_its_files_are_read(
+    doctor, photographs, monkeypatch
+):
+    monkeypatch.setattr("search.planning.face_seconds.LARGE", 20)
+
+    exit_code, printed, said = doctor(photographs, "--quick", "--json")
+
+    assert re.match(r"finding all faces takes about \d+ s on 1 processes .* for 20 frames", said)
+    assert json.loads(printed)["forecast"]["frames"] == 20
+    assert exit_code == 0
+
+
+def test_the_protocol_that_is_asked_for_comes_first_and_decides(doctor, rendered):
+    usual = doctor(rendered, "--quick", "--json", dataset="sase_fe")
+    asked = doctor(rendered, "--quick", "--json", "--protocol", "challenge", dataset="sase_fe")
+
+    first, *others = (split["name"] for split in json.loads(asked[1])["protocols"])
+    assert first == "challenge"
+    assert sorted([first, *others]) == sorted(
+        split["name"] for split in json.loads(usual[1])["protocols"]
+    )
+    unfit = json.loads(asked[1])["protocols"][0]["unfit"]
+    assert unfit
+    assert unfit in json.loads(asked[1])["because"]
+    assert (usual[0], asked[0]) == (0, 4)
 
 
 def test_running_again_makes_nothing_again(doctor, photographs):
@@ -293,7 +340,7 @@ def test_near_copies_across_subjects_or_labels_are_findings_and_others_are_not(
     assert "subject '2' here and '1' there" in named["2_other.jpg"][1]
     assert "label 'happiness' here and 'anger' there" in named["1_other.jpg"][1]
     assert report["near_copies"]["images"] == 23
-    assert "looking for near copies, about 0 s" in said
+    assert "examining the files and looking for near copies, about " in said
     assert f"{report['near_copies']['pairs']} pairs with different subjects or labels" in screen
     assert exit_code == 0
 
@@ -441,6 +488,9 @@ def test_quiet_says_nothing_but_the_report(doctor, photographs):
         (["--sheet", "sheet.jpg"], 2, "must be the name of a .png file"),
         (["--sheet", "nowhere/sheet.png"], 2, "nowhere must be a folder"),
         (["--sheet", "a.png", "--quick"], 2, "leave one of them out"),
+        (["--findings", "all.txt"], 2, "must be the name of a .csv file"),
+        (["--findings", "nowhere/all.csv"], 2, "nowhere must be a folder"),
+        (["--protocol", "seald"], 2, "did you mean 'sealed'?"),
         (["--landmarks", "data"], 4, "comes without landmarks"),
     ],
 )

@@ -89,6 +89,49 @@ def test_copies_within_a_group_do_not_count(tmp_path):
     assert find(images, np.array([0, 0, 1])).pairs == 2
 
 
+@given(
+    st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(0, 12), st.sampled_from([3, 9999])
+)
+def test_every_pair_of_close_hashes_is_a_candidate_once(seed, count, most_flips, block):
+    random = np.random.default_rng(seed)
+    codes = random.integers(0, 2**64, count, np.uint64)
+    copied = random.integers(0, count, count)
+    for i in range(count // 2):
+        flips = random.choice(64, random.integers(0, most_flips + 1), replace=False)
+        code = codes[copied[i]] if i % 3 else mirrored(codes[copied[i] : copied[i] + 1])[0]
+        codes[i] = code ^ np.bitwise_or.reduce(np.uint64(1) << flips.astype(np.uint64))
+    plain, groups = random.random(count) < 0.1, random.integers(0, count, count)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_copies, "_BLOCK", block)
+        found = [
+            (int(i), int(j), turned)
+            for first, second, turned in near_copies._candidates(codes, plain, groups)
+            for i, j in zip(first, second, strict=True)
+        ]
+
+    wanted = {
+        (i, j, turned)
+        for turned, own in ((False, codes), (True, mirrored(codes)))
+        for i in range(count)
+        for j in range(i + 1, count)
+        if (own[i] ^ codes[j]).item().bit_count() <= near_copies.MOST_BITS
+        if groups[i] != groups[j] and not plain[i] and not plain[j]
+    }
+    assert len(found) == len(set(found))
+    assert set(found) == wanted
+
+
+def test_a_symmetric_image_and_its_copy_are_one_pair():
+    half = picture(1)[:, :160, 0]
+    image = cv2.resize(np.hstack([half, half[:, ::-1]]), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+    found = find(np.array([image, image]), np.arange(2))
+
+    assert found.pairs == 1
+    assert [(m.first, m.second) for m in found.matches] == [(0, 1)]
+
+
 def test_plain_images_equal_nothing():
     plain = np.full((3, SIDE, SIDE), 128, np.uint8)
     plain[1] += 1

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_core.config import VIEWS
 from fer_core.data import datasets
 from fer_core.faces import video
 from search.checkup import contact_sheet
-from search.checkup.contact_sheet import CELL, LEFT, STEP, TOP
+from search.checkup.contact_sheet import CELL, LEFT, STEP, TOP, VIEWS
 from search.request import find_faces
 
 EMPTY = (64, 64, 64)

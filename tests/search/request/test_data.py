@@ -195,9 +195,10 @@ def test_a_study_says_once_and_with_counts_what_it_does_not_use(root, tmp_path):
 
     _, printed = prepared(root, tmp_path, max_missing=0.5, subject_pattern=PATTERN)
 
-    assert printed.count("left out joy/joy_s") == 4
-    assert "left out 2 more for such a reason" in printed
-    assert "left out joy/joy_s9.jpg: it is empty" in printed
+    assert printed.count("left out ") == 2
+    assert "left out 5 clips: it is HEIC" in printed
+    assert "joy/joy_s2.heic and 2 more" in printed
+    assert "left out 1 clip: it is empty: joy/joy_s9.jpg" in printed
     assert "6 files left out, 24 clips used" in printed
     assert "other files, not read as clips: .txt 5" in printed
     assert "Thumbs" not in printed
@@ -218,17 +219,17 @@ def test_a_study_of_before_resumes_though_more_files_are_known_today(root, tmp_p
 
 
 def test_a_study_of_before_resumes_whose_folders_held_other_files_as_well(tmp_path, record):
-    (tmp_path / "data").mkdir()
+    (tmp_path / "films").mkdir()
     rows = ["path,subject,emotion"]
     for i in range(24):
-        folder(["1.jpg", "2.jpg"], "Thumbs.db")(tmp_path / "data" / str(i), picture(10 * i))
+        folder(["1.jpg", "2.jpg"], "Thumbs.db")(tmp_path / "films" / str(i), picture(10 * i))
         rows.append(f"{i},s{i % 12},{'joy' if i % 2 else 'rage'}")
-    (tmp_path / "data" / "manifest.csv").write_text("\n".join(rows))
-    today, _ = prepared(tmp_path / "data", tmp_path)
+    (tmp_path / "films" / "manifest.csv").write_text("\n".join(rows))
+    today, _ = prepared(tmp_path / "films", tmp_path)
     earlier = as_before(today.manifest)
     past = resumed(record, replace(today, manifest=earlier))
     assert earlier.sha256 != today.manifest.sha256
 
-    again, _ = prepared(tmp_path / "data", tmp_path, past)
+    again, _ = prepared(tmp_path / "films", tmp_path, past)
 
     assert again.manifest.sha256 == earlier.sha256

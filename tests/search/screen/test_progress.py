@@ -41,6 +41,45 @@ def test_where_there_is_no_terminal_about_ten_lines_tell_of_it():
     assert 8 <= len(lines) <= 12
 
 
+def test_what_is_prepared_has_a_time_left_which_begins_anew_with_each_stage(monkeypatch):
+    now = iter([0.0, *np.arange(0.0, 1000.0, 10.0)])
+    monkeypatch.setattr("search.screen.progress.time.monotonic", lambda: next(now))
+    console = Console(file=io.StringIO())
+    progress = Progress(console=console)
+
+    for done in range(1, 5):
+        progress.prepared(done, 4, "examined")
+    for done in range(2, 5):
+        progress.prepared(done, 4)
+
+    assert console.file.getvalue().splitlines() == [
+        "examined 1 of 4 parts of the dataset",
+        "examined 2 of 4 parts of the dataset, about 20 s left",
+        "examined 3 of 4 parts of the dataset, about 10 s left",
+        "examined 4 of 4 parts of the dataset",
+        "prepared 2 of 4 parts of the dataset",
+        "prepared 3 of 4 parts of the dataset, about 10 s left",
+        "prepared 4 of 4 parts of the dataset",
+    ]
+
+
+def test_clips_that_cannot_be_used_are_shown_once_and_alike_ones_together(make_result):
+    console = Console(file=io.StringIO(), width=300, soft_wrap=True)
+    progress = Progress(console=console)
+    lost = {f"{i}.png": "no face found." for i in range(50)}
+
+    progress.skipped(lost)
+    progress.begin(2, [])
+    progress.finished(make_result(0, skipped=lost | {"x.png": "points fit no face"}))
+    progress.finished(make_result(1, skipped=lost))
+
+    said = [line for line in console.file.getvalue().splitlines() if "skipped" in line]
+    assert said == [
+        "skipped 50 clips: no face found; the first are 0.png, 1.png, 2.png",
+        "skipped x.png: points fit no face",
+    ]
+
+
 def test_a_stopped_trial_says_how_far_it_came_and_what_the_store_saved(make_result):
     console = Console(file=io.StringIO(), width=300)
     progress = Progress(console=console)

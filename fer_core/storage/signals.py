@@ -1,0 +1,62 @@
+"""The signals that end a command: who handles them, and whom they do not reach.
+
+Ctrl-C, a batch system's SIGTERM and the end of a terminal all mean the same to a command: keep what
+is finished, say how to go on, and end. `search.command` handles them so. The processes that a
+command starts are left out (`unreached`), since the command ends them itself, and since it could
+say nothing if they went first.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = 130  # the exit code, as shells give it to a command ended by Ctrl-C
+
+
+def handle(handler: Callable[[int, Any], Any]) -> Mapping[signal.Signals, Any]:
+    """Let a function handle the signals that end a command; return what handled them before.
+
+    A signal that is ignored stays ignored: nohup and shells start a command so if it should not end
+    with its terminal, or not by Ctrl-C.
+    """
+    before = {number: signal.getsignal(number) for number in ENDING}
+    changed = {number: was for number, was in before.items() if was != signal.SIG_IGN}
+    for number in changed:
+        signal.signal(number, handler)
+    return changed
+
+
+def interrupt(number: int, frame: Any) -> NoReturn:
+    """Handle a signal as Python handles Ctrl-C.
+
+    Raises: KeyboardInterrupt always.
+    """
+    raise KeyboardInterrupt
+
+
+def end(number: int, frame: Any) -> NoReturn:
+    """Handle a signal by ending this process at once; all that there was to say has been said."""
+    os._exit(INTERRUPTED)
+
+
+def ignore() -> None:
+    """Ignore the signals that end a command, until the process has ended by itself."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def unreached(numbers: Iterable[signal.Signals] = ENDING) -> Iterator[None]:
+    """Block signals, by default all that end a command, while the context lasts.
+
+    A process that is started meanwhile inherits that, so they never reach it. One that comes for
+    this process is delivered when the context ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
