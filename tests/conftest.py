@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 import torch
+from hypothesis import settings
 from pyarrow import fs
 
 from fer_core.storage.paths import S3Path
@@ -17,6 +18,9 @@ from tests.fer_core.crops import write_table
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+# How long an example takes says more of the machine's load than of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 torch.set_num_threads(1)  # as in a worker; more only get into each other's way here
 
 

@@ -196,7 +196,7 @@ def test_a_study_says_once_and_with_counts_what_it_does_not_use(root, tmp_path):
     _, printed = prepared(root, tmp_path, max_missing=0.5, subject_pattern=PATTERN)
 
     assert printed.count("left out ") == 2
-    assert "left out 5 clips: it is HEIC" in printed
+    assert "left out 5 clips: it is a HEIC photograph" in printed
     assert "joy/joy_s2.heic and 2 more" in printed
     assert "left out 1 clip: it is empty: joy/joy_s9.jpg" in printed
     assert "6 files left out, 24 clips used" in printed
