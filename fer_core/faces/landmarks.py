@@ -109,11 +109,12 @@ class CloserLook:
     at two and four times the size.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, looks: Sequence[tuple[int, float]] = CLOSER_LOOKS) -> None:
+        """Look with an engine; `looks` are the sizes and the borders to try, in this order."""
+        self._engine, self._looks = engine, looks
 
     def boxes(self, image: Image) -> list[Box]:
-        for size, border in CLOSER_LOOKS:
+        for size, border in self._looks:
             if size > 1 and size * min(image.shape[:2]) > CLOSER_PIXELS:
                 continue
             looked_at, edge = _bordered(image, size, border)
