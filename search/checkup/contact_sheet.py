@@ -49,8 +49,9 @@ def draw(path: Path, manifest: Manifest, faces: Sequence[Faces], *, subjects: in
     frequent = Counter(map(_column, manifest.clips)).most_common(MOST_COLUMNS)
     columns = sorted(column for column, _ in frequent)
     shown = [clip for clip in manifest.clips if _column(clip) in columns]
-    single = 2 * len({clip.subject for clip in shown}) > len(shown)
-    choose_clips = _examples if single else _by_subject
+    clips_of = Counter(clip.subject for clip in shown)
+    single = sum(count == 1 for count in clips_of.values())
+    choose_clips = _examples if 2 * single > len(clips_of) else _by_subject
     clips = choose_clips(shown, shards.keys(), subjects)
     rows = ascending({row for row, _ in clips})
     chosen = {cell: _face(shards[clip], clip) for cell, clip in clips.items() if clip in shards}

@@ -33,6 +33,12 @@ if __name__ == "__main__":
 """
 
 
+def ignore_nothing():
+    """Undo what the tests may have been started with, such as nohup."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tmp_path):
     """Start a command with two worker processes in a session of its own."""
@@ -44,6 +50,7 @@ def start(tmp_path):
         command = [*before, sys.executable, str(script)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        pipes["preexec_fn"] = ignore_nothing
         started.append(subprocess.Popen(command, env=environment, start_new_session=True, **pipes))
         return started[-1]
 
