@@ -5,6 +5,7 @@
 `--help` is answered at once.
 """
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ def errors_in_one_line(interrupted: str) -> Iterator[None]:
     the command had it ignore them, as nohup does. Any other error is ours, and keeps its traceback.
     """
     signals.handle(signals.interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
     except FerError as error:

@@ -184,3 +184,39 @@ def test_long_names_are_shortened_to_their_place():
 
     assert name.endswith("...")
     assert contact_sheet._FONT.getlength(name) <= 60
+
+
+def test_the_picture_has_a_size_that_can_be_looked_at_however_many_labels_and_subjects(
+    tmp_path, clips
+):
+    manifest, faces = prepared(clips, "folder", tmp_path / "store")
+    known = manifest.clips[0]
+    many = [
+        replace(
+            known, clip=f"{subject}-{label}", subject=f"s{subject}", emotion=f"word {label:02d}"
+        )
+        for label in range(30)
+        for subject in range(60 - label)
+    ]
+
+    contact_sheet.draw(
+        tmp_path / "a.png", replace(manifest, clips=(known, *many)), faces, subjects=8
+    )
+
+    with Image.open(tmp_path / "a.png") as image:
+        width, height = image.size
+    assert width == LEFT + 20 * STEP
+    assert height == len(VIEWS) * (TOP + 8 * STEP)
+
+
+def test_where_most_subjects_have_one_clip_rows_hold_examples(tmp_path, clips):
+    manifest, faces = prepared(clips, "folder", tmp_path / "store")
+    single = [replace(clip, subject=f"only {clip.clip}") for clip in manifest.clips]
+
+    contact_sheet.draw(
+        tmp_path / "a.png", replace(manifest, clips=tuple(single)), faces, subjects=8
+    )
+
+    with Image.open(tmp_path / "a.png") as image:
+        sheet = np.asarray(image)
+    assert sheet.shape[0] == TOP + 3 * STEP  # of three examples of anger and one of happiness
