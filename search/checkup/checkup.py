@@ -26,9 +26,9 @@ from search.checkup.findings import faults, findings
 from search.checkup.report import FaceCounts, Found, Report, SamePersonReport
 from search.planning import face_seconds
 from search.planning.face_seconds import Forecast
-from search.request import data, find_faces, sides
+from search.request import data, find_faces
 from search.request.find_faces import Prepared
-from search.screen import findings_file
+from search.screen import findings_file, sides
 from search.screen.progress import Progress
 from search.study.options import SYNTHETIC
 

@@ -24,8 +24,7 @@ from search.checkup.report import (
     Report,
     SamePersonReport,
 )
-from search.request import sides
-from search.screen import findings_file
+from search.screen import findings_file, sides
 
 _SHOWN = "no face found: views show the whole picture, and for landmarks it counts as wrong"
 

@@ -11,7 +11,8 @@ from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
 from fer_core.errors import DataError
 from search.checkup.report import Split
-from search.request import data, sides
+from search.request import data
+from search.screen import sides
 from search.study.options import SEALED
 
 _SEALED = "a sealed fifth of the subjects, and five grouped folds of the others"

@@ -17,9 +17,9 @@ from fer_core.data.reading import as_before
 from fer_core.data.study_data import MISSING, Missing, StudyData
 from fer_core.errors import DataError, FerError
 from fer_core.faces.landmarks import best_engine, closer
-from search.request import record, sides
+from search.request import record
 from search.request.settings import Settings
-from search.screen import findings_file, unused_files
+from search.screen import findings_file, sides, unused_files
 from search.study.options import SYNTHETIC, Options
 
 if TYPE_CHECKING:

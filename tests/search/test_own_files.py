@@ -180,7 +180,7 @@ def test_the_subjects_of_a_second_table_are_those_of_the_split(shop):
     )
 
     assert "subjects: 12, S0, S1, S10 and 9 more (the table of subjects)" in lines[0]
-    assert "clips      23 of 12 subjects" in " ".join(printed.splitlines())
+    assert "clips 23 of 12 subjects" in " ".join(printed.split())
     assert "the table of subjects does not name it" in " ".join(printed.split())
     assert exit_code == 0
 

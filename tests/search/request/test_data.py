@@ -15,7 +15,7 @@ from search.request import record as record_of_study
 from search.screen.progress import Progress
 from search.study.options import Options
 from tests.fer_core.faces.oddities import folder, picture
-from tests.search.request.test_sides import manifest
+from tests.search.screen.test_sides import manifest
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_a_study_says_once_and_with_counts_what_it_does_not_use(root, tmp_path):
 
     _, printed = prepared(root, tmp_path, max_missing=0.5, subject_pattern=PATTERN)
 
-    assert printed.count("left out ") == 2
+    assert printed.count("\nleft out ") == 2
     assert "left out 5 clips: it is a HEIC photograph" in printed
     assert "joy/joy_s2.heic and 2 more" in printed
     assert "left out 1 clip: it is empty: joy/joy_s9.jpg" in printed

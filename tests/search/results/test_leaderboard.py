@@ -45,7 +45,7 @@ COLUMNS = """
     config.fusion_point config.recurrent_cell config.pca_dim config.frames config.optimizer
     config.lr config_json seed commit versions data_sha256 split_sha256 frames_read
     started_at finished_at published_accuracy published comparable note host epochs_restored
-    scoring_version trained_on split still_improving folds_extended
+    scoring_version trained_on split still_improving folds_extended fallback_share
     """
 CONFIG = Config(
     streams=(StreamConfig(backbone="dlib_resnet", weights="package", blocks=3, freeze_depth=3),)

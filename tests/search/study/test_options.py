@@ -19,8 +19,8 @@ from search.study.options import Options
 
 ROOT = Path(__file__).parents[3]
 NAMES = {option.name for option in fields(Options)}
-# What makes one thing of another by its fields. `StudyData` is fer_core's, which knows no options.
-HANDED_ON = {"StudyData"}
+# What fer_core takes, which knows no options: the data of a study, and how they are loaded.
+HANDED_ON = {"StudyData", "load"}
 
 
 def copies(tree):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from fer_core.data import protocol
 from fer_core.data.manifest import Clip, build
-from search.request import sides
+from search.screen import sides
 
 
 def manifest(subjects, clips=2):
