@@ -130,13 +130,14 @@ def _past(space: Space, settings: Settings, trials: int, progress: Progress) -> 
 def _checked_space(settings: Settings) -> tuple[Space, tuple[Config, ...], bytes | None]:
     """Load the space, and draw a few dozen configs from it to see that they are valid.
 
-    Returns the space, those configs, and a copy of the modules that the space imports.
+    Returns the space, those configs, and for a new study a copy of the modules that the space
+    imports. A study that goes on has its own, or is of an earlier version, which kept none.
     """
     loaded, seed = spaces.load(settings.space), settings.options.seed
     space = presets.runnable(loaded, settings.options)
     drawn = spaces.check(space, seed=seed)
     check_weights_named(drawn, settings)
-    return space, drawn, kept_modules.archive(loaded, seed=seed)
+    return space, drawn, None if settings.folder else kept_modules.archive(loaded, seed=seed)
 
 
 def _check_models(drawn: Sequence[Config], study_data: StudyData, progress: Progress) -> None:
