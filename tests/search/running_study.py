@@ -18,10 +18,11 @@ def drivers(studies):
     """Give a function that starts the command; what a failed test left running is killed."""
     started = []
 
-    def start(*arguments, before=(), **options):
+    def start(*arguments, before=(), preexec_fn=ignore_nothing, **options):
         command = [*before, sys.executable, "-m", "search.run", "--address", "local", "-q"]
         command += ["--studies", str(studies), *arguments]
-        started.append(subprocess.Popen(command, start_new_session=True, **options))
+        options |= {"start_new_session": True, "preexec_fn": preexec_fn}
+        started.append(subprocess.Popen(command, **options))
         return started[-1]
 
     yield start
@@ -29,6 +30,12 @@ def drivers(studies):
         if each.poll() is None:
             os.killpg(each.pid, signal.SIGKILL)
             each.wait()
+
+
+def ignore_nothing():
+    """Undo what the tests may have been started with: nohup, or the background of a shell."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def begin(start, where, trials=TRIALS, **options):

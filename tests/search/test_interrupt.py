@@ -49,8 +49,7 @@ def test_an_interrupted_study_ends_with_130_and_goes_on(start, tmp_path, name):
 def test_signals_to_all_processes_at_once_end_with_130_and_the_command_that_goes_on(
     start, tmp_path, names
 ):
-    pipe = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": ignore_nothing}
-    driver = begin(start, tmp_path, trials=6, **pipe)
+    driver = begin(start, tmp_path, trials=6, stderr=subprocess.PIPE, text=True)
     wait_for_parts(driver, tmp_path, 1)
     children = descendants(driver)
 
@@ -68,8 +67,7 @@ def test_signals_to_all_processes_at_once_end_with_130_and_the_command_that_goes
 
 
 def test_a_signal_while_ray_starts_ends_with_130_and_leaves_no_process(start, tmp_path):
-    pipe = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": ignore_nothing}
-    driver = begin(start, tmp_path, trials=2, **pipe)
+    driver = begin(start, tmp_path, trials=2, stderr=subprocess.PIPE, text=True)
     while not (children := ray_processes(driver)):
         assert driver.poll() is None
         time.sleep(0.05)
@@ -107,12 +105,6 @@ def test_under_nohup_a_study_goes_on_when_its_terminal_closes(start, tmp_path):
 
     assert driver.wait(600) == 0
     assert len(board_trials(tmp_path)) == 3
-
-
-def ignore_nothing():
-    """Undo what the tests may have been started with, such as nohup."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def ray_processes(driver):
