@@ -3,6 +3,7 @@
 import pytest
 
 from fer_core.data.datasets import load
+from fer_core.data.other_files import others
 from fer_core.errors import DataError, FerError
 
 
@@ -79,10 +80,8 @@ def test_what_a_zip_file_of_a_mac_adds_is_passed_through(tmp_path, write):
         "photos/joy/ann_1.jpg": ("ann", "joy"),
         "photos/rage/ann_1.jpg": ("ann", "rage"),
     }
-    assert dict(manifest.ignored) == {
-        "photos/cover.jpg": "it lies in no folder of a label",
-        "photos/docs/about.txt": "it is neither an image nor a video of a known type",
-    }
+    assert dict(manifest.ignored) == {"photos/cover.jpg": "it lies in no folder of a label"}
+    assert others(manifest) == ((".txt", 1),)
 
 
 def test_a_stray_file_among_folders_of_folders_is_left_out_by_name(tmp_path, write):
