@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
 from fer_core.config import OptimizerConfig
 from fer_core.errors import FerError
@@ -13,32 +14,35 @@ from search.study.folder import Folder
 from tests.search.finished_study import CONFIG
 
 
-def run_again(finished, capsys, *, trial=0, **options):
-    replay.main(f"{finished.name}/{trial}", studies=str(finished.path.parent), **options)
-    return capsys.readouterr().out
+def run_again(finished, *, trial=0, export=None):
+    arguments = [f"{finished.name}/{trial}", "--studies", str(finished.path.parent)]
+    arguments += ["--export", str(export)] if export else []
+    done = CliRunner().invoke(replay.app, arguments)
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
 
 
-def test_a_row_comes_out_the_same_to_the_last_bit(finished, capsys):
-    said = run_again(finished, capsys, export=None)
+def test_a_row_comes_out_the_same_to_the_last_bit(finished):
+    said = run_again(finished)
 
     assert "the same, all 5 folds to the last bit" in said
 
 
 @pytest.mark.slow
-def test_a_row_of_a_race_is_raced_again(finished, capsys):
-    said = run_again(finished, capsys, trial=1, export=None)
+def test_a_row_of_a_race_is_raced_again(finished):
+    said = run_again(finished, trial=1)
 
     assert "the same, all 5 folds to the last bit" in said
 
 
-def test_a_pruned_row_is_trained_as_far_as_it_came(finished, capsys):
-    said = run_again(finished, capsys, trial=2, export=None)
+def test_a_pruned_row_is_trained_as_far_as_it_came(finished):
+    said = run_again(finished, trial=2)
 
     assert "pruned at 1/2 of fold 1" in said
     assert said.strip().endswith("now: the same")
 
 
-def test_a_row_that_differs_is_called_so(finished, capsys, tmp_path):
+def test_a_row_that_differs_is_called_so(finished, tmp_path):
     import shutil
 
     altered = Folder(tmp_path / "studies" / finished.name)
@@ -46,11 +50,11 @@ def test_a_row_that_differs_is_called_so(finished, capsys, tmp_path):
     other = replace(CONFIG, optimizer=OptimizerConfig(epochs=1))
     altered.write_result(replace(finished.result(0), config_json=other.to_json()))
 
-    assert "NOT the same" in run_again(altered, capsys, export=None)
+    assert "NOT the same" in run_again(altered)
 
 
-def test_an_exported_row_comes_with_its_card(finished, capsys, tmp_path):
-    said = run_again(finished, capsys, export=tmp_path / "model")
+def test_an_exported_row_comes_with_its_card(finished, tmp_path):
+    said = run_again(finished, export=tmp_path / "model")
 
     model = model_folder.load(tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text()
