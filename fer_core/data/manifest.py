@@ -150,11 +150,11 @@ def _nothing_left(root: Path, faults: Sequence[tuple[str, str]], places: Mapping
     """Say in one line why all clips are left out; one reason for all is said once."""
     name, reason = faults[0]
     place = f" in {places[name]}" if places.get(name, name) != name else ""
-    kinds = grouped(faults, places)
+    kinds = grouped(faults)
     whole = f"{root}: all {len(faults)} clips are left out; "
     if len(kinds) == 1:
         whole += "all for one reason; " if len(faults) > 1 else ""
         message = f"{whole}the first is {name}{place}: {reason}."
         relative = places and reason == "it does not exist"
         return f"{message} Paths in a table begin below that folder." if relative else message
-    return f"{whole}{'; '.join(f'{group.count} of them, {group}' for group in kinds)}."
+    return f"{whole}{'; '.join(f'{group.count} of them, {group.line(places)}' for group in kinds)}."

@@ -1,7 +1,8 @@
-"""Group what could not be used by the kind of its reason, so that a thousand of one kind is a line.
+"""Group what is odd or cannot be used by the kind of its reason: a thousand alike are one line.
 
-A problem is a path below the dataset's folder with a reason, and for what a table lists the place
-in it. A group shows how many there are and the first three; `search` writes all of them to a file.
+A problem is a path below the dataset's folder with a reason. Of a hundred thousand files there can
+be thousands whose reasons differ by a name or a number only. A group has their count and the first
+three; `search` writes all of them to a file.
 """
 
 import re
@@ -9,49 +10,51 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-SHOWN = 3  # of each kind
+EXAMPLES = 3  # of each kind
+_NAMED = re.compile(r"(?<=that of ).*(?=, but)|(?<=^frame )[^:]*(?=:)")  # files without quotes
+_VARIES = re.compile(r"'[^']*'|\S*[\d/]\S*")  # what is quoted; numbers, and words with one; paths
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Problems of one kind: their number, the first reason, and the first few paths."""
+    """Problems of one kind: their number, and the first few as pairs of a path and a reason."""
 
-    reason: str
     count: int
-    first: tuple[str, ...]  # paths, each with its place in a table if it has one
+    examples: tuple[tuple[str, str], ...]
 
-    def __str__(self) -> str:
-        """Say it in a line."""
-        more = f" and {self.count - len(self.first)} more" if self.count > len(self.first) else ""
-        return f"{self.reason}: {', '.join(self.first)}{more}"
+    @property
+    def reason(self) -> str:
+        """The reason of the first."""
+        return self.examples[0][1]
+
+    @property
+    def alike(self) -> bool:
+        """Tell whether the examples have the same reason, to the letter."""
+        return len({reason for _, reason in self.examples}) == 1
+
+    def paths(self, places: Mapping[str, str] | None = None) -> list[str]:
+        """Give the paths of the examples, each with its place in a table if `places` has one."""
+        return [_shown(path, places or {}) for path, _ in self.examples]
+
+    def line(self, places: Mapping[str, str] | None = None) -> str:
+        """Say it in a line: the reason, the first few paths, and how many there are more."""
+        left = self.count - len(self.examples)
+        more = f" and {left} more" if left else ""
+        return f"{self.reason}: {', '.join(self.paths(places))}{more}"
 
 
-def grouped(
-    problems: Iterable[tuple[str, str]], places: Mapping[str, str] | None = None
-) -> tuple[Group, ...]:
-    """Group pairs of a path and a reason by the kind of the reason, the largest group first.
-
-    `places` says where a table lists a path.
-    """
-    groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
+def grouped(problems: Iterable[tuple[str, str]]) -> list[Group]:
+    """Group pairs of a path and a reason by the kind of the reason, the largest group first."""
+    kinds: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for path, reason in problems:
-        groups[kind(reason)].append((path, reason))
-    made = [
-        Group(
-            reason=pairs[0][1],
-            count=len(pairs),
-            first=tuple(_shown(path, places or {}) for path, _ in pairs[:SHOWN]),
-        )
-        for pairs in groups.values()
-    ]
-    return tuple(sorted(made, key=lambda group: -group.count))
+        kinds[kind(reason.replace(path, "#") if path else reason)].append((path, reason))
+    made = [Group(count=len(pairs), examples=tuple(pairs[:EXAMPLES])) for pairs in kinds.values()]
+    return sorted(made, key=lambda group: -group.count)
 
 
 def kind(reason: str) -> str:
     """Write a reason without the names and numbers that differ from file to file."""
-    text = re.sub(r"'[^']*'", "''", reason)
-    text = re.sub(r"(?<=that of ).*(?=, but)|(?<=^frame )[^:]*(?=:)", "..", text)
-    return re.sub(r"\d+(\.\d+)?", "0", text)
+    return _VARIES.sub("#", _NAMED.sub("#", reason))
 
 
 def _shown(path: str, places: Mapping[str, str]) -> str:

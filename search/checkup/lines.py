@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from fer_core.data.datasets import DATASETS
+from fer_core.data.problems import grouped
 from search.checkup.report import NearCopyCounts, Report, SamePersonReport
-from search.screen import grouped
 from search.screen.unused_files import by_suffix
 
 
@@ -84,7 +84,7 @@ def finding_lines(report: Report) -> Iterator[FindingLine]:
     for finding in report.findings:
         reasons[finding.kind].append((finding.path, finding.reason))
     for kind, found in reasons.items():
-        for group in grouped.groups(found):
+        for group in grouped(found):
             said = ""
             for path, reason in group.examples:
                 yield FindingLine((kind, path, "" if reason == said else reason))

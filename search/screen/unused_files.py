@@ -13,12 +13,13 @@ from search.study.words import counted
 def lines(manifest: Manifest) -> Iterator[str]:
     """Yield the lines: what was understood, left out and ignored, and all other files."""
     yield from manifest.remarks
-    for group in grouped(manifest.left_out, dict(manifest.places)):
-        yield f"left out {counted(group.count, 'clip')}: {group}"
+    places = dict(manifest.places)
+    for group in grouped(manifest.left_out):
+        yield f"left out {counted(group.count, 'clip')}: {group.line(places)}"
     if manifest.left_out:
         yield f"{len(manifest.left_out)} files left out, {len(manifest.clips)} clips used"
     for group in grouped(manifest.ignored):
-        yield f"no clip by the dataset's rules, {counted(group.count, 'file')}: {group}"
+        yield f"no clip by the dataset's rules, {counted(group.count, 'file')}: {group.line()}"
     if manifest.aside:
         yield f"other files, not read as clips: {by_suffix(manifest.aside)}"
 

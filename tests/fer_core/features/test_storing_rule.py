@@ -25,6 +25,7 @@ MACHINE = MachineSpeed(
 DEMAND = Reads(clips=500, frames=5, epochs=10, folds=5)
 MUCH = 10**12
 FOLDS = 2  # that are compared
+ROUNDING = 5e-5  # that Adam's first steps enlarge; 1.3e-5 was measured
 RESNET = StreamConfig(
     backbone="dlib_resnet", weights="package", blocks=4, freeze_depth=4, pooling="avg"
 )
@@ -126,8 +127,8 @@ def assert_same(config, study_data):
         for keep in ("always", "never")
     )
     for a, b in zip(stored, computed, strict=True):
-        np.testing.assert_allclose(a.losses, b.losses, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(a.probabilities, b.probabilities, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(a.losses, b.losses, rtol=0, atol=ROUNDING)
+        np.testing.assert_allclose(a.probabilities, b.probabilities, rtol=0, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("stream", mostly_slow(KINDS, QUICK))

@@ -1,6 +1,3 @@
-from hypothesis import given
-from hypothesis import strategies as st
-
 from search.screen import grouped
 
 
@@ -35,14 +32,3 @@ def test_names_and_numbers_do_not_tell_reasons_apart():
 def test_a_single_one_keeps_its_line():
     assert list(grouped.lines([("a.png", "it is empty")])) == ["a.png: it is empty"]
     assert list(grouped.lines([])) == []
-
-
-@given(st.lists(st.tuples(st.text(), st.text())))
-def test_the_counts_add_up_and_the_largest_group_comes_first(reasons):
-    found = grouped.groups(reasons)
-
-    counts = [group.count for group in found]
-    assert sum(counts) == len(reasons)
-    assert counts == sorted(counts, reverse=True)
-    assert all(len(group.examples) == min(3, group.count) for group in found)
-    assert {e for group in found for e in group.examples} <= set(reasons)
