@@ -1,4 +1,4 @@
-"""Read what the user says of the own files: the columns of a table, and the table of the subjects.
+"""Read what users say of their own files: the columns of a table, and the table of the subjects.
 
 `settings` and `search.doctor` check it here before a dataset is read; `fer_core.data.datasets.load`
 takes it as it is.
@@ -6,7 +6,6 @@ takes it as it is.
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from fer_core.errors import FerError
@@ -18,7 +17,7 @@ def check(
     columns: Mapping[str, str],
     subject_table: str | None,
 ) -> None:
-    """Refuse what the user says of the own files if it cannot be used with this dataset.
+    """Refuse what users say of their own files if it cannot be used with this dataset.
 
     Raises: FerError that names the option.
     """
@@ -47,17 +46,8 @@ def columns_of(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def placed(table: str, root: str | None) -> str:
-    """Write where a table is: below the folder of the dataset if it lies there, so that it moves
-    with the dataset, or else with its absolute path.
-    """
-    absolute = Path(table).absolute()
-    inside = root is not None and absolute.is_relative_to(root)
-    return str(absolute.relative_to(root)) if root and inside else str(absolute)
-
-
 def rules(given: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    """Check what the arguments of a command say of the own files of a dataset.
+    """Check what the arguments of a command say of the user's own files, which are a dataset.
 
     The result has the names and the forms in which `fer_core.data.datasets.load` takes them.
 

@@ -22,12 +22,14 @@ FLAGS = {
     "store": "--store",
     "leaderboards": "--leaderboards",
     "data_root": "--data-root",
+    "subject_table": "--subjects",
     "surface": "--surface",
 }
 _WHAT = {
     "store": "store",
     "leaderboards": "leaderboards",
     "data_root": "dataset",
+    "subject_table": "table of subjects",
     "surface": "surface",
 }
 _DEEPEST = 3  # folders above a study of an earlier version in which its places are looked for
@@ -63,6 +65,8 @@ def found(
                 _check_exists(name, paths.recorded(now[name]), record, folder)
         else:
             now[name] = None
+        if name == "data_root" and recorded and now[name] != recorded:
+            candidates.dataset_moved(Path(recorded), Path(now[name]))
     weights = {
         each: _weights(each, file, candidates, record) for each, file in record.weights.items()
     }
@@ -76,8 +80,15 @@ class _Candidates:
     def __init__(self, record: Record, folder: Folder) -> None:
         self._here = resolved(folder.path)
         self._home = paths.recorded(record.home) if record.home else None
+        self._dataset: tuple[Path, Path] | None = None  # its folder before and now, if it moved
+
+    def dataset_moved(self, before: Path, now: Path) -> None:
+        """Look in the dataset's new folder first for what lay in its old one."""
+        self._dataset = before, now
 
     def of(self, place: AnyPath) -> Iterator[AnyPath]:
+        if self._dataset and isinstance(place, Path) and place.is_relative_to(self._dataset[0]):
+            yield self._dataset[1] / place.relative_to(self._dataset[0])
         yield place
         if self._home is None:
             yield from self._below_the_project(place)
@@ -142,11 +153,12 @@ def check_folder(flag: str, text: str) -> None:
 def _given(name: str, text: str) -> AnyPath:
     if name in ("store", "leaderboards"):
         check_folder(FLAGS[name], text)
-    place = Path(text).absolute() if name in ("data_root", "surface") else paths.parse(text)
+    is_local = name in ("data_root", "subject_table", "surface")
+    place = Path(text).absolute() if is_local else paths.parse(text)
     if name == "data_root" and not place.is_dir():
         raise DataError(f"--data-root: {text} is no folder that exists.")
-    if name == "surface" and not place.is_file():
-        raise FerError(f"--surface: file {text} does not exist.")
+    if name in ("subject_table", "surface") and not place.is_file():
+        raise FerError(f"{FLAGS[name]}: file {text} does not exist.")
     return place.absolute()
 
 

@@ -144,7 +144,7 @@ def resolve(options: Options, *, studies: str, cache: str | None = None) -> Sett
     whole = replace(
         options,
         data_root=root,
-        subject_table=own_files.placed(options.subject_table, root)
+        subject_table=str(Path(options.subject_table).absolute())
         if options.subject_table
         else None,
         store=str(store_at(options.store, cache)),

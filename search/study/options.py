@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SYNTHETIC = "synthetic"  # the dataset that the project renders itself
-PLACES = ("store", "leaderboards", "data_root", "surface")  # options that are paths
+PLACES = ("store", "leaderboards", "data_root", "subject_table", "surface")  # options: paths
 SEALED = "sealed"  # the project's own protocol: a sealed share of the subjects, folds of the rest
 
 
@@ -24,7 +24,7 @@ class Options:
     data_root: str | None = None  # folder of the dataset; None: where the synthetic one is rendered
     subject_pattern: str | None = None  # of dataset "folder": finds the subject in a file's path
     columns: Mapping[str, str] = field(default_factory=dict)  # our column: the user's table's
-    subject_table: str | None = None  # names each clip's subject; below data_root, or absolute
+    subject_table: str | None = None  # file that names the subject of each clip
     task: str | None = None  # None: "hidden" if every clip has an authenticity, else "emotion"
     trials: int | None = None  # None: all points of the space, or a default number of draws
     per_family: int = 0  # least trials of each family of models; 0: as many as the sampler gives

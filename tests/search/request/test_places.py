@@ -117,6 +117,57 @@ def test_the_absolute_places_of_an_earlier_version_are_found_in_a_renamed_projec
     assert any(f"its store: {root / 'store'}; it was " in line for line in lines)
 
 
+@pytest.fixture
+def table_of_subjects(project):
+    """Give the study a table of subjects: a function that puts it below the project."""
+
+    def put(place):
+        file = project.path.parents[1] / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("file,subject\n")
+        project.write_record(replace(project.record(), subject_table=str(file)))
+        return file
+
+    return put
+
+
+@pytest.mark.parametrize("place", ["people.csv", "data/people.csv", "data/faces/people.csv"])
+def test_a_table_of_subjects_moves_with_the_project_wherever_it_lies(
+    project, table_of_subjects, place
+):
+    table_of_subjects(place)
+    after = moved(project)
+
+    record, _ = found(after)
+
+    assert record.subject_table == str(after.path.parents[1] / place)
+
+
+def test_a_table_of_subjects_in_the_dataset_moves_with_the_dataset(
+    project, table_of_subjects, tmp_path
+):
+    old = table_of_subjects("data/faces/people.csv")
+    new = shutil.copytree(old.parent, tmp_path / "elsewhere")
+
+    record, _ = found(project, data_root=str(new))
+
+    assert record.subject_table == str(new / "people.csv")
+
+
+def test_a_table_of_subjects_that_is_gone_is_asked_for(project, table_of_subjects, tmp_path):
+    table_of_subjects("people.csv").unlink()
+    here = tmp_path / "people.csv"
+    here.touch()
+
+    with pytest.raises(
+        FerError, match=r"table of subjects of study .* say where it is now with --sub"
+    ):
+        found(project)
+    assert found(project, subject_table=str(here))[0].subject_table == str(here)
+    with pytest.raises(FerError, match=r"--subjects: file nowhere.csv does not exist"):
+        found(project, subject_table="nowhere.csv")
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
     [
