@@ -83,6 +83,7 @@ def main(
     subject_pattern: args.SubjectPattern = None,
     columns: args.Columns = None,
     subject_table: args.SubjectTable = None,
+    faces: args.Faces = "auto",
     studies: machine_args.Studies = "studies",
     data_root: machine_args.MovedDataRoot = None,
     store: machine_args.MovedStore = None,
@@ -107,7 +108,7 @@ def main(
                 f"exported to {export}; try: python -m fer_core.predict {quote(str(export))} VIDEO"
             )
         if test_on is not None:
-            print(_tested_on(found, record, study_data, *test_on, rules))
+            print(_tested_on(found, record, study_data, *test_on, rules, faces))
 
 
 def _rules(context: typer.Context, test_on: tuple[str, Path] | None) -> Mapping[str, Any]:
@@ -115,10 +116,10 @@ def _rules(context: typer.Context, test_on: tuple[str, Path] | None) -> Mapping[
     given = context.params
     named = [name for name in ("subject_pattern", "columns", "subject_table") if given[name]]
     if test_on is None:
-        if named:
+        if named or given["faces"] != "auto":
             raise FerError(
-                "--subject-pattern, --column and --subjects are for the dataset of --test-on; a "
-                "study keeps its own."
+                "--subject-pattern, --column, --subjects and --faces are for the dataset of "
+                "--test-on; a study keeps its own."
             )
         return {}
     return own_files.rules(given, test_on[0]) if named else {}
@@ -272,6 +273,7 @@ def _tested_on(
     dataset: str,
     root: Path,
     rules: Mapping[str, Any],
+    faces: str,
 ) -> str:
     """Score the row's model on another dataset, unless it was before, and say how it does."""
     from search.request import other_dataset  # imports torch
@@ -282,7 +284,7 @@ def _tested_on(
         raise FerError(f"trial {row.result.number} of {record.study} failed: {row.result.error}")
     with Progress() as progress:
         other = other_dataset.prepare(
-            row.config, study_data, dataset, root.absolute(), progress, rules
+            row.config, study_data, dataset, root.absolute(), progress, rules, faces
         )
         test = cross_dataset.CrossTest(row.folder, record, row.result, other)
         stored = cross_dataset.read(test)

@@ -34,13 +34,13 @@ _CPU = torch.device("cpu")
 def score(model: Model, study_data: StudyData) -> SealedResult:
     """Score the clips of a dataset that show a class of the model.
 
-    Clips of other classes, and clips without a face, are left out. A clip whose view cannot be
-    shown counts as wrong, as in a trial.
+    Clips of other classes are left out. A clip without a face is left out too if `study_data` says
+    so; otherwise it counts as wrong, and so does a clip whose view cannot be shown.
 
-    Raises: DataError where no clip is left.
+    Raises: DataError where the model sees no clip.
     """
     scored = [(clip, _probabilities(model, seen)) for clip, seen in _clips(model, study_data)]
-    if not scored:
+    if not any(np.isfinite(probabilities).all() for _, probabilities in scored):
         raise DataError(f"no clip of {study_data.manifest.root} can be used: none shows a face.")
     clips = [clip for clip, _ in scored]
     labels = np.array([model.classes.index(study_data.label(clip)) for clip in clips], np.int64)
@@ -54,9 +54,10 @@ def score(model: Model, study_data: StudyData) -> SealedResult:
     )
 
 
-def _clips(model: Model, study_data: StudyData) -> Iterator[tuple[Clip, ClipViews]]:
+def _clips(model: Model, study_data: StudyData) -> Iterator[tuple[Clip, ClipViews | None]]:
     """Give the clips that show a class of the model, each with what the model sees of it.
 
+    None stands for a clip of which the model sees nothing, and which counts as wrong.
     A model of cut-out faces sees those that are cut out here, if the dataset gives none.
     """
     config, cuts = model.config, not study_data.given_faces
@@ -69,8 +70,12 @@ def _clips(model: Model, study_data: StudyData) -> Iterator[tuple[Clip, ClipView
     for clip in study_data.manifest.clips:
         face, picture = faces.get(clip.clip), pictures.get(clip.clip)
         usable = picture is not None and not needs_landmarks(config, model.missing)
-        if study_data.label(clip) in model.classes and (face is not None or usable):
+        if study_data.label(clip) not in model.classes:
+            continue
+        if face is not None or usable:
             yield clip, ClipViews(face=face, pictures=picture, cuts_given=cuts_given)
+        elif study_data.missing != "leave-out":
+            yield clip, None
 
 
 def _tracks(study_data: StudyData, engine: str) -> dict[str, Track]:
@@ -82,8 +87,10 @@ def _tracks(study_data: StudyData, engine: str) -> dict[str, Track]:
     return {name: shard.track(name) for shard in faces for name in shard.clips}
 
 
-def _probabilities(model: Model, clip_views: ClipViews) -> Array:
+def _probabilities(model: Model, clip_views: ClipViews | None) -> Array:
     """Score one clip (K,), by the frames that a trial would read; NaN where it cannot be shown."""
+    if clip_views is None:
+        return np.full(len(model.classes), np.nan, np.float32)
     try:
         scores = Reader(model, clip_views).scores([clip_views.picked(model)])
     except DataError:

@@ -40,12 +40,13 @@ def prepare(
     root: Path,
     progress: "Progress",
     rules: Mapping[str, Any] | None = None,
+    faces: str = "auto",
 ) -> StudyData:
     """Load a dataset as the data that a row's model is tested on, and find its faces.
 
     All its subjects are sealed. Classes are the same where their names are; clips of a class that
-    the model does not know stay in the manifest and are not scored. `rules` are what the user says
-    of the own files, as `own_files.rules` gives them.
+    the model does not know stay in the manifest and are not scored. `rules` are what users say of
+    their own files, as `own_files.rules` gives them; `faces` is the option --faces.
 
     Raises: FerError, in one line, if the dataset cannot be read, shows fewer than two classes of
         the model, shares clips with the data of the study, or lacks what the model reads.
@@ -56,9 +57,11 @@ def prepare(
     trained_on = replace(trained_on, task=config.task or trained_on.task)
     _check_apart(manifest, trained_on)
     _check_readable(manifest, trained_on)
-    given = data.given_faces(manifest, "auto")
+    given = data.given_faces(manifest, faces)
     engine = closer(trained_on.landmarks) if given else plain(trained_on.landmarks)
     other = replace(trained_on, manifest=manifest, streams=(), given_faces=given, landmarks=engine)
+    if not given and other.missing == "fallback":  # a whole picture is no face here
+        other = replace(other, missing="wrong")
     if not given and any(stream.view == GIVEN for stream in config.images):
         progress.print(
             "the model was trained on cut-out faces: it sees the faces that are found here, cut "

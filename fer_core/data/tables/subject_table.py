@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from fer_core.data.manifest import Manifest
+from fer_core.data.manifest import Manifest, build
 from fer_core.data.reading import Faulty, Labels, Verdict
 from fer_core.data.tables import tables
 from fer_core.data.tables.table_format import plain
@@ -48,7 +48,7 @@ def name(
 def apply(manifest: Manifest, table: Path, columns: Mapping[str, str]) -> Manifest:
     """Name the subjects of a dataset that names none itself.
 
-    Raises: DataError if the table cannot be read, or names none of the clips.
+    Raises: DataError if the table cannot be read, names none of the clips, or no subject.
     """
     found = _found(manifest.root, [clip.clip for clip in manifest.clips], table, columns)
     clips, left_out, places = [], [*manifest.left_out], [*manifest.places]
@@ -59,11 +59,12 @@ def apply(manifest: Manifest, table: Path, columns: Mapping[str, str]) -> Manife
             places += [(clip.clip, subject.place)] if subject.place else []
         else:
             clips.append(replace(clip, subject=subject))
+    checked = build(manifest.dataset, manifest.root, clips, left_out=left_out, places=dict(places))
     return replace(
         manifest,
-        clips=tuple(clips),
-        left_out=tuple(sorted(left_out)),
-        places=tuple(sorted(places)),
+        clips=checked.clips,
+        left_out=checked.left_out,
+        places=checked.places,
         remarks=(*manifest.remarks, *found.remarks),
     )
 

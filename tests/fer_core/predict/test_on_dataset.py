@@ -46,6 +46,25 @@ def test_a_clip_whose_view_cannot_be_shown_counts_as_wrong(votes, distorted):
     assert not np.isnan(shown).any()
 
 
+@pytest.fixture
+def faceless(study_data, tmp_path):
+    """Three clips; the landmarks of the first are NaN in each frame: nobody found a face."""
+    first, *others = study_data.manifest.clips[:3]
+    path = tmp_path / "points.npy"
+    np.save(path, np.full_like(np.load(first.landmarks), np.nan))
+    clips = (replace(first, landmarks=path, landmarks_sha256="faceless"), *others)
+    manifest = replace(study_data.manifest, clips=clips)
+    return replace(study_data, manifest=manifest, store=tmp_path / "store", task="hidden")
+
+
+@pytest.mark.parametrize(("missing", "count"), [("leave-out", 2), ("wrong", 3), ("fallback", 3)])
+def test_a_clip_without_a_face_is_left_out_or_counts_as_wrong(votes, faceless, missing, count):
+    scored = on_dataset.score(model_folder.load(votes), replace(faceless, missing=missing))
+
+    assert len(scored.clips) == count
+    assert np.isnan(scored.probabilities).all(axis=1).sum() == count - 2
+
+
 def test_data_without_a_class_of_the_model_are_refused(votes, study_data):
     none = tuple(replace(clip, emotion="contempt") for clip in study_data.manifest.clips)
     other = replace(study_data, manifest=replace(study_data.manifest, clips=none), task="hidden")

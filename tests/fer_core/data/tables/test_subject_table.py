@@ -113,6 +113,14 @@ def test_a_dataset_of_unknown_people_takes_a_table_of_them(tmp_path, write):
     assert manifest.left_out == (("test/happy/test_happy.jpg", reason),)
 
 
+def test_a_table_that_names_no_subject_at_all_leaves_no_clip(tmp_path, write):
+    write(tmp_path / "fer" / "train" / "angry" / "a.jpg")
+    write(tmp_path / "people.csv", "file,subject\na,\n")
+
+    with pytest.raises(DataError, match="all 1 clips are left out"):
+        load("fer2013", tmp_path / "fer", subject_table=tmp_path / "people.csv")
+
+
 @pytest.mark.parametrize(
     ("dataset", "rules", "message"),
     [
