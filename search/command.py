@@ -50,8 +50,8 @@ def errors_in_one_line(interrupted: str) -> Iterator[None]:
         print(f"error: {error.strerror or error}: {error.filename or 'no file'}", file=sys.stderr)
         raise typer.Exit(FerError.exit_code) from error
     except KeyboardInterrupt as interrupt:
-        signals.handle(signals.end)  # nothing may disturb the last words
-        print(interrupted, file=sys.stderr)
+        with signals.last_words():
+            print(interrupted, file=sys.stderr)
         raise typer.Exit(signals.INTERRUPTED) from interrupt
 
 

@@ -38,6 +38,7 @@ _INTERRUPTED = "Interrupted. What was prepared is kept: the same command continu
 _AS_GIVEN = (  # arguments that the checkup takes as they are
     "dataset",
     "faces",
+    "missing",
     "landmarks",
     "task",
     "protocol",
@@ -113,8 +114,8 @@ FindingsFile = Annotated[
         metavar="FILE.csv",
         rich_help_panel=args.OUTPUT,
         show_default=False,
-        help="Write all findings into this file. Default: DATASET-findings.csv in the current "
-        "folder, and only if the screen does not show them all.",
+        help="Write all findings into this file. Default, if there are any: DATASET-findings.csv "
+        "in the current folder.",
     ),
 ]
 SheetSubjects = Annotated[
@@ -140,6 +141,7 @@ def main(
     task: args.Task = None,
     protocol: args.Protocol = Options.protocol_name,
     faces: args.Faces = "auto",
+    missing: args.Missing = None,
     landmarks: args.Landmarks = "auto",
     max_missing: args.MaxMissing = Options.max_missing,
     view: View = None,

@@ -143,12 +143,12 @@ def _search(
         with Progress(verbosity=0 if quiet else 1 + context.params["verbose"]) as progress:
             outcome = session.run(settings, machines, progress, folder)
     except session.InterruptedStudyError as stopped:
-        signals.handle(signals.end)  # nothing may disturb the last words
-        print(
-            "Interrupted. No finished trial is lost. To continue this study, run:\n"
-            f"  {_resume_command(context, settings, stopped.study)}",
-            file=sys.stderr,
-        )
+        with signals.last_words():
+            print(
+                "Interrupted. No finished trial is lost. To continue this study, run:\n"
+                f"  {_resume_command(context, settings, stopped.study)}",
+                file=sys.stderr,
+            )
         raise typer.Exit(signals.INTERRUPTED) from stopped
     _print_board(outcome, as_json, explained=not quiet)
     if not quiet:

@@ -38,13 +38,13 @@ class StudyData:
     seed: int
     store: Path | SharedPlace
     weights: Mapping[str, str]  # backbone: weights file that the user named
-    landmarks: str  # where landmarks come from: "data", "dlib" or "face_alignment"
+    landmarks: str  # where landmarks come from: "data", or an engine of faces/landmarks.py
     surface: str | None = None  # file of the reference surface for frontal views; None: our own
     clip: ClipConfig | None = None  # frames that the data or a published protocol fix; None: free
     given_faces: bool = False  # whether each picture is a face that was cut out already
     missing: Missing = "leave-out"
-    # The share of the clips in which no landmarks are found; None: nobody looked for them. It
-    # matters where faces are given, since all other data lose these clips as a whole.
+    # The share of the clips in which no landmarks are found; None: nobody looked for them. Where
+    # `missing` is not "leave-out", such clips count as wrong for all that reads landmarks.
     without_landmarks: float | None = None
     max_missing: float = 1.0  # largest share of the clips that a view may lose
     # The image streams that the study's first draws read, once for each trial that reads one. The

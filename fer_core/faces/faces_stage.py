@@ -42,6 +42,7 @@ SHARD_CLIPS = 8  # clips per shard, on average
 LEAST_STILLS, MOST_STILLS = 4, 64  # photographs per shard, on average
 SHARDS = 32  # shards to aim for with photographs, so that several workers share them evenly
 LEAST_FOUND = 0.5  # share of a clip's frames that must show a face; with fewer, it is skipped
+NO_FACE = "no face found."  # why a clip is skipped
 # The packages whose versions change what an engine finds.
 _PACKAGES = {
     "data": (),
@@ -171,7 +172,7 @@ def _followed(clip: Clip, engine: str, device: str, tally: Tally) -> tuple[Array
     tally.add(frames_decoded=len(rows), faces_searched=len(rows) if searches(engine) else 0)
     states = [int(row["state"]) for row in rows]
     if states.count(LEFT_OUT) == len(states):
-        raise DataError("no face found.")
+        raise DataError(NO_FACE)
     if states.count(FOUND) < LEAST_FOUND * len(states):
         raise DataError(
             f"a face was found in {states.count(FOUND)} of {len(states)} frames only; "

@@ -89,8 +89,8 @@ def main(
         typer.echo(f"error: {error.strerror or error}: {error.filename or timeline}", err=True)
         raise typer.Exit(FerError.exit_code) from None
     except KeyboardInterrupt:
-        signals.handle(signals.end)  # nothing may disturb the last words
-        typer.echo("Interrupted.", err=True)
+        with signals.last_words():
+            typer.echo("Interrupted.", err=True)
         raise typer.Exit(signals.INTERRUPTED) from None
     typer.echo(in_json(prediction) if as_json else text(prediction))
     typer.echo(f"timeline: {timeline}", err=True)

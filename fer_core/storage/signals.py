@@ -1,9 +1,9 @@
-"""The signals that end a command: who handles them, and whom they do not reach.
+"""Handle the signals that end a command, and keep them away from the processes that it starts.
 
 Ctrl-C, a batch system's SIGTERM and the end of a terminal all mean the same to a command: keep what
-is finished, say how to go on, and end. `search.command` handles them so. The processes that a
-command starts are left out (`unreached`), since the command ends them itself, and since it could
-say nothing if they went first.
+is finished, say how to go on, and end. `search.command` handles them so. The signals do not reach
+the processes that a command starts (`unreached`). The command ends those processes itself: if they
+died first, it would fail before it could say how to go on.
 """
 
 import os
@@ -46,6 +46,17 @@ def ignore() -> None:
     """Ignore the signals that end a command, until the process has ended by itself."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """Say the last words of a command in this context: no signal disturbs them.
+
+    A signal that comes meanwhile or later ends the process at once, after the words.
+    """
+    with unreached():
+        yield
+        handle(end)
 
 
 @contextmanager

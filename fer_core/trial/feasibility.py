@@ -97,10 +97,10 @@ def _check_geometry(geometry: GeometryConfig, window: ClipConfig, study_data: St
         raise ConfigError(
             f"geometry needs landmarks, and clip '{without}' has none; use --landmarks dlib."
         )
-    lacking = study_data.without_landmarks
-    if study_data.given_faces and lacking is not None and lacking > MOST_WITHOUT_LANDMARKS:
+    lacking = study_data.without_landmarks if study_data.missing != "leave-out" else None
+    if lacking is not None and lacking > MOST_WITHOUT_LANDMARKS:
         raise ConfigError(
-            f"geometry needs landmarks, and none are found in {lacking:.1%} of the given faces; at "
+            f"geometry needs landmarks, and none are found in {lacking:.1%} of the clips; at "
             f"most {MOST_WITHOUT_LANDMARKS:.0%} may lack them, since they count as wrong."
         )
     changes = geometry.encoding in CHANGES

@@ -16,6 +16,7 @@ from fer_core.config import ONE_FRAME, ClipConfig
 from fer_core.data import datasets, subjects
 from fer_core.data.dataset import difference
 from fer_core.data.manifest import Manifest
+from fer_core.data.study_data import Missing
 from fer_core.errors import DataError
 from fer_core.faces import follow
 from fer_core.faces.landmarks import best_engine, closer
@@ -30,7 +31,7 @@ from search.request import data, find_faces
 from search.request.find_faces import Prepared
 from search.screen import findings_file, sides
 from search.screen.progress import Progress
-from search.study.options import SYNTHETIC
+from search.study.options import SYNTHETIC, Options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class Request:
     root: Path
     store: Path | SharedPlace
     faces: str  # "given", "found" or "auto"
+    missing: str | None  # what becomes of a clip without a face: the option --missing
     landmarks: str
     task: str | None
     protocol: str  # the one that a study would follow
@@ -62,7 +64,7 @@ class Checked:
     prepared: Prepared | None  # None: no faces were looked for
     report: Report
     engine: str  # where the landmarks come from
-    given_faces: bool
+    falls_back: bool  # show the whole picture where no face was found
     workers: int
 
 
@@ -100,8 +102,10 @@ def check(request: Request, progress: Progress) -> Checked:
         near=near,
         same_person=compare(prepared) if compare and prepared else None,
         given_faces=given,
+        missing=_missing(request, given=given),
     )
-    return Checked(manifest, prepared, _report(request, manifest, found), engine, given, workers)
+    report, falls_back = _report(request, manifest, found), found.missing == "fallback"
+    return Checked(manifest, prepared, report, engine, falls_back, workers)
 
 
 def _manifest(request: Request, progress: Progress) -> Manifest:
@@ -196,7 +200,7 @@ def prepare_view(
         view=view,
         clip=ONE_FRAME if checked.manifest.stills else next(iter(fixed), ClipConfig()),
         engine=checked.engine,
-        falls_back=checked.given_faces,
+        falls_back=checked.falls_back,
         store=store,
         workers=checked.workers,
         progress=progress.prepared,
@@ -206,12 +210,13 @@ def prepare_view(
 def _report(request: Request, manifest: Manifest, found: Found) -> Report:
     """Judge whether a study may start, by the faces, or by the files if none were looked for."""
     prepared, most = found.prepared, request.max_missing
-    by_faces = prepared is not None and not found.given_faces
+    given = found.given_faces
+    by_faces = data.leaves_out_faceless(found.missing, given=given)
     skipped = prepared.skipped if prepared and by_faces else faults(found.headers)
     tried = splits.tried(manifest, request.task, request.protocol)
     problems = [split.unfit for split in tried[:1] if split.unfit]
     try:
-        find_faces.check_missing(manifest, skipped, most)
+        find_faces.check_missing(manifest, skipped, most, given=given)
     except DataError as error:
         problems.insert(0, str(error))
     share = manifest.missing_share(len(skipped))
@@ -240,6 +245,17 @@ def _report(request: Request, manifest: Manifest, found: Found) -> Report:
         may_start=not problems,
         because="; ".join(problems) or missing,
     )
+
+
+def _missing(request: Request, *, given: bool) -> Missing:
+    """Choose what becomes of a clip without a face, as a study on this dataset would."""
+    options = Options(
+        space="",  # any
+        dataset=request.dataset,
+        protocol_name=request.protocol,
+        missing=request.missing,
+    )
+    return data.missing_of(options, given=given)
 
 
 def _count_faces(prepared: Prepared) -> FaceCounts:

@@ -24,9 +24,13 @@ from search.checkup.report import (
     Report,
     SamePersonReport,
 )
+from search.request.data import leaves_out_faceless
 from search.screen import findings_file, sides
 
-_SHOWN = "no face found: views show the whole picture, and for landmarks it counts as wrong"
+_WITHOUT_FACE = {  # what becomes of a clip that can be used all the same, by --missing
+    "fallback": "no face found: the whole picture is shown, and for landmarks it counts as wrong",
+    "wrong": "no face found: it counts as wrong for all that needs the face",
+}
 
 
 def findings(manifest: Manifest, found: Found) -> tuple[Finding, ...]:
@@ -38,8 +42,9 @@ def findings(manifest: Manifest, found: Found) -> tuple[Finding, ...]:
     damaged, prepared = faults(found.headers), found.prepared
     skipped = prepared.skipped if prepared else damaged
     notes = [(clip, note) for clip, each in found.headers.items() for note in each.notes]
-    if found.given_faces:
-        notes += [(clip, _SHOWN) for clip in skipped if clip not in damaged]
+    if not leaves_out_faceless(found.missing, given=found.given_faces):
+        reason = _WITHOUT_FACE[found.missing]
+        notes += [(clip, reason) for clip in skipped if clip not in damaged]
         skipped = damaged
     contradicted = [(clip, fault) for clip, fault in damaged.items() if clip not in skipped]
     lists = {

@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fer_core.data.study_data import Missing
 from fer_core.faces.file_checks import Header
 from search.planning.face_seconds import Forecast
 from search.request.find_faces import Prepared
@@ -135,3 +136,4 @@ class Found:
     near: NearCopyFindings | None
     same_person: SamePersonReport | None
     given_faces: bool = False  # whether each picture is a face that was cut out already
+    missing: Missing = "leave-out"  # what becomes of a clip without a face

@@ -189,8 +189,8 @@ MaxMissing = Annotated[
         min=0,
         max=1,
         rich_help_panel=DATA,
-        help="The largest share of the clips that may be unusable (damaged, or without a face). "
-        "If more are, no study starts.",
+        help="The largest share of the clips that may be unusable (damaged, or without a face "
+        "where --missing does not show the whole picture). If more are, no study starts.",
     ),
 ]
 Weights = Annotated[

@@ -136,6 +136,14 @@ def missing_of(options: Options, *, given: bool) -> Missing:
     return next((name for name in MISSING if name == options.missing), usual)
 
 
+def leaves_out_faceless(missing: Missing, *, given: bool) -> bool:
+    """Say whether a clip without a face cannot be used, and so counts against --max-missing.
+
+    That is so of one that counts as wrong, too, unless its picture is a given face.
+    """
+    return missing == "leave-out" or (missing == "wrong" and not given)
+
+
 def landmarks_of(manifest: Manifest, chosen: str, *, given: bool = False) -> str:
     """Choose where the 68 landmarks come from: "data", or an engine that finds them.
 

@@ -22,6 +22,7 @@ from fer_core.machine import allowed_cores
 from fer_core.storage.shared_store import SharedPlace, open_store
 from fer_core.storage.stages import Shard, Tally, make, read_or_make
 from fer_core.storage.store import Entry
+from search.request.data import leaves_out_faceless
 from search.screen import findings_file, grouped
 
 if TYPE_CHECKING:
@@ -127,13 +128,12 @@ def prepare(
     )
     if study_data.given_faces or study_data.missing == "fallback":
         pictures = make(engine=GIVEN)
-        _check_missing(manifest, pictures.skipped, max_missing)
+        _check_missing(manifest, pictures.skipped, max_missing, given=study_data.given_faces)
         if study_data.given_faces and not landmarks and study_data.missing != "leave-out":
             return study_data
     found = make(engine=study_data.landmarks)
-    counts_as_wrong = study_data.missing == "wrong" and not study_data.given_faces
-    if study_data.missing == "leave-out" or counts_as_wrong:
-        _check_missing(manifest, found.skipped, max_missing)
+    if leaves_out_faceless(study_data.missing, given=study_data.given_faces):
+        _check_missing(manifest, found.skipped, max_missing, given=study_data.given_faces)
     if study_data.missing == "leave-out" and not study_data.given_faces:
         progress.skipped(found.skipped)
     progress.print_all(_about(found, study_data))
@@ -152,31 +152,47 @@ def _about(found: Prepared, study_data: StudyData) -> Iterator[str]:
     yield from grouped.lines(found.notes.items())
 
 
-def _check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -> None:
+def _check_missing(
+    manifest: Manifest, skipped: Mapping[str, str], most: float, *, given: bool
+) -> None:
     """Check as `check_missing` does, and list all that is missing in a file if it is too much."""
     try:
-        check_missing(manifest, skipped, most)
+        check_missing(manifest, skipped, most, given=given)
     except DataError as error:
         listed = findings_file.rows(findings_file.SKIPPED, skipped.items())
         file = findings_file.write(manifest.dataset, [*findings_file.left_out(manifest), *listed])
-        raise DataError(f"{str(error).rstrip('.')}; all are listed in {file}.") from error
+        raise DataError(f"{error} All are listed in {file}.") from error
 
 
-def check_missing(manifest: Manifest, skipped: Mapping[str, str], most: float) -> None:
+def check_missing(
+    manifest: Manifest, skipped: Mapping[str, str], most: float, *, given: bool
+) -> None:
     """Refuse a dataset if more than the share `most` of its clips cannot be used.
 
-    Raises: DataError that says how much is missing, and gives the first reason.
+    `given` says whether each picture is a face already.
+
+    Raises: DataError that says how much is missing, gives the first reason, and says what to do
+        about pictures without a face.
     """
+    advice = _advice(skipped, given=given)
     if len(skipped) == len(manifest.clips):
-        reason = next(iter(skipped.values()))
-        raise DataError(f"no clip of {manifest.root} can be used: {reason}")
+        reason = next(iter(skipped.values())).rstrip(".")
+        raise DataError(f"no clip of {manifest.root} can be used: {reason}.{advice}")
     share = manifest.missing_share(len(skipped))
     if share > most:
         first = next(iter([*manifest.left_out, *skipped.items()]))
         raise DataError(
             f"{share:.1%} of the clips below {manifest.root} cannot be used, and --max-missing is "
-            f"{most:.1%}; the first is {first[0]}: {first[1]}"
+            f"{most:.1%}; the first is {first[0]}: {first[1].rstrip('.')}.{advice}"
         )
+
+
+def _advice(skipped: Mapping[str, str], *, given: bool) -> str:
+    """Say what to do if most of what is skipped shows no face."""
+    if 2 * list(skipped.values()).count(faces_stage.NO_FACE) <= len(skipped):
+        return ""
+    cut = "" if given else " If each picture is a face that was cut out, give --faces given."
+    return f"{cut} With --missing fallback, a picture without a face is shown as a whole."
 
 
 def device_of(engine: str) -> str:

@@ -457,6 +457,32 @@ def test_a_dataset_of_which_no_clip_shows_a_face_must_not_start(doctor, photogra
     assert exit_code == 4
 
 
+@pytest.mark.parametrize(
+    ("arguments", "starts", "kind"),
+    [
+        ([], False, "skipped"),
+        (["--missing", "wrong"], False, "skipped"),
+        (["--missing", "fallback"], True, "note"),
+        (["--faces", "given"], True, "note"),
+        (["--faces", "given", "--missing", "leave-out"], False, "skipped"),
+    ],
+)
+def test_what_becomes_of_pictures_without_a_face_decides_as_in_a_study(
+    doctor, photographs, arguments, starts, kind
+):
+    for i, path in enumerate(sorted(photographs.rglob("*.png"))[:3]):
+        cv2.imwrite(path, np.full((50, 50, 3), i, np.uint8))
+
+    exit_code, printed, _ = doctor(photographs, "--json", *arguments)
+
+    report = json.loads(printed)
+    assert report["may_start"] == starts == (exit_code == 0)
+    kinds = [f["kind"] for f in report["findings"] if "no face found" in f["reason"]]
+    assert kinds == [kind] * 3
+    assert ("give --faces given" in report["because"]) == (not starts and "given" not in arguments)
+    assert ("With --missing fallback" in report["because"]) == (not starts)
+
+
 def test_the_synthetic_set_is_whole_and_its_points_come_along(doctor, rendered):
     exit_code, printed, said = doctor(rendered, "--quick", "--json", dataset="synthetic")
 

@@ -55,13 +55,13 @@ def test_a_view_that_the_space_draws_stays(write_space, given, view):
     assert views(spaces.load(write_space(HEAD + DRAWN)), given, view=view) == [view]
 
 
-def test_points_are_refused_where_over_a_tenth_of_the_given_faces_have_no_landmarks(
+def test_points_are_refused_where_over_a_tenth_of_the_clips_have_no_landmarks(
     write_space, given
 ):
     space = spaces.load(write_space(HEAD + POINTS))
 
     suited(space, replace(given, without_landmarks=0.1)).draw(FixedTrial({}))
-    with pytest.raises(RefusedError, match=r"none are found in 12\.0% of the given faces"):
+    with pytest.raises(RefusedError, match=r"none are found in 12\.0% of the clips"):
         suited(space, replace(given, without_landmarks=0.12)).draw(FixedTrial({}))
 
 

@@ -89,17 +89,17 @@ def test_a_share_of_missing_clips_within_the_limit_passes_and_one_above_it_does_
     bad = replace(few, left_out=(("gone.mp4", "it does not exist"),))
     skipped = {few.clips[0].clip: "no face found in 20 frames."}
 
-    find_faces.check_missing(bad, skipped, 2 / 21)
+    find_faces.check_missing(bad, skipped, 2 / 21, given=False)
 
     with pytest.raises(DataError, match=r"9\.5% of the clips .* --max-missing is 5\.0%.*gone\.mp4"):
-        find_faces.check_missing(bad, skipped, 0.05)
+        find_faces.check_missing(bad, skipped, 0.05, given=False)
 
 
 def test_nothing_left_is_too_little_whatever_the_limit(few):
     skipped = dict.fromkeys((clip.clip for clip in few.clips), "no face found in 20 frames.")
 
     with pytest.raises(DataError, match=r"no clip of .* can be used: no face found"):
-        find_faces.check_missing(few, skipped, 1.0)
+        find_faces.check_missing(few, skipped, 1.0, given=False)
 
 
 MEASURE = """
