@@ -224,6 +224,7 @@ def _result(config: Config) -> Any:
         metrics=score(labels, probabilities),
         clips=tuple(map(str, range(CLIPS))),
         subjects=np.arange(CLIPS) // 10,
+        fallback_share=None,
         labels=labels,
         probabilities=probabilities,
         frame_probabilities=np.repeat(probabilities[:, None], 8, axis=1),

@@ -64,6 +64,7 @@ def faces(study_data: StudyData) -> None:
         view=VIEW,
         clip=ONE_FRAME,
         engine=engine,
+        falls_back=False,
         store=store,
         workers=CORES,
         progress=_silent,

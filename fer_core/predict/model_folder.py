@@ -136,7 +136,6 @@ def _read(folder: Path) -> Model:
         clip=clip,
         frame_seconds=steps["frame_seconds"],
         landmarks=steps["landmarks"],
-        given_faces=steps.get("given_faces", False),  # a model of before has no such key
         missing=steps.get("missing", "leave-out"),
         surface=load_surface(folder / steps["surface"]) if steps["surface"] else None,
     )
@@ -145,7 +144,6 @@ def _read(folder: Path) -> Model:
 def _preprocessing(model: Model) -> dict[str, Any]:
     return {
         "landmarks": model.landmarks,
-        "given_faces": model.given_faces,
         "missing": model.missing,
         "clip": model.clip.active(),
         "frame_seconds": model.frame_seconds,

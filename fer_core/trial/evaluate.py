@@ -65,7 +65,6 @@ def refit(config: Config, study_data: StudyData) -> Model:
         clip=context.window,
         frame_seconds=context.frame_seconds(),
         landmarks=study_data.landmarks,
-        given_faces=study_data.given_faces,
         missing=study_data.missing,
         surface=load(Path(surface)) if surface else None,
     )

@@ -31,7 +31,6 @@ class Model:
     clip: ClipConfig  # which frames of a clip are read
     frame_seconds: float  # time between two frames that are read, as in training
     landmarks: str  # engine that found the face points in training
-    given_faces: bool = False  # whether it was trained on pictures that were cut-out faces
     missing: Missing = "leave-out"  # what became of a picture without landmarks in training
     surface: Surface | None = None  # 3-D face for frontal views; None for the built-in one
 

@@ -140,10 +140,10 @@ def _disconnect() -> None:
 def _abandon() -> None:
     """Leave Ray as it is, since an interrupted driver ends within seconds, and Ray with it.
 
-    While Ray disconnects, also at the end of the process, a second signal would end this process at
-    once, and nothing would be said. So it never disconnects. What the processes of a local Ray have
-    started is ended here: it would wait before it follows them. They are stopped before, so that
-    they do not notice: they would end the driver.
+    While Ray disconnects, also at the end of the process, a second signal would end this process
+    before it has said how to go on. So it never disconnects. The processes of a local Ray have
+    started others, the workers. Those are killed here, because Ray would wait for them. Ray's own
+    processes are suspended first: they would see their workers die, and end the driver.
     """
     atexit.register(_end)  # what is registered last is called first, before Ray's own
     started, theirs = _processes_of_ray()

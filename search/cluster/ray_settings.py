@@ -5,6 +5,7 @@ and `tuner.py` import it first of all.
 """
 
 import os
+import sys
 from pathlib import Path
 
 from fer_core.errors import ClusterError
@@ -28,7 +29,8 @@ for _name, _value in SETTINGS.items():
 # Ray puts its sockets below its folder. The longest path in Ray 2.60, with a process id of 7 digits
 # (proc_sys_kernel(5): pid_max is at most 2^22):
 _SOCKET = "/session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store"
-_LONGEST_SOCKET = 107  # bytes; unix(7), sun_path, which ends with a zero byte; 103 on macOS
+# In bytes, without the zero byte at its end: sun_path in unix(7), and in macOS's sys/un.h.
+_LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
 _MOST_BYTES = _LONGEST_SOCKET - len(_SOCKET)  # of the path of Ray's folder
 _NAMED = "RAY_TMPDIR"  # Ray's own variable for the folder that holds its folder
 _OTHERS = "XDG_RUNTIME_DIR"  # a user's own folder; XDG Base Directory Specification 0.8

@@ -62,7 +62,7 @@ def _is_ipv6(host: str) -> bool:
 
 def _wrong_kind(scheme: str, rest: str) -> str:
     """Say what an address with a scheme is for, and what to do with it."""
-    place = rest.rstrip("/")
+    place = rest.partition("/")[0]
     head = place.rpartition(":")[0] or place
     submit = "ray job submit --address {} -- python -m search.run ..."
     if scheme in _JOBS:

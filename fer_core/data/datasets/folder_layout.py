@@ -93,7 +93,10 @@ class _Usual:
             return Ignored("it lies deeper than <label>/<subject>_<anything>")
         subject, underscore, _ = path.stem.partition("_")
         if not subject or not underscore:
-            return Faulty("its name does not begin with a subject and an underscore")
+            return Faulty(
+                "its name does not begin with a subject and an underscore; name the subjects with "
+                "--subjects TABLE or --subject-pattern REGEX"
+            )
         return Labels(subject=subject, emotion=path.parent.name)
 
 
