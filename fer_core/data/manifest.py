@@ -127,9 +127,12 @@ def build(
     faults = sorted(left_out)
     if not ordered and faults:
         raise NoClipError(_nothing_left(root, faults, places or {}), faults, places or {})
+    no_clips = sorted(ignored)
     if not ordered:
+        seen = "".join(f"; of {name}: {reason}" for name, reason in no_clips[:1])
         raise DataError(
-            f"{root} holds no clip in the layout of '{dataset}', which docs/datasets.md shows."
+            f"{root} holds no clip in the layout of '{dataset}', which docs/datasets.md shows"
+            f"{seen}."
         )
     names = [clip.clip for clip in ordered]
     twice = next((a for a, b in itertools.pairwise(names) if a == b), None)
@@ -140,7 +143,7 @@ def build(
         root=root,
         clips=ordered,
         left_out=tuple(faults),
-        ignored=tuple(sorted(ignored)),
+        ignored=tuple(no_clips),
         copies=tuple(sorted(copies)),
         places=tuple(sorted((places or {}).items())),
     )

@@ -55,9 +55,7 @@ def test_a_view_that_the_space_draws_stays(write_space, given, view):
     assert views(spaces.load(write_space(HEAD + DRAWN)), given, view=view) == [view]
 
 
-def test_points_are_refused_where_over_a_tenth_of_the_clips_have_no_landmarks(
-    write_space, given
-):
+def test_points_are_refused_where_over_a_tenth_of_the_clips_have_no_landmarks(write_space, given):
     space = spaces.load(write_space(HEAD + POINTS))
 
     suited(space, replace(given, without_landmarks=0.1)).draw(FixedTrial({}))

@@ -86,7 +86,18 @@ def test_without_a_table_the_place_and_the_name_are_the_labels(tmp_path, write):
         ("rage/bob_clip.mp4", "bob", "rage"),
     ]
     reason = "its name does not begin with a subject and an underscore"
-    assert manifest.left_out == (("rage/nobody.png", reason),)
+    ((path, why),) = manifest.left_out
+    assert (path, why.partition(";")[0]) == ("rage/nobody.png", reason)
+
+
+def test_a_folder_in_another_layout_is_answered_with_what_to_do(tmp_path, write):
+    write(tmp_path / "flat" / "a.jpg")
+    write(tmp_path / "unnamed" / "joy" / "im0.jpg")
+
+    with pytest.raises(DataError, match=r"of a\.jpg: it lies in no folder of a label"):
+        load("folder", tmp_path / "flat")
+    with pytest.raises(DataError, match="with --subjects TABLE or --subject-pattern REGEX"):
+        load("folder", tmp_path / "unnamed")
 
 
 def test_the_london_set_is_read_as_it_lies(london):
