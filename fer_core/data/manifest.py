@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_core.data.media import Kind, is_image_name
+from fer_core.data.media import Kind
 from fer_core.data.problems import grouped
 from fer_core.errors import DataError
+from fer_core.storage.file_names import is_image_name
 
 # Fields of a clip that say where its content lies and how it is read, and not what it is.
 _NOT_HASHED = ("path", "landmarks", "offset", "kind", "reading")

@@ -1,59 +1,43 @@
 """What a file is, by its content: a picture, a moving picture, a video, or none of these.
 
 `reading` asks this of each file that a table or an adapter names, and the room `faces` opens the
-file in the same way. The suffixes below only find files in a folder of which nobody says what lies
-in it, and stand in where the content says nothing.
+file in the same way. The suffix of a file (`file_names`) decides only where its content says
+nothing.
 """
 
+import errno
 import hashlib
 import os
+import stat
 import struct
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from fer_core.errors import DataError
 from fer_core.storage import containers
+from fer_core.storage.file_names import (
+    EARLIER,
+    EARLIER_IMAGES,
+    HEIF_SUFFIXES,
+    IMAGE_SUFFIXES,
+    RAW_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_image_name,
+    is_junk,
+)
 from fer_core.storage.files import file_sha256
 
 Kind = Literal["image", "animation", "video", "frames", "row"]
-"""One picture; a GIF, WebP or PNG that moves; a video; a folder of images; a row of a table."""
+"""One picture; a picture that moves, such as a GIF; a video; a folder of images; a table's row."""
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# Cameras' own raw formats. They hold a small preview, which must not be taken for the photograph.
-RAW_SUFFIXES = _words(
-    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf "
-    ".raw .rw2 .rwl .sr2 .srf .srw .x3f"
-)
-HEIF_SUFFIXES = _words(".heic .heif .hif")
-IMAGE_SUFFIXES = (
-    RAW_SUFFIXES
-    | HEIF_SUFFIXES
-    | _words(
-        ".apng .avif .avifs .bmp .dib .gif .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx "
-        ".mpo .pbm .pcx .pfm .pgm .png .pnm .ppm .psd .qoi .ras .sgi .tga .tif .tiff .webp"
-    )
-)
-VIDEO_SUFFIXES = _words(
-    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 "
-    ".mpe .mpeg .mpg .mts .mxf .nut .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m"
-)
-MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-# What versions before these lists read. Studies and stores of before hold no other files.
-EARLIER_IMAGES = _words(".bmp .jpeg .jpg .png .tif .tiff .webp")
-EARLIER_VIDEOS = _words(".avi .flv .m4v .mkv .mov .mp4 .mpg .webm")
-EARLIER = EARLIER_IMAGES | EARLIER_VIDEOS
 
 HEAD = 4096  # bytes that are read of a file to tell what it is
-_JUNK = _words("thumbs.db ehthumbs.db ehthumbs_vista.db desktop.ini __macosx") | {"icon\r"}
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # How files begin: the signatures in the specifications of the formats, as listed at
 # https://www.garykessler.net/library/file_sigs.html.
@@ -65,9 +49,15 @@ _OPENCV = (  # the formats that OpenCV decodes
 _VIDEOS = (b"\x1aE\xdf\xa3", b"FLV", b"\0\0\1\xba", b"\0\0\1\xb3", b"0&\xb2u\x8ef\xcf\x11", b"OggS")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # the last two are used for HEIF as well
+_JPEG_XL = b"\0\0\0\x0cJXL \r\n\x87\n"  # ISO/IEC 18181-2; the bare form has two bytes only
+# What Pillow reads with a plugin: its name of the format, ours, and what to install.
+_PLUGINS = {"HEIF": ("HEIC", "pillow-heif"), "JXL": ("JPEG XL", "pillow-jxl-plugin")}
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"skip", b"free")  # begin QuickTime and MP4 files
 # Pillow names these formats and cannot decode them, or (SPIDER) takes other files for one of them.
 _NOT_PILLOW = frozenset(("MPEG", "EPS", "WMF", "HDF5", "GRIB", "BUFR", "SPIDER"))
+# Pillow's names of the formats whose pictures follow each other in time. The pictures of other
+# formats are pages (TIFF), layers (PSD) or lenses (MPO).
+_MOVING = frozenset(("GIF", "PNG", "WEBP", "AVIF", "FLI"))
 # Tags of TIFF 6.0 and DNG 1.7. A picture of subfile type 1 is a preview of one in a sub-IFD.
 _SUBFILE_TYPE, _BITS, _SUB_IFDS, _DNG_VERSION = 0x00FE, 0x0102, 0x014A, 0xC612
 _RAW = "it is a camera's raw file, of which only a preview could be read; convert it to PNG or JPEG"
@@ -80,31 +70,32 @@ class Examined:
 
     sha256: str
     kind: Kind | None  # None: neither its content nor its suffix is that of an image or a video
-    # How it is read otherwise than by versions before EARLIER_IMAGES; empty: just as then. It
-    # makes the key of its stored faces differ, so that no result of another reading is used.
+    # How it is read differently by the versions that knew the suffixes in EARLIER only; empty: as
+    # they read it. The key of its stored faces has it, so that no result of another reading is
+    # used.
     reading: str = ""
-
-
-def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is left behind by a system and never means anything."""
-    return name.startswith(".") or name.lower() in _JUNK
-
-
-def is_image_name(path: Path) -> bool:
-    """Whether a path has the suffix of an image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def frame_files(folder: Path) -> list[Path]:
     """List the images of a folder of frames, by their suffixes, in the order of their names.
 
     Where no file has the suffix of an image, the files that are images by their content count.
+
+    Raises: DataError that names the frame, if it is an image in a format that cannot be read;
+        OSError if a file without a suffix cannot be opened.
     """
     files = [path for path in sorted(folder.iterdir()) if not is_junk(path.name)]
     files = [path for path in files if not os.path.isdir(path)]
-    return list(filter(is_image_name, files)) or [
-        path for path in files if not path.suffix and kind_of(path) == "image"
-    ]
+    return list(filter(is_image_name, files)) or list(filter(_is_nameless_image, files))
+
+
+def _is_nameless_image(path: Path) -> bool:
+    """Whether a file without a suffix is an image; a pipe, which nobody may write to, is none."""
+    try:
+        is_file = not path.suffix and stat.S_ISREG(path.stat().st_mode)
+        return is_file and kind_of(path) == "image"
+    except DataError as error:
+        raise DataError(f"frame {path.name}: {error}") from error
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -193,6 +184,9 @@ def _kind(path: Path, head: bytes) -> Kind | None:
         return _of_family(path, head)
     if head.startswith(_VIDEOS) or head[4:8] in _BOXES:
         return "video"
+    if head.startswith(_JPEG_XL):
+        _check_plugin("JXL")
+        return "image"
     return _asked(path) or _by_suffix(path)
 
 
@@ -202,7 +196,7 @@ def _of_family(path: Path, head: bytes) -> Kind | None:
         return "video" if head[8:11] == b"AVI" else _asked(path) or _by_suffix(path)
     brand = _brand(head)
     if brand in _HEIF_BRANDS or (brand and any(each in head[12:64] for each in _HEIF_BRANDS)):
-        _check_heif()
+        _check_plugin("HEIF")
     elif brand and brand not in _AVIF_BRANDS:
         return "video"
     if head.startswith(b"\x89PNG") and b"IDAT" in head and b"acTL" not in head:
@@ -225,22 +219,37 @@ def _asked(path: Path) -> Kind | None:
 def _by_suffix(path: Path) -> Kind | None:
     suffix = path.suffix.lower()
     if suffix in HEIF_SUFFIXES:
-        _check_heif()
+        _check_plugin("HEIF")
+    if suffix == ".jxl":
+        _check_plugin("JXL")
     return "image" if suffix in IMAGE_SUFFIXES else "video" if suffix in VIDEO_SUFFIXES else None
 
 
 def _by_pillow(path: Path) -> Kind | None:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(path, formats=pillow_formats()) as image:
-            return "animation" if getattr(image, "is_animated", False) else "image"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, UnidentifiedImageError) or not isinstance(error, OSError):
-            return None
-        if error.errno is not None:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(path, formats=pillow_formats()) as image,
+        ):
+            moves = image.format in _MOVING and getattr(image, "is_animated", False)
+            return "animation" if moves else "image"
+    except pillow_errors() as error:
+        # A damaged file can name a place that no file has, which is EINVAL, too.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         return None
+
+
+@cache
+def pillow_errors() -> tuple[type[Exception], ...]:
+    """List what Pillow and its plugins raise on a damaged file; they document no such list."""
+    from PIL import Image  # takes too long to import for --help
+
+    text = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError)
+    numbers = (RuntimeError, ArithmeticError, struct.error, Image.DecompressionBombError)
+    return (*text, *numbers)
 
 
 @cache
@@ -252,13 +261,20 @@ def pillow_formats() -> tuple[str, ...]:
         from pillow_heif import register_heif_opener  # the extra `heif`
 
         register_heif_opener()
+    if find_spec("pillow_jxl"):
+        import_module("pillow_jxl")  # which adds its format to Pillow
     Image.init()
     return tuple(name for name in Image.OPEN if name not in _NOT_PILLOW)
 
 
-def _check_heif() -> None:
-    if "HEIF" not in pillow_formats():
-        raise DataError("it is a HEIC photograph; pip install pillow-heif to have these read")
+def _check_plugin(format: str) -> None:
+    """Refuse a photograph for which Pillow needs a plugin that is not installed.
+
+    Raises: DataError that names the plugin.
+    """
+    if format not in pillow_formats():
+        name, package = _PLUGINS[format]
+        raise DataError(f"it is a {name} photograph; pip install {package} to have these read")
 
 
 def _is_raw(path: Path, head: bytes) -> bool:
@@ -273,7 +289,8 @@ def _is_raw(path: Path, head: bytes) -> bool:
 def _has_deep_levels(path: Path, head: bytes) -> bool:
     """Whether a TIFF holds more than 16 bits a level, which OpenCV does not turn into 8."""
     bits = _tiff_tags(path).get(_BITS, ()) if head.startswith(_TIFF) else ()
-    return any(each > 16 for each in (bits if isinstance(bits, tuple) else (bits,)))
+    levels = bits if isinstance(bits, tuple) else (bits,)
+    return any(isinstance(each, int) and each > 16 for each in levels)  # bytes: a damaged tag
 
 
 def _tiff_tags(path: Path) -> Mapping[int, Any]:
@@ -287,5 +304,5 @@ def _tiff_tags(path: Path) -> Mapping[int, Any]:
             file.seek(directory.next)
             directory.load(file)
             return dict(directory)
-    except (SyntaxError, ValueError, KeyError, TypeError, struct.error):
+    except pillow_errors():
         return {}

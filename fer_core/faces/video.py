@@ -122,7 +122,10 @@ def _read_row(path: Path, offset: int) -> Image:
 
 
 def _read_folder(path: Path) -> Iterator[Image]:
-    files = sorted(frame_files(path), key=_number)
+    try:
+        files = sorted(frame_files(path), key=_number)
+    except DataError as error:
+        raise DataError(f"folder {path} cannot be read: {error}.") from error
     if not files:
         raise DataError(f"folder {path} holds no image; docs/datasets.md lists their suffixes.")
     yield from map(read_image, files)

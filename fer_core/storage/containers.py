@@ -34,7 +34,15 @@ class _Nameless:
     """An open file without its name, by which FFmpeg would choose a protocol or a format."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+        self._file = file
+        self.read, self.tell = file.read, file.tell
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; -1, which FFmpeg takes for an error, if a damaged file names none."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 @contextmanager
@@ -100,6 +108,8 @@ def reading(path: Path) -> str:
 
 def pixel_aspect(stream: "VideoStream") -> Fraction:
     """Read how wide a pixel is shown for its height; 1 if the file says nothing, or nonsense."""
+    if stream.codec_context is None:  # no installed decoder knows the codec
+        return Fraction(1)
     declared = stream.sample_aspect_ratio
     if not declared or not Fraction(1, WIDEST_PIXEL) <= declared <= WIDEST_PIXEL:
         return Fraction(1)

@@ -16,10 +16,10 @@ from pathlib import Path
 from fer_core.config import ClipConfig
 from fer_core.data.dataset import Dataset, Published, Totals
 from fer_core.data.manifest import Manifest
-from fer_core.data.media import is_junk
 from fer_core.data.protocol import in_blocks
 from fer_core.data.reading import Faulty, Labels, Verdict, by_table, walk
 from fer_core.errors import DataError
+from fer_core.storage.file_names import is_junk
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 CAMERAS = ("VL", "NI", "VL_Acropped", "NI_Acropped")

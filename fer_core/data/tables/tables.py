@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from fer_core.data.media import is_junk
 from fer_core.data.tables.table_format import Format, head, plain, records, trimmed
 from fer_core.errors import DataError
+from fer_core.storage.file_names import is_junk
 
 SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
 SPREADSHEETS = frozenset({".xlsx", ".xls", ".ods", ".numbers"})

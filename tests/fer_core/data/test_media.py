@@ -1,4 +1,5 @@
 import io
+import os
 from contextlib import suppress
 
 import av
@@ -10,9 +11,10 @@ from PIL import Image
 
 from fer_core.data import media
 from fer_core.data.datasets import load
-from fer_core.data.media import EARLIER, IMAGE_SUFFIXES, VIDEO_SUFFIXES, examine, kind_of
+from fer_core.data.media import examine, kind_of
 from fer_core.data.reading import as_before
 from fer_core.errors import DataError
+from fer_core.storage.file_names import EARLIER, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from fer_core.storage.files import file_sha256
 from tests.fer_core.faces.oddities import film, folder, picture
 
@@ -149,6 +151,31 @@ def test_every_adapter_counts_what_it_cannot_read_as_missing_and_reads_a_jfif(tm
 
     assert [clip.clip for clip in manifest.clips] == [f"{first}.jfif"]
     assert [name for name, _ in manifest.left_out] == [f"{second}.heic", f"{third}.dng"]
+
+
+def test_a_pipe_among_frames_without_suffixes_is_not_waited_for(tmp_path):
+    folder(["0001"])(tmp_path / "clip", picture(1))
+    os.mkfifo(tmp_path / "clip" / "0002")
+    (tmp_path / "manifest.csv").write_text("path,subject,emotion\nclip,1,joy\n")
+
+    manifest = load("folder", tmp_path)
+
+    assert [clip.clip for clip in manifest.clips] == ["clip"]
+    assert dict(manifest.aside) == {".csv": 1, "no suffix": 1}
+
+
+@pytest.mark.parametrize("frame", [b"\0\0\0\x1cftypheic" + bytes(99), b"II*\0\x10\0\0\0CR\2\0"])
+def test_a_frame_that_cannot_be_read_leaves_its_folder_out_by_name_and_no_other(tmp_path, frame):
+    folder(["0001"])(tmp_path / "whole", picture(1))
+    folder([], "notes.txt")(tmp_path / "phone", picture(2))
+    (tmp_path / "phone" / "0001").write_bytes(frame)
+    (tmp_path / "manifest.csv").write_text("path,subject,emotion\nwhole,1,joy\nphone,2,joy\n")
+
+    manifest = load("folder", tmp_path)
+
+    ((name, reason),) = manifest.left_out
+    assert (name, reason.partition(": ")[0]) == ("phone", "frame 0001")
+    assert manifest.aside == ((".csv", 1),)  # notes.txt is part of what was left out
 
 
 def test_photographs_stay_photographs_whatever_their_names(tmp_path):

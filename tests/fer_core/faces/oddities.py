@@ -5,6 +5,7 @@ prints how each of them is read. No file is stored: Pillow, OpenCV and PyAV writ
 """
 
 import io
+import struct
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,6 +99,32 @@ def rotated(path, image):
 def tiff_with_tags(tags):
     def write(path, image):
         path.write_bytes(encoded(image, "TIFF", tiffinfo=tags))
+
+    return write
+
+
+def layered(path, image):
+    """Write a PSD of two layers, each a single pixel, beside the picture that they make.
+
+    Adobe Photoshop File Formats Specification, chapter 2; Pillow and OpenCV write none.
+    """
+    corner = struct.pack(">4iH", 0, 0, 1, 1, 3) + b"".join(
+        struct.pack(">hI", channel, 3) for channel in range(3)
+    )
+    corner += b"8BIMnorm" + bytes((255, 0, 0, 0)) + struct.pack(">III", 12, 0, 0) + b"\1a\0\0"
+    info = struct.pack(">h", 2) + 2 * corner + 6 * b"\0\0\xff"
+    layers = struct.pack(">I", len(info)) + info + bytes(4)
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, *reversed(image.size), 8, 3) + bytes(8)
+    planes = np.asarray(image).transpose(2, 0, 1).tobytes()
+    path.write_bytes(head + struct.pack(">I", len(layers)) + layers + bytes(2) + planes)
+
+
+def frame_without_suffix(data):
+    """Write a folder of one frame, which has no suffix, and these bytes."""
+
+    def write(path, image):
+        path.mkdir()
+        (path / "0001").write_bytes(data)
 
     return write
 
@@ -201,6 +228,7 @@ def folder(names, *others):
 
 
 HEIC = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(200)
+CR2 = b"II*\0\x10\0\0\0CR\2\0" + bytes(99)
 JPEG = partial(saved, "JPEG", quality=95)
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nh264.mp4\n#EXT-X-ENDLIST\n"
 EDITED = film(
@@ -252,6 +280,8 @@ PICTURES = (
     Oddity("plain.pcx", saved("PCX")),
     Oddity("plain.sgi", saved("SGI")),
     Oddity("plain.qoi", saved("QOI")),
+    Oddity("layers.psd", layered),
+    Oddity("radiance.hdr", by_opencv(".hdr", np.float32, 1)),
     Oddity("still.gif", saved("GIF")),
     Oddity("a GIF without a suffix", saved("GIF")),
     Oddity("moving.gif", moving("GIF"), frames=3),
@@ -308,13 +338,20 @@ FOLDERS = (
     Oddity("frames of two formats", folder(["1.gif", "2.jpg"]), frames=2),
     Oddity("a folder of nothing", folder([], "Thumbs.db"), refused="a folder without images"),
     Oddity("frames in HEIC", folder(["1.jpg"], "2.heic"), refused="frame 2.heic: it is a HEIC"),
+    Oddity("a HEIC frame", frame_without_suffix(HEIC), refused="frame 0001: it is a HEIC"),
+    Oddity("a raw frame", frame_without_suffix(CR2), refused="frame 0001: it is a camera's raw"),
 )
 REFUSED = (
     Oddity("phone.heic", content(HEIC), refused="pip install pillow-heif"),
     Oddity("a HEIC in truth.jpg", content(HEIC + b"."), refused="pip install pillow-heif"),
+    Oddity("burst.heics", content(HEIC + b".."), refused="pip install pillow-heif"),
+    Oddity("phone.jxl", content(b"\xff\n" + bytes(99)), refused="pip install pillow-jxl-plugin"),
     Oddity(
-        "camera.cr2", content(b"II*\0\x10\0\0\0CR\2\0" + bytes(99)), refused="camera's raw file"
+        "a JPEG XL in truth.jpg",
+        content(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99)),
+        refused="it is a JPEG XL photograph",
     ),
+    Oddity("camera.cr2", content(CR2), refused="camera's raw file"),
     Oddity("camera.tif", tiff_with_tags({50706: b"\1\4\0\0"}), refused="camera's raw file"),
     Oddity("camera.nef", saved("TIFF"), refused="camera's raw file"),
     Oddity("empty.jpg", content(b""), refused="it is empty"),

@@ -37,6 +37,9 @@ OULU = {
 }
 
 
+LEFT_BY_SYSTEMS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", ".Trashes")
+
+
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory):
     """Each layout, written once: its root, its dataset and what must be read."""
@@ -126,6 +129,19 @@ def test_the_same_data_have_one_hash_wherever_they_lie(layout, trees, own_tree):
 
     assert first == again
     assert elsewhere.sha256 == first.sha256
+
+
+@pytest.mark.parametrize("layout", layouts.LAYOUTS)
+def test_folders_that_systems_leave_are_not_read_whatever_lies_in_them(layout, trees, own_tree):
+    original, *_ = trees(layout)
+    root, dataset, tree = own_tree(layout)
+    before = load(dataset, root)
+    beside_a_file = first_file(root / min(tree.rows)[0]).parent
+    for place in {root, beside_a_file if beside_a_file.is_dir() else root}:
+        for left in LEFT_BY_SYSTEMS:
+            shutil.copytree(original, place / left)
+
+    assert load(dataset, root) == before
 
 
 @pytest.mark.parametrize("layout", FILES)
