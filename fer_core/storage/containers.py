@@ -108,9 +108,8 @@ def reading(path: Path) -> str:
 
 def pixel_aspect(stream: "VideoStream") -> Fraction:
     """Read how wide a pixel is shown for its height; 1 if the file says nothing, or nonsense."""
-    if stream.codec_context is None:  # no installed decoder knows the codec
-        return Fraction(1)
-    declared = stream.sample_aspect_ratio
+    # A stream whose codec no installed decoder knows has no context, and no attribute of one.
+    declared = stream.codec_context and stream.sample_aspect_ratio
     if not declared or not Fraction(1, WIDEST_PIXEL) <= declared <= WIDEST_PIXEL:
         return Fraction(1)
     aspect = Fraction(declared)

@@ -26,7 +26,15 @@ layouts = importlib.util.module_from_spec(specification)
 sys.modules["layouts"] = layouts
 specification.loader.exec_module(layouts)
 
-WITHOUT_TREE = {"synthetic"} | {name for name in DATASETS if name.startswith("oulu_casia_")}
+WITHOUT_TREE = {"synthetic"} | {
+    name
+    for name in DATASETS
+    if name.startswith("oulu_casia_") and name != "oulu_casia_cropped"  # two stand for twelve
+}
+CUT_OUT = {  # the layouts whose pictures are faces that were cut out
+    *{"affectnet of eight labels", "ck_plus of 48 pixels", "fer2013", "fer2013 in folders"},
+    *{"ferplus", "oulu_casia cropped", "raf_db_aligned"},
+}
 FILES = [name for name in layouts.LAYOUTS if name not in ("fer2013", "ferplus")]  # not one table
 NOBODY_KNOWS = {"affectnet", "dfew", "fer2013", "ferplus", "raf_db", "raf_db_aligned"}
 OULU = {
@@ -108,6 +116,25 @@ def test_a_split_is_by_clip_where_nobody_knows_the_people_and_no_subject_has_two
     assert (subjects.kind_of_split(manifest) == subjects.BY_CLIP) >= unknown
     assert unknown == (dataset in NOBODY_KNOWS)
     assert subjects.similar_names(manifest.subjects) == []
+
+
+@pytest.mark.parametrize("layout", layouts.LAYOUTS)
+def test_a_layout_of_cut_out_faces_says_so(layout, trees):
+    root, dataset, _ = trees(layout)
+
+    assert DATASETS[dataset].given_faces(load(dataset, root)) == (layout in CUT_OUT)
+
+
+def test_every_dataset_of_oulu_that_is_called_cropped_has_cut_out_faces_and_no_other():
+    for name in (name for name in DATASETS if name.startswith("oulu_casia")):
+        assert DATASETS[name].given_faces(None) == ("cropped" in name)
+
+
+def test_a_complete_copy_of_photographs_of_ck_plus_has_three_of_each_sequence():
+    sequences, photographs = DATASETS["ck_plus"].totals
+
+    assert (sequences.clips, photographs.clips) == (327, 981)
+    assert photographs.classes["surprise"] == 249
 
 
 @pytest.mark.parametrize(("camera", "light"), OULU)
