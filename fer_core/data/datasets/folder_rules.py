@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from fer_core.data.tables import tables
-from fer_core.data.tables.table_format import plain
+from fer_core.data.tables.table_format import column_key
 from fer_core.data.tables.table_paths import TablePaths
 
 COLUMNS = ("path", "subject", "emotion")
@@ -35,7 +35,7 @@ class Rules:
 
     def theirs(self, column: str) -> str:
         """Give what the user's table calls one of our columns."""
-        return plain(self.columns.get(column, column))
+        return column_key(self.columns.get(column, column))
 
     def of(self, names: Sequence[str]) -> "Rules":
         """Give the rules for the table of labels with these columns.
@@ -47,7 +47,7 @@ class Rules:
         kept = {
             ours: theirs
             for ours, theirs in self.columns.items()
-            if plain(theirs) in names or ours not in names
+            if column_key(theirs) in names or ours not in names
         }
         return replace(self, columns=kept)
 

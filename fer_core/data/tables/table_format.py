@@ -48,7 +48,7 @@ class Format:
         return " and ".join(part for part in (separator, saved_in) if part)
 
 
-def plain(name: str) -> str:
+def column_key(name: str) -> str:
     """Write the name of a column without what people write differently: case, quotes, blanks."""
     text = unicodedata.normalize("NFC", name).replace("\ufeff", "").replace("\u200b", "")
     return " ".join(text.split()).strip("\"' ").lower()
@@ -89,7 +89,7 @@ def encoding(table: Path) -> str:
 def head_cells(line: str) -> tuple[list[str], str]:
     """Divide the line with the names of the columns: give them, and the separator."""
     separator = max(SEPARATORS, key=lambda each: (line.count(each), -SEPARATORS.index(each)))
-    return [plain(cell) for cell in line.split(separator)], separator
+    return [column_key(cell) for cell in line.split(separator)], separator
 
 
 def head(table: Path, wanted: Collection[str]) -> tuple[list[str], Format]:
@@ -142,7 +142,7 @@ def _tried(text: str, separator: str, wanted: Collection[str], *, whole_table: b
     except csv.Error:
         pass
     blank = next((i for i, record in enumerate(records) if any(map(trimmed, record))), 0)
-    names = [plain(cell) for cell in records[blank]] if records else []
+    names = [column_key(cell) for cell in records[blank]] if records else []
     body = [record for record in records[blank + 1 :] if record]
     even = sum(len(record) == len(names) for record in body) / max(1, len(body))
     known = len({*names} & {*wanted})
