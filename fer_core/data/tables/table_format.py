@@ -11,7 +11,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -163,28 +163,54 @@ def records(lines: Iterable[str], found: Format, width: int) -> Iterator[tuple[i
             taken.append(text)
             yield text
 
-    def read(texts: Iterable[str], quoting: Literal[0, 3]) -> Iterator[list[str]]:
-        return csv.reader(
-            texts,
-            delimiter=found.separator,
-            quotechar=found.quote,
-            quoting=quoting,
-            skipinitialspace=found.separator != "\t",
-        )
-
-    reader, line = read(noted(), csv.QUOTE_MINIMAL), 1
+    reader, line = _reader(noted(), found), 1
     while True:
         taken.clear()
         try:
             cells = next(reader, None)
-        except csv.Error:  # a cell that is longer than any may be
-            cells = []
+        except csv.Error:  # a cell is longer than the csv module takes, or a quote is not closed
+            cells = _long_line(taken[0], found, width) if len(taken) == 1 else []
         if cells is None:
             return
         if len(taken) > 1 and len(cells) != width:
             for number, text in enumerate(taken):
-                for alone in read([text], csv.QUOTE_NONE):
-                    yield line + number, [cell.strip(found.quote) for cell in alone]
+                yield line + number, _unquoted(text, found)
         else:
             yield line, cells
         line += len(taken)
+
+
+def _reader(
+    texts: Iterable[str], found: Format, quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+) -> Iterator[list[str]]:
+    return csv.reader(
+        texts,
+        delimiter=found.separator,
+        quotechar=found.quote,
+        quoting=quoting,
+        skipinitialspace=found.separator != "\t",
+    )
+
+
+def _long_line(text: str, found: Format, width: int) -> list[str]:
+    """Read one line whose cells may have any length, such as the pixels of a large picture."""
+    with _cells_of_any_length():
+        cells = next(_reader([text], found), [])
+    return cells if len(cells) == width else _unquoted(text, found)
+
+
+def _unquoted(text: str, found: Format) -> list[str]:
+    """Read one line in which a quote is a letter as any other."""
+    with _cells_of_any_length():
+        cells = next(_reader([text], found, csv.QUOTE_NONE), [])
+    return [cell.strip(found.quote) for cell in cells]
+
+
+@contextmanager
+def _cells_of_any_length() -> Iterator[None]:
+    """Lift the limit of the csv module, which holds for the whole process, for a moment."""
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
