@@ -137,22 +137,6 @@ def test_of_two_equal_files_the_one_that_was_read_before_stays(tmp_path):
     assert [clip.clip for clip in manifest.clips] == ["b.jpg"]
 
 
-@pytest.mark.parametrize("dataset", ["jaffe", "kdef"])
-def test_every_adapter_counts_what_it_cannot_read_as_missing_and_reads_a_jfif(tmp_path, dataset):
-    first, second, third = {
-        "jaffe": ("KA.AN1.39", "KA.AN2.40", "KA.HA1.29"),
-        "kdef": ("AF01ANS", "AF02ANS", "AF03ANS"),
-    }[dataset]
-    image(tmp_path / f"{first}.jfif")
-    (tmp_path / f"{second}.heic").write_bytes(b"\0\0\0\x1cftypheic" + bytes(99))
-    (tmp_path / f"{third}.dng").write_bytes(b"raw")
-
-    manifest = load(dataset, tmp_path)
-
-    assert [clip.clip for clip in manifest.clips] == [f"{first}.jfif"]
-    assert [name for name, _ in manifest.left_out] == [f"{second}.heic", f"{third}.dng"]
-
-
 def test_a_pipe_among_frames_without_suffixes_is_not_waited_for(tmp_path):
     folder(["0001"])(tmp_path / "clip", picture(1))
     os.mkfifo(tmp_path / "clip" / "0002")

@@ -234,6 +234,15 @@ PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nh264.mp4\n#EXT-X-ENDL
 EDITED = film(
     "mp4", frames=30, pts=range(-12, 18), options={"avoid_negative_ts": "disabled"}, bf="0"
 )
+EDITED_WITHIN = film(
+    "mp4",
+    frames=60,
+    pts=range(-12, 48),
+    options={"avoid_negative_ts": "disabled"},
+    bf="2",
+    g="60",
+    sc_threshold="0",
+)
 FASTSTART = film("mp4", frames=60, options={"movflags": "faststart"})
 NO_MEDIUM = "neither an image, a video nor a folder of images"
 
@@ -309,6 +318,7 @@ VIDEOS = (
     Oddity("sound first.mkv", film("matroska", sound=True), frames=12),
     Oddity("with a cover.mp4", film("mp4", cover=True), frames=12),
     Oddity("edit list.mp4", EDITED, frames=18),
+    Oddity("edit list within a group.mp4", EDITED_WITHIN, frames=48),
     Oddity("dropped frames.avi", film("avi", "mpeg4", pts=[i + i // 2 for i in range(12)]), 12),
     Oddity(
         "variable rate.mp4", film("mp4", pts=[i if i < 6 else 3 * i - 12 for i in range(12)]), 12
