@@ -36,7 +36,7 @@ class Clip:
     offset: int | None = None  # if `path` is a table of pixels: where the row begins, in bytes
     part: str | None = None  # train, val, test or a fold, if the authors divided their dataset
     kind: Kind | None = None  # what its file was found to be; None: as its suffix says
-    reading: str = ""  # how its file is read otherwise than by earlier versions: `media.Examined`
+    reading: str = ""  # how it is read if earlier versions read it differently: `media.Examined`
 
     @property
     def is_still(self) -> bool:

@@ -5,22 +5,16 @@ file in the same way. The suffix of a file (`file_names`) decides only where its
 nothing.
 """
 
-import errno
 import hashlib
 import os
 import stat
-import struct
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from fer_core.errors import DataError
-from fer_core.storage import containers
+from fer_core.storage import containers, picture_formats
 from fer_core.storage.file_names import (
     EARLIER,
     EARLIER_IMAGES,
@@ -32,10 +26,10 @@ from fer_core.storage.file_names import (
     is_junk,
 )
 from fer_core.storage.files import file_sha256
+from fer_core.storage.picture_formats import check_plugin, tiff_tags
 
 Kind = Literal["image", "animation", "video", "frames", "row"]
 """One picture; a picture that moves, such as a GIF; a video; a folder of images; a table's row."""
-
 
 HEAD = 4096  # bytes that are read of a file to tell what it is
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -50,14 +44,7 @@ _VIDEOS = (b"\x1aE\xdf\xa3", b"FLV", b"\0\0\1\xba", b"\0\0\1\xb3", b"0&\xb2u\x8e
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # the last two are used for HEIF as well
 _JPEG_XL = b"\0\0\0\x0cJXL \r\n\x87\n"  # ISO/IEC 18181-2; the bare form has two bytes only
-# What Pillow reads with a plugin: its name of the format, ours, and what to install.
-_PLUGINS = {"HEIF": ("HEIC", "pillow-heif"), "JXL": ("JPEG XL", "pillow-jxl-plugin")}
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"skip", b"free")  # begin QuickTime and MP4 files
-# Pillow names these formats and cannot decode them, or (SPIDER) takes other files for one of them.
-_NOT_PILLOW = frozenset(("MPEG", "EPS", "WMF", "HDF5", "GRIB", "BUFR", "SPIDER"))
-# Pillow's names of the formats whose pictures follow each other in time. The pictures of other
-# formats are pages (TIFF), layers (PSD) or lenses (MPO).
-_MOVING = frozenset(("GIF", "PNG", "WEBP", "AVIF", "FLI"))
 # Tags of TIFF 6.0 and DNG 1.7. A picture of subfile type 1 is a preview of one in a sub-IFD.
 _SUBFILE_TYPE, _BITS, _SUB_IFDS, _DNG_VERSION = 0x00FE, 0x0102, 0x014A, 0xC612
 _RAW = "it is a camera's raw file, of which only a preview could be read; convert it to PNG or JPEG"
@@ -70,9 +57,8 @@ class Examined:
 
     sha256: str
     kind: Kind | None  # None: neither its content nor its suffix is that of an image or a video
-    # How it is read differently by the versions that knew the suffixes in EARLIER only; empty: as
-    # they read it. The key of its stored faces has it, so that no result of another reading is
-    # used.
+    # How it is read, if the versions that knew only the suffixes in EARLIER read it differently;
+    # else empty. The key of its stored faces holds it, so that no result of theirs is used.
     reading: str = ""
 
 
@@ -161,7 +147,10 @@ def _hash(head: bytes, file: BinaryIO) -> str:
 
 
 def _reading(path: Path, head: bytes, kind: Kind | None) -> str:
-    """Say how a file is read otherwise than before; empty for a suffix that was not read then."""
+    """Say how a file is read if earlier versions read it differently; else empty.
+
+    It is empty as well for a file that they did not read, by its suffix.
+    """
     suffix = path.suffix.lower()
     if suffix not in EARLIER:
         return ""
@@ -185,7 +174,7 @@ def _kind(path: Path, head: bytes) -> Kind | None:
     if head.startswith(_VIDEOS) or head[4:8] in _BOXES:
         return "video"
     if head.startswith(_JPEG_XL):
-        _check_plugin("JXL")
+        check_plugin("JXL")
         return "image"
     return _asked(path) or _by_suffix(path)
 
@@ -196,14 +185,14 @@ def _of_family(path: Path, head: bytes) -> Kind | None:
         return "video" if head[8:11] == b"AVI" else _asked(path) or _by_suffix(path)
     brand = _brand(head)
     if brand in _HEIF_BRANDS or (brand and any(each in head[12:64] for each in _HEIF_BRANDS)):
-        _check_plugin("HEIF")
+        check_plugin("HEIF")
     elif brand and brand not in _AVIF_BRANDS:
         return "video"
     if head.startswith(b"\x89PNG") and b"IDAT" in head and b"acTL" not in head:
         return "image"  # the mark of an animation comes before the pixels
     if head.startswith(b"RIFF") and not (head[12:16] == b"VP8X" and head[20] & 2):
         return "image"  # WebP container specification: the flag of an animation
-    return _by_pillow(path) or "image"
+    return picture_formats.kind(path) or "image"
 
 
 def _brand(head: bytes) -> bytes:
@@ -213,96 +202,29 @@ def _brand(head: bytes) -> bytes:
 
 def _asked(path: Path) -> Kind | None:
     """Ask Pillow, then PyAV, what a file is whose first bytes say nothing."""
-    return _by_pillow(path) or containers.kind(path)
+    return picture_formats.kind(path) or containers.kind(path)
 
 
 def _by_suffix(path: Path) -> Kind | None:
     suffix = path.suffix.lower()
     if suffix in HEIF_SUFFIXES:
-        _check_plugin("HEIF")
+        check_plugin("HEIF")
     if suffix == ".jxl":
-        _check_plugin("JXL")
+        check_plugin("JXL")
     return "image" if suffix in IMAGE_SUFFIXES else "video" if suffix in VIDEO_SUFFIXES else None
-
-
-def _by_pillow(path: Path) -> Kind | None:
-    from PIL import Image
-
-    try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            Image.open(path, formats=pillow_formats()) as image,
-        ):
-            moves = image.format in _MOVING and getattr(image, "is_animated", False)
-            return "animation" if moves else "image"
-    except pillow_errors() as error:
-        # A damaged file can name a place that no file has, which is EINVAL, too.
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise
-        return None
-
-
-@cache
-def pillow_errors() -> tuple[type[Exception], ...]:
-    """List what Pillow and its plugins raise on a damaged file; they document no such list."""
-    from PIL import Image  # takes too long to import for --help
-
-    text = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError)
-    numbers = (RuntimeError, ArithmeticError, struct.error, Image.DecompressionBombError)
-    return (*text, *numbers)
-
-
-@cache
-def pillow_formats() -> tuple[str, ...]:
-    """Name the formats that Pillow decodes here, with its plugins."""
-    from PIL import Image
-
-    if find_spec("pillow_heif"):
-        from pillow_heif import register_heif_opener  # the extra `heif`
-
-        register_heif_opener()
-    if find_spec("pillow_jxl"):
-        import_module("pillow_jxl")  # which adds its format to Pillow
-    Image.init()
-    return tuple(name for name in Image.OPEN if name not in _NOT_PILLOW)
-
-
-def _check_plugin(format: str) -> None:
-    """Refuse a photograph for which Pillow needs a plugin that is not installed.
-
-    Raises: DataError that names the plugin.
-    """
-    if format not in pillow_formats():
-        name, package = _PLUGINS[format]
-        raise DataError(f"it is a {name} photograph; pip install {package} to have these read")
 
 
 def _is_raw(path: Path, head: bytes) -> bool:
     """Whether a TIFF is a camera's raw file, whose first picture is a small preview."""
     if not head.startswith(_TIFF):
         return False
-    tags = _tiff_tags(path)
+    tags = tiff_tags(path)
     is_preview = tags.get(_SUBFILE_TYPE) == 1 and _SUB_IFDS in tags
     return is_preview or _DNG_VERSION in tags or head[8:10] == b"CR"
 
 
 def _has_deep_levels(path: Path, head: bytes) -> bool:
     """Whether a TIFF holds more than 16 bits a level, which OpenCV does not turn into 8."""
-    bits = _tiff_tags(path).get(_BITS, ()) if head.startswith(_TIFF) else ()
+    bits = tiff_tags(path).get(_BITS, ()) if head.startswith(_TIFF) else ()
     levels = bits if isinstance(bits, tuple) else (bits,)
     return any(isinstance(each, int) and each > 16 for each in levels)  # bytes: a damaged tag
-
-
-def _tiff_tags(path: Path) -> Mapping[int, Any]:
-    """Read the tags of the first picture of a TIFF; empty if they are damaged."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    try:
-        with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
-            head = file.read(8)
-            directory = ImageFileDirectory_v2(head + (file.read(8) if head[2] == 43 else b""))
-            file.seek(directory.next)
-            directory.load(file)
-            return dict(directory)
-    except pillow_errors():
-        return {}

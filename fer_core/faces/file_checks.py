@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from PIL import Image, ImageFile
 
 from fer_core.data.manifest import Clip
-from fer_core.data.media import frame_files, kind_of, pillow_errors, pillow_formats
+from fer_core.data.media import frame_files, kind_of
 from fer_core.errors import DataError
 from fer_core.faces.pictures import is_cut_short, moving_pictures, read_image
 from fer_core.storage.containers import (
@@ -30,6 +30,7 @@ from fer_core.storage.containers import (
     pixel_aspect,
     shown_size,
 )
+from fer_core.storage.picture_formats import pillow_errors, pillow_formats
 
 _DURATION = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # a stream's DURATION tag in a Matroska file
 _ORIENTATION = 0x0112  # Exif 2.32, table 4; 1 is upright

@@ -19,9 +19,9 @@ from PIL import Image as Pillow
 from PIL import ImageOps, ImageSequence
 
 from fer_core.arrays import Array, Image
-from fer_core.data.media import pillow_errors, pillow_formats
 from fer_core.errors import DataError
 from fer_core.storage.containers import open_video
+from fer_core.storage.picture_formats import pillow_errors, pillow_formats
 
 # Browsers show a picture that is to be shown for 10 ms or less for as long as this.
 # https://searchfox.org/mozilla-central/source/image/FrameTimeout.h

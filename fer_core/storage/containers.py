@@ -84,9 +84,9 @@ def kind(path: Path) -> Literal["video", "image"] | None:
 
 
 def reading(path: Path) -> str:
-    """Say how a video is read otherwise than by versions that trusted its declared frames.
+    """Say how a video is read if versions that trusted its declared frames read it differently.
 
-    It is empty for a video that was read rightly then, and for a damaged one.
+    It is empty for a video that they read rightly, and for a damaged one.
     """
     from av.error import FFmpegError
 

@@ -45,7 +45,7 @@ def prepare(
 
     All its subjects are sealed. Classes are the same where their names are; clips of a class that
     the model does not know stay in the manifest and are not scored. `rules` are what the user says
-    of the own files, as `own_files.rules` gives them.
+    of their own files, as `own_files.rules` gives them.
 
     Raises: FerError, in one line, if the dataset cannot be read, shows fewer than two classes of
         the model, shares clips with the data of the study, or lacks what the model reads.

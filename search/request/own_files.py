@@ -1,4 +1,4 @@
-"""Read what the user says of the own files: the columns of a table, and the table of the subjects.
+"""Read what the user says of their own files: a table's columns, and the table of the subjects.
 
 `settings` and `search.doctor` check it here before a dataset is read; `fer_core.data.datasets.load`
 takes it as it is.
@@ -18,7 +18,7 @@ def check(
     columns: Mapping[str, str],
     subject_table: str | None,
 ) -> None:
-    """Refuse what the user says of the own files if it cannot be used with this dataset.
+    """Refuse what the user says of their own files if it cannot be used with this dataset.
 
     Raises: FerError that names the option.
     """
@@ -57,7 +57,7 @@ def placed(table: str, root: str | None) -> str:
 
 
 def rules(given: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    """Check what the arguments of a command say of the own files of a dataset.
+    """Check what a command's arguments say of the user's own files.
 
     The result has the names and the forms in which `fer_core.data.datasets.load` takes them.
 

@@ -1,4 +1,4 @@
-"""What the user says of the own files of a `folder`, and whether a table fits it.
+"""What the user says of their own files, the dataset `folder`, and whether a table fits it.
 
 A table that lacks a column is refused with the options that name the columns which are probably
 meant: by the usual words for them, and for the path by the files that exist.
@@ -21,7 +21,7 @@ _TRIED_ROWS = 20  # of a table, in which the column with the paths is looked for
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What the user says of the own files."""
+    """What the user says of their own files."""
 
     pattern: re.Pattern[str] | None = None  # finds the subject in the path of a file
     columns: Mapping[str, str] = field(default_factory=dict)  # our name: that of the table

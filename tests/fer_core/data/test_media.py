@@ -23,7 +23,7 @@ NO_PHOTOGRAPHS = (  # documents, icons, textures of games, scientific data; and 
     ".icb .icns .ico .iim .im .mpeg .mpg .msp .palm .pcd .pdf .ps .pxr .rgb .rgba .vda .vst .wmf "
     ".xbm .xpm"
 )
-READ_BEFORE = (("jpg", "JPEG"), ("png", "PNG"), ("bmp", "BMP"), ("tiff", "TIFF"), ("webp", "WEBP"))
+READ_EARLIER = (("jpg", "JPEG"), ("png", "PNG"), ("bmp", "BMP"), ("tiff", "TIFF"), ("webp", "WEBP"))
 
 
 def image(path, format="JPEG", number=1, **options):
@@ -31,7 +31,7 @@ def image(path, format="JPEG", number=1, **options):
     return path
 
 
-@pytest.mark.parametrize(("suffix", "format"), READ_BEFORE)
+@pytest.mark.parametrize(("suffix", "format"), READ_EARLIER)
 def test_a_photograph_is_hashed_and_read_as_it_always_was(tmp_path, suffix, format):
     path = image(tmp_path / f"a.{suffix}", format)
 
@@ -64,10 +64,10 @@ def test_a_plain_video_is_hashed_and_read_as_it_always_was(tmp_path, format):
             "animation",
         ),
         ("a.tif", lambda p, i: Image.fromarray(np.eye(9, dtype=np.float32)).save(p), "pillow"),
-        ("a.gif", lambda path, _: image(path, "GIF"), ""),  # no store of before holds a .gif
+        ("a.gif", lambda path, _: image(path, "GIF"), ""),  # no earlier store holds a .gif
     ],
 )
-def test_what_is_read_otherwise_than_before_says_so_for_its_key(tmp_path, name, write, reading):
+def test_what_earlier_versions_read_differently_says_so_for_its_key(tmp_path, name, write, reading):
     write(tmp_path / name, picture(1))
 
     assert examine(tmp_path / name).reading == reading
@@ -82,7 +82,7 @@ def test_no_content_makes_the_question_fail(tmp_path_factory, data):
         assert kind_of(path) in (None, "image", "animation", "video")
 
 
-def test_the_suffixes_of_before_are_still_looked_for():
+def test_the_suffixes_of_earlier_versions_are_still_looked_for():
     assert EARLIER <= IMAGE_SUFFIXES | VIDEO_SUFFIXES
     assert not IMAGE_SUFFIXES & VIDEO_SUFFIXES
 
@@ -106,7 +106,7 @@ def test_what_a_system_leaves_in_a_folder_of_frames_changes_no_hash(tmp_path, le
     assert before.clips[0].sha256 == file_sha256(before.clips[0].path) or not left.startswith(".")
 
 
-def test_a_folder_that_holds_frames_only_keeps_the_hash_of_before(tmp_path):
+def test_a_folder_that_holds_frames_only_keeps_the_hash_of_earlier_versions(tmp_path):
     folder(["a.jpg", "a.b.png", "10.jpg"])(tmp_path / "clip", picture(1))
 
     found = media.examine_frames(tmp_path / "clip", media.frame_files(tmp_path / "clip"))
@@ -114,7 +114,7 @@ def test_a_folder_that_holds_frames_only_keeps_the_hash_of_before(tmp_path):
     assert found.sha256 == file_sha256(tmp_path / "clip")
 
 
-def test_the_clips_and_hashes_of_before_can_be_had_for_a_study_of_before(tmp_path):
+def test_the_clips_and_hashes_of_earlier_versions_can_be_had_for_their_studies(tmp_path):
     folder(["1.jpg", "2.jpg"], "Thumbs.db")(tmp_path / "clip", picture(1))
     image(tmp_path / "a.jpg")
     image(tmp_path / "b.jfif", number=2)

@@ -103,6 +103,19 @@ def tiff_with_tags(tags):
     return write
 
 
+def openexr(path, image):
+    """Write an OpenEXR of float levels up to 1, which FFmpeg writes and OpenCV does not."""
+    codec = av.CodecContext.create("exr", "w")
+    codec.width, codec.height, codec.pix_fmt, codec.time_base = *image.size, "gbrpf32le", 1
+    frame = av.VideoFrame(*image.size, "gbrpf32le")
+    for plane, channel in zip(frame.planes, (1, 2, 0), strict=True):  # green, blue, red
+        levels = np.zeros((image.height, plane.line_size // 4), np.float32)
+        levels[:, : image.width] = np.asarray(image)[..., channel] / 255
+        plane.update(levels.tobytes())
+    frame.pts = 0
+    path.write_bytes(b"".join(map(bytes, [*codec.encode(frame), *codec.encode(None)])))
+
+
 def layered(path, image):
     """Write a PSD of two layers, each a single pixel, beside the picture that they make.
 
@@ -290,6 +303,7 @@ PICTURES = (
     Oddity("plain.sgi", saved("SGI")),
     Oddity("plain.qoi", saved("QOI")),
     Oddity("layers.psd", layered),
+    Oddity("openexr.exr", openexr),
     Oddity("radiance.hdr", by_opencv(".hdr", np.float32, 1)),
     Oddity("still.gif", saved("GIF")),
     Oddity("a GIF without a suffix", saved("GIF")),
