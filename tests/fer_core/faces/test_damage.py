@@ -58,6 +58,15 @@ def replaced(word, other):
     return lambda content: content.replace(word, other, 1)
 
 
+def no_colours(content):
+    """Turn an AVIF into a video whose pixels no decoder can turn into RGB."""
+    changed = bytearray(content)
+    changed[11] = 255  # the brand, so that FFmpeg is asked
+    pixels = content.index(b"mdat")  # the box of the pixels
+    changed[pixels + 14] = 1
+    return bytes(changed)
+
+
 @pytest.mark.parametrize(
     ("name", "write", "damage"),
     [
@@ -65,6 +74,7 @@ def replaced(word, other):
         ("no pixels.avif", saved("AVIF"), lambda content: content[:-200] + bytes(200)),
         ("no width.tif", saved("TIFF"), replaced(b"\x00\x01\x04\x00", b"\x7f\x01\x04\x00")),
         ("two widths.tif", saved("TIFF"), replaced(b"\x00\x01\x04\x00", b"\x00\x01\x05\x00")),
+        ("colours of no kind.avif", saved("AVIF", quality=95), no_colours),
         ("no place for a line.pcx", saved("PCX"), lambda content: content[:4] + bytes(30)),
     ],
 )
