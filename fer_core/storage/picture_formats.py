@@ -53,7 +53,8 @@ def pillow_errors() -> tuple[type[Exception], ...]:
 
     return (
         *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError),
-        *(ArithmeticError, struct.error, Image.DecompressionBombError),
+        *(ArithmeticError, AssertionError, AttributeError, struct.error),
+        Image.DecompressionBombError,
     )
 
 

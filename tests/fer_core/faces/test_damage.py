@@ -12,7 +12,7 @@ from fer_core.data.media import examine
 from fer_core.errors import DataError
 from fer_core.faces import video
 from fer_core.faces.file_checks import header
-from tests.fer_core.faces.oddities import FOLDERS, ODDITIES, picture, saved
+from tests.fer_core.faces.oddities import FOLDERS, ODDITIES, moving, picture, saved
 
 FILES = [odd for odd in ODDITIES if odd not in FOLDERS and odd.name != "empty.jpg"]
 PLACES = st.integers(0, 63) | st.integers(0, 499) | st.integers(0, 2**20)  # most are in the head
@@ -67,6 +67,11 @@ def no_colours(content):
     return bytes(changed)
 
 
+def no_table(content):
+    """Say that a GIF has no table of colours, whose bytes are then read as blocks."""
+    return content[:10] + b"\0" + content[11:28] + b"\xff" + content[29:]
+
+
 @pytest.mark.parametrize(
     ("name", "write", "damage"),
     [
@@ -75,6 +80,7 @@ def no_colours(content):
         ("no width.tif", saved("TIFF"), replaced(b"\x00\x01\x04\x00", b"\x7f\x01\x04\x00")),
         ("two widths.tif", saved("TIFF"), replaced(b"\x00\x01\x04\x00", b"\x00\x01\x05\x00")),
         ("colours of no kind.avif", saved("AVIF", quality=95), no_colours),
+        ("no table of colours.gif", moving("GIF"), no_table),
         ("no place for a line.pcx", saved("PCX"), lambda content: content[:4] + bytes(30)),
     ],
 )
