@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_core.data.media import Kind, is_image_name
+from fer_core.data.media import Kind
 from fer_core.data.problems import grouped
 from fer_core.errors import DataError
+from fer_core.storage.file_names import is_image_name
 
 # Fields of a clip that say where its content lies and how it is read, and not what it is.
 _NOT_HASHED = ("path", "landmarks", "offset", "kind", "reading")
@@ -35,7 +36,7 @@ class Clip:
     offset: int | None = None  # if `path` is a table of pixels: where the row begins, in bytes
     part: str | None = None  # train, val, test or a fold, if the authors divided their dataset
     kind: Kind | None = None  # what its file was found to be; None: as its suffix says
-    reading: str = ""  # how its file is read otherwise than by earlier versions: `media.Examined`
+    reading: str = ""  # how it is read if earlier versions read it differently: `media.Examined`
 
     @property
     def is_still(self) -> bool:

@@ -1,59 +1,37 @@
 """What a file is, by its content: a picture, a moving picture, a video, or none of these.
 
 `reading` asks this of each file that a table or an adapter names, and the room `faces` opens the
-file in the same way. The suffixes below only find files in a folder of which nobody says what lies
-in it, and stand in where the content says nothing.
+file in the same way. The suffix of a file (`file_names`) decides only where its content says
+nothing.
 """
 
 import hashlib
 import os
-import struct
-import warnings
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from fer_core.errors import DataError
-from fer_core.storage import containers
+from fer_core.storage import containers, picture_formats
+from fer_core.storage.file_names import (
+    EARLIER,
+    EARLIER_IMAGES,
+    HEIF_SUFFIXES,
+    IMAGE_SUFFIXES,
+    RAW_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_image_name,
+    is_junk,
+)
 from fer_core.storage.files import file_sha256
+from fer_core.storage.picture_formats import check_plugin, tiff_tags
 
 Kind = Literal["image", "animation", "video", "frames", "row"]
-"""One picture; a GIF, WebP or PNG that moves; a video; a folder of images; a row of a table."""
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# Cameras' own raw formats. They hold a small preview, which must not be taken for the photograph.
-RAW_SUFFIXES = _words(
-    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf "
-    ".raw .rw2 .rwl .sr2 .srf .srw .x3f"
-)
-HEIF_SUFFIXES = _words(".heic .heif .hif")
-IMAGE_SUFFIXES = (
-    RAW_SUFFIXES
-    | HEIF_SUFFIXES
-    | _words(
-        ".apng .avif .avifs .bmp .dib .gif .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx "
-        ".mpo .pbm .pcx .pfm .pgm .png .pnm .ppm .psd .qoi .ras .sgi .tga .tif .tiff .webp"
-    )
-)
-VIDEO_SUFFIXES = _words(
-    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 "
-    ".mpe .mpeg .mpg .mts .mxf .nut .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m"
-)
-MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-# What versions before these lists read. Studies and stores of before hold no other files.
-EARLIER_IMAGES = _words(".bmp .jpeg .jpg .png .tif .tiff .webp")
-EARLIER_VIDEOS = _words(".avi .flv .m4v .mkv .mov .mp4 .mpg .webm")
-EARLIER = EARLIER_IMAGES | EARLIER_VIDEOS
+"""One picture; a picture that moves, such as a GIF; a video; a folder of images; a table's row."""
 
 HEAD = 4096  # bytes that are read of a file to tell what it is
-_JUNK = _words("thumbs.db ehthumbs.db ehthumbs_vista.db desktop.ini __macosx") | {"icon\r"}
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # How files begin: the signatures in the specifications of the formats, as listed at
 # https://www.garykessler.net/library/file_sigs.html.
@@ -65,9 +43,8 @@ _OPENCV = (  # the formats that OpenCV decodes
 _VIDEOS = (b"\x1aE\xdf\xa3", b"FLV", b"\0\0\1\xba", b"\0\0\1\xb3", b"0&\xb2u\x8ef\xcf\x11", b"OggS")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # the last two are used for HEIF as well
+_JPEG_XL = b"\0\0\0\x0cJXL \r\n\x87\n"  # ISO/IEC 18181-2; the bare form has two bytes only
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"skip", b"free")  # begin QuickTime and MP4 files
-# Pillow names these formats and cannot decode them, or (SPIDER) takes other files for one of them.
-_NOT_PILLOW = frozenset(("MPEG", "EPS", "WMF", "HDF5", "GRIB", "BUFR", "SPIDER"))
 # Tags of TIFF 6.0 and DNG 1.7. A picture of subfile type 1 is a preview of one in a sub-IFD.
 _SUBFILE_TYPE, _BITS, _SUB_IFDS, _DNG_VERSION = 0x00FE, 0x0102, 0x014A, 0xC612
 _RAW = "it is a camera's raw file, of which only a preview could be read; convert it to PNG or JPEG"
@@ -80,31 +57,31 @@ class Examined:
 
     sha256: str
     kind: Kind | None  # None: neither its content nor its suffix is that of an image or a video
-    # How it is read otherwise than by versions before EARLIER_IMAGES; empty: just as then. It
-    # makes the key of its stored faces differ, so that no result of another reading is used.
+    # How it is read, if the versions that knew only the suffixes in EARLIER read it differently;
+    # else empty. The key of its stored faces holds it, so that no result of theirs is used.
     reading: str = ""
-
-
-def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is left behind by a system and never means anything."""
-    return name.startswith(".") or name.lower() in _JUNK
-
-
-def is_image_name(path: Path) -> bool:
-    """Whether a path has the suffix of an image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def frame_files(folder: Path) -> list[Path]:
     """List the images of a folder of frames, by their suffixes, in the order of their names.
 
     Where no file has the suffix of an image, the files that are images by their content count.
+
+    Raises: DataError that names the frame, if it is an image in a format that cannot be read;
+        OSError if a file without a suffix cannot be opened.
     """
     files = [path for path in sorted(folder.iterdir()) if not is_junk(path.name)]
     files = [path for path in files if not os.path.isdir(path)]
-    return list(filter(is_image_name, files)) or [
-        path for path in files if not path.suffix and kind_of(path) == "image"
-    ]
+    return list(filter(is_image_name, files)) or list(filter(_is_nameless_image, files))
+
+
+def _is_nameless_image(path: Path) -> bool:
+    """Whether a file without a suffix is an image; a pipe, which nobody may write to, is none."""
+    try:
+        is_file = not path.suffix and stat.S_ISREG(path.stat().st_mode)
+        return is_file and kind_of(path) == "image"
+    except DataError as error:
+        raise DataError(f"frame {path.name}: {error}") from error
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -170,7 +147,10 @@ def _hash(head: bytes, file: BinaryIO) -> str:
 
 
 def _reading(path: Path, head: bytes, kind: Kind | None) -> str:
-    """Say how a file is read otherwise than before; empty for a suffix that was not read then."""
+    """Say how a file is read if earlier versions read it differently; else empty.
+
+    It is empty as well for a file that they did not read, by its suffix.
+    """
     suffix = path.suffix.lower()
     if suffix not in EARLIER:
         return ""
@@ -193,6 +173,9 @@ def _kind(path: Path, head: bytes) -> Kind | None:
         return _of_family(path, head)
     if head.startswith(_VIDEOS) or head[4:8] in _BOXES:
         return "video"
+    if head.startswith(_JPEG_XL):
+        check_plugin("JXL")
+        return "image"
     return _asked(path) or _by_suffix(path)
 
 
@@ -202,14 +185,14 @@ def _of_family(path: Path, head: bytes) -> Kind | None:
         return "video" if head[8:11] == b"AVI" else _asked(path) or _by_suffix(path)
     brand = _brand(head)
     if brand in _HEIF_BRANDS or (brand and any(each in head[12:64] for each in _HEIF_BRANDS)):
-        _check_heif()
+        check_plugin("HEIF")
     elif brand and brand not in _AVIF_BRANDS:
         return "video"
     if head.startswith(b"\x89PNG") and b"IDAT" in head and b"acTL" not in head:
         return "image"  # the mark of an animation comes before the pixels
     if head.startswith(b"RIFF") and not (head[12:16] == b"VP8X" and head[20] & 2):
         return "image"  # WebP container specification: the flag of an animation
-    return _by_pillow(path) or "image"
+    return picture_formats.kind(path) or "image"
 
 
 def _brand(head: bytes) -> bytes:
@@ -219,73 +202,29 @@ def _brand(head: bytes) -> bytes:
 
 def _asked(path: Path) -> Kind | None:
     """Ask Pillow, then PyAV, what a file is whose first bytes say nothing."""
-    return _by_pillow(path) or containers.kind(path)
+    return picture_formats.kind(path) or containers.kind(path)
 
 
 def _by_suffix(path: Path) -> Kind | None:
     suffix = path.suffix.lower()
     if suffix in HEIF_SUFFIXES:
-        _check_heif()
+        check_plugin("HEIF")
+    if suffix == ".jxl":
+        check_plugin("JXL")
     return "image" if suffix in IMAGE_SUFFIXES else "video" if suffix in VIDEO_SUFFIXES else None
-
-
-def _by_pillow(path: Path) -> Kind | None:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path, formats=pillow_formats()) as image:
-            return "animation" if getattr(image, "is_animated", False) else "image"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, UnidentifiedImageError) or not isinstance(error, OSError):
-            return None
-        if error.errno is not None:
-            raise
-        return None
-
-
-@cache
-def pillow_formats() -> tuple[str, ...]:
-    """Name the formats that Pillow decodes here, with its plugins."""
-    from PIL import Image
-
-    if find_spec("pillow_heif"):
-        from pillow_heif import register_heif_opener  # the extra `heif`
-
-        register_heif_opener()
-    Image.init()
-    return tuple(name for name in Image.OPEN if name not in _NOT_PILLOW)
-
-
-def _check_heif() -> None:
-    if "HEIF" not in pillow_formats():
-        raise DataError("it is a HEIC photograph; pip install pillow-heif to have these read")
 
 
 def _is_raw(path: Path, head: bytes) -> bool:
     """Whether a TIFF is a camera's raw file, whose first picture is a small preview."""
     if not head.startswith(_TIFF):
         return False
-    tags = _tiff_tags(path)
+    tags = tiff_tags(path)
     is_preview = tags.get(_SUBFILE_TYPE) == 1 and _SUB_IFDS in tags
     return is_preview or _DNG_VERSION in tags or head[8:10] == b"CR"
 
 
 def _has_deep_levels(path: Path, head: bytes) -> bool:
     """Whether a TIFF holds more than 16 bits a level, which OpenCV does not turn into 8."""
-    bits = _tiff_tags(path).get(_BITS, ()) if head.startswith(_TIFF) else ()
-    return any(each > 16 for each in (bits if isinstance(bits, tuple) else (bits,)))
-
-
-def _tiff_tags(path: Path) -> Mapping[int, Any]:
-    """Read the tags of the first picture of a TIFF; empty if they are damaged."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    try:
-        with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
-            head = file.read(8)
-            directory = ImageFileDirectory_v2(head + (file.read(8) if head[2] == 43 else b""))
-            file.seek(directory.next)
-            directory.load(file)
-            return dict(directory)
-    except (SyntaxError, ValueError, KeyError, TypeError, struct.error):
-        return {}
+    bits = tiff_tags(path).get(_BITS, ()) if head.startswith(_TIFF) else ()
+    levels = bits if isinstance(bits, tuple) else (bits,)
+    return any(isinstance(each, int) and each > 16 for each in levels)  # bytes: a damaged tag

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fer_core.data import media
 from fer_core.data.manifest import Manifest
+from fer_core.storage.file_names import is_junk
 
 
 def others(manifest: Manifest) -> tuple[tuple[str, int], ...]:
@@ -18,12 +19,15 @@ def others(manifest: Manifest) -> tuple[tuple[str, int], ...]:
     With them, the counts of a manifest add up to the files that are there.
     """
     lists = (manifest.left_out, manifest.ignored, manifest.copies)
-    known = {os.path.join(manifest.root, name) for each in lists for name, _ in each}
-    known |= {os.fspath(clip.path) for clip in manifest.clips}
-    known |= {os.fspath(clip.landmarks) for clip in manifest.clips if clip.landmarks}
+    named = {os.path.join(manifest.root, name) for each in lists for name, _ in each}
+    clips = {os.fspath(clip.path) for clip in manifest.clips}
+    landmarks = {os.fspath(clip.landmarks) for clip in manifest.clips if clip.landmarks}
+    known = named | clips | landmarks
     counts: Counter[str] = Counter()
     for folder, names in _folders(os.fspath(manifest.root), set()):
-        frames = {file.name for file in media.frame_files(Path(folder))} if folder in known else ()
+        if folder in named:  # its files are its own, and its reason is told already
+            continue
+        frames = {file.name for file in media.frame_files(Path(folder))} if folder in clips else ()
         counts.update(
             os.path.splitext(name)[1].lower() or "no suffix"
             for name in names
@@ -40,7 +44,7 @@ def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, lis
     seen.add((state.st_dev, state.st_ino))
     try:
         with os.scandir(folder) as scan:
-            entries = [entry for entry in scan if not media.is_junk(entry.name)]
+            entries = [entry for entry in scan if not is_junk(entry.name)]
     except OSError:  # whoever walked here before has said so
         return
     below = {entry.path for entry in entries if os.path.isdir(entry.path)}

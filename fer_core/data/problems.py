@@ -47,12 +47,12 @@ def grouped(problems: Iterable[tuple[str, str]]) -> list[Group]:
     """Group pairs of a path and a reason by the kind of the reason, the largest group first."""
     kinds: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for path, reason in problems:
-        kinds[kind(reason.replace(path, "#") if path else reason)].append((path, reason))
+        kinds[reason_pattern(reason.replace(path, "#") if path else reason)].append((path, reason))
     made = [Group(count=len(pairs), examples=tuple(pairs[:EXAMPLES])) for pairs in kinds.values()]
     return sorted(made, key=lambda group: -group.count)
 
 
-def kind(reason: str) -> str:
+def reason_pattern(reason: str) -> str:
     """Write a reason without the names and numbers that differ from file to file."""
     return _VARIES.sub("#", _NAMED.sub("#", reason))
 

@@ -18,6 +18,7 @@ from fer_core.data.labels import Authenticity
 from fer_core.data.manifest import Clip, Manifest, build
 from fer_core.data.media import Examined, Kind
 from fer_core.errors import DataError
+from fer_core.storage.file_names import EARLIER, is_junk
 from fer_core.storage.files import file_sha256
 
 # Of clips with equal content, the one in these parts stays, because what is tested on must not be
@@ -144,7 +145,7 @@ def entries(
     """
     around = (*around, folder.stat())
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
-        if media.is_junk(path.name):
+        if is_junk(path.name):
             continue
         unreadable = _unreadable(path, around)
         yield path, unreadable
@@ -184,7 +185,7 @@ def as_before(manifest: Manifest) -> Manifest:
     for each in manifest.clips:
         if each.kind == "frames":
             clips.append(replace(each, sha256=file_sha256(each.path)))
-        elif each.offset is not None or each.path.suffix.lower() in media.EARLIER:
+        elif each.offset is not None or each.path.suffix.lower() in EARLIER:
             clips.append(each)
     return replace(manifest, clips=tuple(clips))
 
@@ -296,4 +297,4 @@ def _rank(found: Clip) -> tuple[int, bool, str]:
     Of two names, the one that earlier versions read stays, so that nothing changes for a study.
     """
     part = _PARTS.index(found.part) if found.part in _PARTS else len(_PARTS)
-    return part, found.path.suffix.lower() not in media.EARLIER, found.clip
+    return part, found.path.suffix.lower() not in EARLIER, found.clip

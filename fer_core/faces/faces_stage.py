@@ -33,7 +33,7 @@ from fer_core.faces.follow import (
     join_points,
     whole,
 )
-from fer_core.faces.landmarks import plain
+from fer_core.faces.landmarks import base_engine
 from fer_core.faces.tracks import FRAME, packed
 from fer_core.storage.files import file_sha256
 from fer_core.storage.stages import Shard, Tally
@@ -96,7 +96,8 @@ def _shard(clips: Sequence[Clip], engine: str, device: str, tally: Tally) -> Sha
         "clips": [_content(clip, own) for clip in clips],
         # The device is not part of the key: it moves points by a fraction of a pixel only.
         "landmarks": [engine, _engine_sha256(engine)],
-        "versions": [version(p) for p in ("av", "opencv-python", *_PACKAGES[plain(engine)])],
+        **({"looks": landmarks.CLOSER_LOOKS} if base_engine(engine) != engine else {}),
+        "versions": [version(p) for p in ("av", "opencv-python", *_PACKAGES[base_engine(engine)])],
     }
     return Shard("faces", parts, partial(_make, clips, engine, device, tally), once=True)
 

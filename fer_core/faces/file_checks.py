@@ -7,7 +7,6 @@ into packets, and none of them is decoded.
 """
 
 import re
-import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,9 @@ from av.video.stream import VideoStream
 from PIL import Image, ImageFile
 
 from fer_core.data.manifest import Clip
-from fer_core.data.media import frame_files, kind_of, pillow_formats
+from fer_core.data.media import frame_files, kind_of
 from fer_core.errors import DataError
-from fer_core.faces.pictures import PILLOW_ERRORS, is_cut_short, moving_pictures, read_image
+from fer_core.faces.pictures import is_cut_short, moving_pictures, read_image
 from fer_core.storage.containers import (
     LEAST_YIELD,
     bytes_missing,
@@ -31,6 +30,7 @@ from fer_core.storage.containers import (
     pixel_aspect,
     shown_size,
 )
+from fer_core.storage.picture_formats import pillow_errors, pillow_formats
 
 _DURATION = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # a stream's DURATION tag in a Matroska file
 _ORIENTATION = 0x0112  # Exif 2.32, table 4; 1 is upright
@@ -140,7 +140,7 @@ def _still(path: Path) -> Header:
             Image.open(path, formats=pillow_formats()) as image,
         ):
             return Header(1, image.size, tuple(_notes(image)))
-    except PILLOW_ERRORS as error:
+    except pillow_errors() as error:
         return _unknown_to_pillow(path, error)
 
 
@@ -163,10 +163,12 @@ def _animation(path: Path) -> Header:
 
 def _notes(image: ImageFile.ImageFile) -> list[str]:
     orientation, pictures = _orientation(image), getattr(image, "n_frames", 1)
+    layers = image.format == "PSD"  # which Pillow counts as pictures
     notes = {
         "16 bits a channel, read as 8": ";16" in str(image.tile),
         "32 bits a level, scaled to 8": image.mode in _DEEP and ";16" not in str(image.tile),
-        f"the first of {pictures} pictures is read": pictures > 1,
+        f"the first of {pictures} pictures is read": pictures > 1 and not layers,
+        f"its {pictures} layers are read as one picture": pictures > 1 and layers,
         "grey, read as three equal channels": image.getbands()[0] in _GREY,
         "its alpha channel is dropped": image.has_transparency_data,
         f"turned as its EXIF orientation {orientation} says": orientation in range(2, 9),
@@ -177,7 +179,7 @@ def _notes(image: ImageFile.ImageFile) -> list[str]:
 def _orientation(image: ImageFile.ImageFile) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION, 1)) if "exif" in image.info else 1
-    except (OSError, SyntaxError, TypeError, ValueError, struct.error):
+    except pillow_errors():
         return 1  # the block is damaged, and decoders ignore it as well
 
 

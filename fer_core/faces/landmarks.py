@@ -32,7 +32,7 @@ FOLLOWED_PIXELS, FOLLOWED_REACH = 120, 0.6
 # What `CloserLook` tries, one after another: the size of the picture as a multiple of its own, and
 # the width of a border as a share of its longer side. The border repeats the pixels at the edge,
 # for dlib finds no face that fills the picture. `benchmarks/small_faces.py` counts what each finds.
-CLOSER_LOOKS = ((1, 0.0), (2, 0.25), (4, 0.25), (2, 0.0), (4, 0.0))
+CLOSER_LOOKS = ((1, 0.0), (1, 0.25), (2, 0.25), (4, 0.25), (2, 0.0), (4, 0.0))
 CLOSER_PIXELS = 800  # no picture is enlarged beyond this, since its faces are large already
 # The points of a face in a smaller picture are found in one enlarged to about this side.
 POINTS_PIXELS = 200
@@ -106,7 +106,7 @@ class CloserLook:
     """An engine for pictures that are cut-out faces, which may be small and cut close.
 
     Where the other engine sees no face, it looks again at the picture with a border around it, and
-    at two and four times the size.
+    then, if the picture is small, at two and four times the size with and without the border.
     """
 
     def __init__(self, engine: Engine, looks: Sequence[tuple[int, float]] = CLOSER_LOOKS) -> None:
@@ -146,7 +146,7 @@ def closer(engine: str) -> str:
     return engine if engine == "data" or engine.endswith(_CLOSER) else engine + _CLOSER
 
 
-def plain(engine: str) -> str:
+def base_engine(engine: str) -> str:
     """Name the engine that an engine of `closer` looks more closely with."""
     return engine.removesuffix(_CLOSER)
 
@@ -223,7 +223,7 @@ def files(name: str) -> list[Path]:
 
     Raises: WeightsError if one is missing.
     """
-    if plain(name) == "dlib":
+    if base_engine(name) == "dlib":
         return [packaged(DLIB_FILE)]
     return [hub_checkpoint(file) for file in FACE_ALIGNMENT_FILES]
 

@@ -19,14 +19,13 @@ from PIL import Image as Pillow
 from PIL import ImageOps, ImageSequence
 
 from fer_core.arrays import Array, Image
-from fer_core.data.media import pillow_formats
 from fer_core.errors import DataError
 from fer_core.storage.containers import open_video
+from fer_core.storage.picture_formats import pillow_errors, pillow_formats
 
 # Browsers show a picture that is to be shown for 10 ms or less for as long as this.
 # https://searchfox.org/mozilla-central/source/image/FrameTimeout.h
 LEAST_SECONDS, USUAL_SECONDS = Fraction(11, 1000), Fraction(1, 10)
-PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Pillow.DecompressionBombError)
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA  # markers, ITU-T T.81, table B.1
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that is no stuffing or restart
 # The largest levels that are usual in images of 32 bits, and the factors that make them 255.
@@ -69,7 +68,7 @@ def moving_pictures(path: Path) -> Iterator[tuple[Image, Fraction]]:
                 image = rgb(picture)
                 yield image, _seconds(picture)
                 count += 1
-    except PILLOW_ERRORS as error:
+    except pillow_errors() as error:
         raise DataError(
             f"animation {path} cannot be decoded past {count} pictures: {error}."
         ) from error
@@ -89,6 +88,8 @@ def _by_opencv(data: bytes) -> Image | None:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # Pillow comes next
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:
+        return None
     finally:
         cv2.utils.logging.setLogLevel(level)
     if bgr is None or bgr.ndim != 3:
@@ -104,7 +105,7 @@ def _by_pillow(path: Path) -> Image | None:
             Pillow.open(path, formats=pillow_formats()) as image,
         ):
             return rgb(ImageOps.exif_transpose(image))
-    except PILLOW_ERRORS:
+    except pillow_errors():
         return None
 
 

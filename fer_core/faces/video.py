@@ -53,7 +53,7 @@ def frames(path: Path, offset: int | None = None) -> Iterator[Image]:
         yield from (image for image, _ in moving_pictures(path))
     else:
         for frame, aspect in _decode(path):
-            yield _rgb(frame, aspect)
+            yield _rgb(path, frame, aspect)
 
 
 def times(path: Path, offset: int | None = None) -> Array:
@@ -122,7 +122,10 @@ def _read_row(path: Path, offset: int) -> Image:
 
 
 def _read_folder(path: Path) -> Iterator[Image]:
-    files = sorted(frame_files(path), key=_number)
+    try:
+        files = sorted(frame_files(path), key=_number)
+    except DataError as error:
+        raise DataError(f"folder {path} cannot be read: {error}.") from error
     if not files:
         raise DataError(f"folder {path} holds no image; docs/datasets.md lists their suffixes.")
     yield from map(read_image, files)
@@ -160,8 +163,12 @@ def _decode(path: Path) -> Iterator[tuple[VideoFrame, Fraction]]:
         ) from error
 
 
-def _rgb(frame: VideoFrame, aspect: Fraction) -> Image:
+def _rgb(path: Path, frame: VideoFrame, aspect: Fraction) -> Image:
     """Turn a frame into the picture that is shown; PyAV sees to its colours."""
     width, height = shown_size(frame.width, frame.height, aspect)
     quarter_turns = round(frame.rotation / 90)  # anticlockwise; undoes how the camera was held
-    return np.rot90(frame.to_ndarray(format="rgb24", width=width, height=height), quarter_turns)
+    try:
+        pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
+    except FFmpegError as error:
+        raise DataError(f"video {path}: its colours cannot be read: {error.strerror}.") from error
+    return np.rot90(pixels, quarter_turns)

@@ -34,7 +34,15 @@ class _Nameless:
     """An open file without its name, by which FFmpeg would choose a protocol or a format."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+        self._file = file
+        self.read, self.tell = file.read, file.tell
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; -1, which FFmpeg takes for an error, if a damaged file names none."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 @contextmanager
@@ -76,9 +84,9 @@ def kind(path: Path) -> Literal["video", "image"] | None:
 
 
 def reading(path: Path) -> str:
-    """Say how a video is read otherwise than by versions that trusted its declared frames.
+    """Say how a video is read if versions that trusted its declared frames read it differently.
 
-    It is empty for a video that was read rightly then, and for a damaged one.
+    It is empty for a video that they read rightly, and for a damaged one.
     """
     from av.error import FFmpegError
 
@@ -100,7 +108,8 @@ def reading(path: Path) -> str:
 
 def pixel_aspect(stream: "VideoStream") -> Fraction:
     """Read how wide a pixel is shown for its height; 1 if the file says nothing, or nonsense."""
-    declared = stream.sample_aspect_ratio
+    # A stream whose codec no installed decoder knows has no context, and no attribute of one.
+    declared = stream.codec_context and stream.sample_aspect_ratio
     if not declared or not Fraction(1, WIDEST_PIXEL) <= declared <= WIDEST_PIXEL:
         return Fraction(1)
     aspect = Fraction(declared)

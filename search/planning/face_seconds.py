@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 
 from fer_core.data.manifest import Clip
-from fer_core.data.media import MEDIA_SUFFIXES
 from fer_core.errors import DataError
 from fer_core.faces import faces_stage
 from fer_core.faces.file_checks import header
 from fer_core.faces.follow import cut
 from fer_core.faces.tracks import FRAME
+from fer_core.storage.file_names import MEDIA_SUFFIXES
 from fer_core.storage.shared_store import SharedPlace, free_bytes
 from search.request import find_faces
 from search.screen.times import readable

@@ -16,7 +16,7 @@ from fer_core.data.manifest import Manifest
 from fer_core.data.study_data import StudyData
 from fer_core.errors import DataError
 from fer_core.faces import faces_stage, views_stage
-from fer_core.faces.landmarks import plain
+from fer_core.faces.landmarks import base_engine
 from fer_core.faces.tracks import Faces
 from fer_core.machine import allowed_cores
 from fer_core.storage.shared_store import SharedPlace, open_store
@@ -197,7 +197,7 @@ def _advice(skipped: Mapping[str, str], *, given: bool) -> str:
 
 def device_of(engine: str) -> str:
     """Choose where a landmark engine runs: only face_alignment can use a GPU."""
-    if plain(engine) != "face_alignment":
+    if base_engine(engine) != "face_alignment":
         return "cpu"
     return "cuda" if _has_gpu() else "cpu"
 

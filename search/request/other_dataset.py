@@ -17,7 +17,7 @@ from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import Protocol
 from fer_core.data.study_data import StudyData
 from fer_core.errors import DataError
-from fer_core.faces.landmarks import closer, plain
+from fer_core.faces.landmarks import base_engine, closer
 from fer_core.machine import make_deterministic
 from fer_core.predict import on_dataset
 from fer_core.trial import feasibility
@@ -58,7 +58,7 @@ def prepare(
     _check_apart(manifest, trained_on)
     _check_readable(manifest, trained_on)
     given = data.given_faces(manifest, faces)
-    engine = closer(trained_on.landmarks) if given else plain(trained_on.landmarks)
+    engine = closer(trained_on.landmarks) if given else base_engine(trained_on.landmarks)
     other = replace(trained_on, manifest=manifest, streams=(), given_faces=given, landmarks=engine)
     if not given and other.missing == "fallback":  # a whole picture is no face here
         other = replace(other, missing="wrong")

@@ -9,7 +9,7 @@ from typing import Any
 
 from fer_core.config import GIVEN, Config, StreamConfig
 from fer_core.data.subjects import BY_CLIP
-from fer_core.faces.landmarks import plain
+from fer_core.faces.landmarks import base_engine
 from fer_core.trial.fitted_model import Model
 from search.study.folder import Record
 from search.study.parts import TrialResult
@@ -74,7 +74,7 @@ def _inputs(model: Model) -> list[str]:
     return [
         f"- {clip.frames} frames of a clip ({active}), {apart}.",
         *(f"- {_stream(config, i)}" for i in range(len(config.streams))),
-        f"- Landmarks: {_LANDMARKS.get(plain(model.landmarks), model.landmarks)}.",
+        f"- Landmarks: {_LANDMARKS.get(base_engine(model.landmarks), model.landmarks)}.",
         *(_GIVEN if any(stream.view == GIVEN for stream in config.images) else ()),
     ]
 

@@ -72,7 +72,7 @@ def rank(frame: pd.DataFrame) -> pd.DataFrame:
         .map({s: i for i, s in enumerate(STATES)})
         .mask(frame["source"] == "nested", -1),
         _published=frame["source"].isin(_UNRANKED),
-        # of the study: a pruned trial of before keeps its version, and stands with its study
+        # of the study: a pruned trial of an earlier version keeps it, and stands with its study
         _version=frame.groupby("study")["scoring_version"].transform("max").fillna(0),
         _landmarks=sources.map(lambda names: names.get("landmarks")),
         _score=frame["val_uar"].fillna(frame["val_uar_partial"]),

@@ -61,9 +61,9 @@ def load(
 ) -> Manifest:
     """Read a dataset from the folder `root` into its manifest.
 
-    The rest is what the user says of the own files. `subject_pattern` finds the subject in the path
-    of each file; `columns` says what a table calls our columns; `subject_table` names the subject
-    of each clip, and lies below `root` unless its path is absolute.
+    The rest is what the user says of their own files. `subject_pattern` finds the subject in the
+    path of each file; `columns` says what a table calls our columns; `subject_table` names the
+    subject of each clip, and lies below `root` unless its path is absolute.
 
     Raises: DataError if there is no such dataset, or the folder does not hold it; FerError if the
         dataset cannot be read in that way.
@@ -94,7 +94,7 @@ def check_rules(
     columns: Mapping[str, str] | None = None,
     subject_table: str | Path | None = None,
 ) -> None:
-    """Refuse what the user says of the own files where the dataset says it itself.
+    """Refuse what the user says of their own files where the dataset says it itself.
 
     Raises: FerError that names the option; DataError if there is no such dataset.
     """

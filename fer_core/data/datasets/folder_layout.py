@@ -14,9 +14,9 @@ from pathlib import Path
 
 from fer_core.data import subjects
 from fer_core.data.labels import spelled
-from fer_core.data.media import MEDIA_SUFFIXES
 from fer_core.data.reading import Faulty, Ignored, Labels, Verdict, entries
 from fer_core.errors import DataError
+from fer_core.storage.file_names import MEDIA_SUFFIXES
 
 BOTH = "'^(?P<subject>[^/]+)/(?P<emotion>[^/]+)/'"  # a pattern that finds both
 _STRAY = 0.05  # largest share of the files that may lie less deep than the others, by mistake

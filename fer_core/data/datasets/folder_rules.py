@@ -1,4 +1,4 @@
-"""What the user says of the own files of a `folder`, and whether a table fits it.
+"""What the user says of their own files, the dataset `folder`, and whether a table fits it.
 
 A table that lacks a column is refused with the options that name the columns which are probably
 meant: by the usual words for them, and for the path by the files that exist.
@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from fer_core.data.tables import tables
-from fer_core.data.tables.table_format import plain
+from fer_core.data.tables.table_format import column_key
 from fer_core.data.tables.table_paths import TablePaths
 
 COLUMNS = ("path", "subject", "emotion")
@@ -21,7 +21,7 @@ _TRIED_ROWS = 20  # of a table, in which the column with the paths is looked for
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What the user says of the own files."""
+    """What the user says of their own files."""
 
     pattern: re.Pattern[str] | None = None  # finds the subject in the path of a file
     columns: Mapping[str, str] = field(default_factory=dict)  # our name: that of the table
@@ -35,7 +35,7 @@ class Rules:
 
     def theirs(self, column: str) -> str:
         """Give what the user's table calls one of our columns."""
-        return plain(self.columns.get(column, column))
+        return column_key(self.columns.get(column, column))
 
     def of(self, names: Sequence[str]) -> "Rules":
         """Give the rules for the table of labels with these columns.
@@ -47,7 +47,7 @@ class Rules:
         kept = {
             ours: theirs
             for ours, theirs in self.columns.items()
-            if plain(theirs) in names or ours not in names
+            if column_key(theirs) in names or ours not in names
         }
         return replace(self, columns=kept)
 

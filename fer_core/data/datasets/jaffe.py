@@ -10,9 +10,9 @@ from pathlib import Path
 
 from fer_core.data.dataset import Dataset, Published, Totals
 from fer_core.data.labels import LETTERS
-from fer_core.data.media import is_image_name
 from fer_core.data.protocol import leave_one_out
 from fer_core.data.reading import Faulty, Labels, Verdict, by_place
+from fer_core.storage.file_names import is_image_name
 
 NAME = re.compile(r"([A-Z]{2})\.(AN|DI|FE|HA|NE|SA|SU)\d\.\d+")
 

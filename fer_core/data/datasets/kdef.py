@@ -12,9 +12,9 @@ from pathlib import Path
 
 from fer_core.data.dataset import Dataset, Published, Totals
 from fer_core.data.labels import LETTERS
-from fer_core.data.media import is_image_name
 from fer_core.data.protocol import in_turn
 from fer_core.data.reading import Faulty, Ignored, Labels, Verdict, by_place
+from fer_core.storage.file_names import is_image_name
 
 EMOTIONS = ("AF", "AN", "DI", "HA", "NE", "SA", "SU")
 ANGLES = ("S", "HL", "HR", "FL", "FR")  # straight; half left, half right; full left, full right

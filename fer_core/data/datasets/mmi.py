@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 from fer_core.config import ClipConfig
 from fer_core.data.dataset import Dataset, Published
 from fer_core.data.labels import codes
-from fer_core.data.media import VIDEO_SUFFIXES
 from fer_core.data.protocol import in_turn
 from fer_core.data.reading import Faulty, Ignored, Labels, Verdict, by_place
+from fer_core.storage.file_names import VIDEO_SUFFIXES
 
 EMOTIONS = codes("anger disgust fear happiness sadness surprise", start=1)
 

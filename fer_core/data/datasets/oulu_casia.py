@@ -16,10 +16,10 @@ from pathlib import Path
 from fer_core.config import ClipConfig
 from fer_core.data.dataset import Dataset, Published, Totals
 from fer_core.data.manifest import Manifest
-from fer_core.data.media import is_junk
 from fer_core.data.protocol import in_blocks
 from fer_core.data.reading import Faulty, Labels, Verdict, by_table, walk
 from fer_core.errors import DataError
+from fer_core.storage.file_names import is_junk
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 CAMERAS = ("VL", "NI", "VL_Acropped", "NI_Acropped")
@@ -82,6 +82,10 @@ def _name(camera: str, light: str) -> str:
     return "_".join(part for part in parts if part)
 
 
+def _cut_out(_: Manifest, *, camera: str) -> bool:
+    return camera.endswith("_Acropped")
+
+
 PEAK = ClipConfig(sampling="last", frames=3)
 TOTALS = Totals(
     source="Zhao et al. 2011", clips=480, subjects=80, classes=dict.fromkeys(EMOTIONS, 80)
@@ -98,6 +102,7 @@ DATASETS = {
         totals=(TOTALS,),
         protocols={"10fold": TEN_FOLD},
         peak=PEAK,
+        given_faces=partial(_cut_out, camera=camera),
     )
     for camera, light in itertools.product(CAMERAS, LIGHTS)
 }

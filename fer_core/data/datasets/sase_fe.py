@@ -15,10 +15,10 @@ from pathlib import Path
 from fer_core.data.dataset import Dataset, Published, Totals
 from fer_core.data.labels import Authenticity
 from fer_core.data.manifest import Manifest
-from fer_core.data.media import VIDEO_SUFFIXES
 from fer_core.data.protocol import Protocol, in_blocks
 from fer_core.data.reading import Faulty, Ignored, Labels, Verdict, by_place
 from fer_core.errors import ProtocolError
+from fer_core.storage.file_names import VIDEO_SUFFIXES
 
 # N2x: from neutral to x, genuine. y2N2x: x is acted while the subject watches what elicits y.
 CLIPS: dict[str, tuple[str, Authenticity]] = {

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from fer_core.data.manifest import Manifest, build
 from fer_core.data.reading import Faulty, Labels, Verdict
 from fer_core.data.tables import tables
-from fer_core.data.tables.table_format import plain
+from fer_core.data.tables.table_format import column_key
 from fer_core.data.tables.table_paths import TablePaths
 from fer_core.errors import DataError
 
@@ -121,12 +121,12 @@ def _rows(
     """
     if not table.is_file():
         raise DataError(f"--subjects: file {table} does not exist.")
-    wanted = [plain(name) for name in (*columns.values(), *CLIPS, "subject")]
+    wanted = [column_key(name) for name in (*columns.values(), *CLIPS, "subject")]
     names = tables.header(table, wanted)
-    of_clip = plain(columns.get("path", "path"))
+    of_clip = column_key(columns.get("path", "path"))
     if of_clip not in names:  # the option may be meant for the table of labels
         of_clip = next((each for each in CLIPS if each in names), of_clip)
-    of_subject = plain(columns.get("subject", "subject"))
+    of_subject = column_key(columns.get("subject", "subject"))
     likely = {"path": of_clip, "subject": of_subject}
     flags = [
         shlex.join(["--column", f"{ours}={tables.likely(ours, names) or 'NAME'}"])

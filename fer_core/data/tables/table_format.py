@@ -11,7 +11,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,7 +48,7 @@ class Format:
         return " and ".join(part for part in (separator, saved_in) if part)
 
 
-def plain(name: str) -> str:
+def column_key(name: str) -> str:
     """Write the name of a column without what people write differently: case, quotes, blanks."""
     text = unicodedata.normalize("NFC", name).replace("\ufeff", "").replace("\u200b", "")
     return " ".join(text.split()).strip("\"' ").lower()
@@ -89,7 +89,7 @@ def encoding(table: Path) -> str:
 def head_cells(line: str) -> tuple[list[str], str]:
     """Divide the line with the names of the columns: give them, and the separator."""
     separator = max(SEPARATORS, key=lambda each: (line.count(each), -SEPARATORS.index(each)))
-    return [plain(cell) for cell in line.split(separator)], separator
+    return [column_key(cell) for cell in line.split(separator)], separator
 
 
 def head(table: Path, wanted: Collection[str]) -> tuple[list[str], Format]:
@@ -142,7 +142,7 @@ def _tried(text: str, separator: str, wanted: Collection[str], *, whole_table: b
     except csv.Error:
         pass
     blank = next((i for i, record in enumerate(records) if any(map(trimmed, record))), 0)
-    names = [plain(cell) for cell in records[blank]] if records else []
+    names = [column_key(cell) for cell in records[blank]] if records else []
     body = [record for record in records[blank + 1 :] if record]
     even = sum(len(record) == len(names) for record in body) / max(1, len(body))
     known = len({*names} & {*wanted})
@@ -163,28 +163,54 @@ def records(lines: Iterable[str], found: Format, width: int) -> Iterator[tuple[i
             taken.append(text)
             yield text
 
-    def read(texts: Iterable[str], quoting: Literal[0, 3]) -> Iterator[list[str]]:
-        return csv.reader(
-            texts,
-            delimiter=found.separator,
-            quotechar=found.quote,
-            quoting=quoting,
-            skipinitialspace=found.separator != "\t",
-        )
-
-    reader, line = read(noted(), csv.QUOTE_MINIMAL), 1
+    reader, line = _reader(noted(), found), 1
     while True:
         taken.clear()
         try:
             cells = next(reader, None)
-        except csv.Error:  # a cell that is longer than any may be
-            cells = []
+        except csv.Error:  # a cell is longer than the csv module takes, or a quote is not closed
+            cells = _long_line(taken[0], found, width) if len(taken) == 1 else []
         if cells is None:
             return
         if len(taken) > 1 and len(cells) != width:
             for number, text in enumerate(taken):
-                for alone in read([text], csv.QUOTE_NONE):
-                    yield line + number, [cell.strip(found.quote) for cell in alone]
+                yield line + number, _unquoted(text, found)
         else:
             yield line, cells
         line += len(taken)
+
+
+def _reader(
+    texts: Iterable[str], found: Format, quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+) -> Iterator[list[str]]:
+    return csv.reader(
+        texts,
+        delimiter=found.separator,
+        quotechar=found.quote,
+        quoting=quoting,
+        skipinitialspace=found.separator != "\t",
+    )
+
+
+def _long_line(text: str, found: Format, width: int) -> list[str]:
+    """Read one line whose cells may have any length, such as the pixels of a large picture."""
+    with _cells_of_any_length():
+        cells = next(_reader([text], found), [])
+    return cells if len(cells) == width else _unquoted(text, found)
+
+
+def _unquoted(text: str, found: Format) -> list[str]:
+    """Read one line in which a quote is a letter as any other."""
+    with _cells_of_any_length():
+        cells = next(_reader([text], found, csv.QUOTE_NONE), [])
+    return [cell.strip(found.quote) for cell in cells]
+
+
+@contextmanager
+def _cells_of_any_length() -> Iterator[None]:
+    """Lift the limit of the csv module, which holds for the whole process, for a moment."""
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)

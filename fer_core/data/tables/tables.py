@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from fer_core.data.media import is_junk
-from fer_core.data.tables.table_format import Format, head, plain, records, trimmed
+from fer_core.data.tables.table_format import Format, column_key, head, records, trimmed
 from fer_core.errors import DataError
+from fer_core.storage.file_names import is_junk
 
 SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
 SPREADSHEETS = frozenset({".xlsx", ".xls", ".ods", ".numbers"})
@@ -55,7 +55,7 @@ def need(root: Path, name: str) -> Path:
 
 
 def header(table: Path, wanted: Collection[str] = ()) -> list[str]:
-    """Read the names of a table's columns as `plain` writes them; an empty list if it has none.
+    """Read the names of a table's columns, as by `column_key`; an empty list if it has none.
 
     `wanted` are names that it may have; they help to find the separator.
     """
@@ -72,13 +72,13 @@ def format_of(table: Path, wanted: Collection[str] = ()) -> Format:
 def rows(
     table: Path, columns: Sequence[str], renamed: Mapping[str, str] | None = None
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield each row of a table with its line number; the keys are column names as by `plain`.
+    """Yield each row of a table with its line number; the keys are column names as by `column_key`.
 
     `renamed` says what this table calls some of the columns: {"subject": "person_id"}.
 
     Raises: DataError if one of these columns is missing, or the table cannot be read as CSV.
     """
-    theirs = {name: plain(other) for name, other in (renamed or {}).items()}
+    theirs = {name: column_key(other) for name, other in (renamed or {}).items()}
     needed = [theirs.get(column, column) for column in columns]
     names, found = head(table, needed)
     check_columns(table, names, needed)

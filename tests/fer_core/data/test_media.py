@@ -1,4 +1,5 @@
 import io
+import os
 from contextlib import suppress
 
 import av
@@ -10,9 +11,10 @@ from PIL import Image
 
 from fer_core.data import media
 from fer_core.data.datasets import load
-from fer_core.data.media import EARLIER, IMAGE_SUFFIXES, VIDEO_SUFFIXES, examine, kind_of
+from fer_core.data.media import examine, kind_of
 from fer_core.data.reading import as_before
 from fer_core.errors import DataError
+from fer_core.storage.file_names import EARLIER, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from fer_core.storage.files import file_sha256
 from tests.fer_core.faces.oddities import film, folder, picture
 
@@ -21,7 +23,7 @@ NO_PHOTOGRAPHS = (  # documents, icons, textures of games, scientific data; and 
     ".icb .icns .ico .iim .im .mpeg .mpg .msp .palm .pcd .pdf .ps .pxr .rgb .rgba .vda .vst .wmf "
     ".xbm .xpm"
 )
-READ_BEFORE = (("jpg", "JPEG"), ("png", "PNG"), ("bmp", "BMP"), ("tiff", "TIFF"), ("webp", "WEBP"))
+READ_EARLIER = (("jpg", "JPEG"), ("png", "PNG"), ("bmp", "BMP"), ("tiff", "TIFF"), ("webp", "WEBP"))
 
 
 def image(path, format="JPEG", number=1, **options):
@@ -29,7 +31,7 @@ def image(path, format="JPEG", number=1, **options):
     return path
 
 
-@pytest.mark.parametrize(("suffix", "format"), READ_BEFORE)
+@pytest.mark.parametrize(("suffix", "format"), READ_EARLIER)
 def test_a_photograph_is_hashed_and_read_as_it_always_was(tmp_path, suffix, format):
     path = image(tmp_path / f"a.{suffix}", format)
 
@@ -62,10 +64,10 @@ def test_a_plain_video_is_hashed_and_read_as_it_always_was(tmp_path, format):
             "animation",
         ),
         ("a.tif", lambda p, i: Image.fromarray(np.eye(9, dtype=np.float32)).save(p), "pillow"),
-        ("a.gif", lambda path, _: image(path, "GIF"), ""),  # no store of before holds a .gif
+        ("a.gif", lambda path, _: image(path, "GIF"), ""),  # no earlier store holds a .gif
     ],
 )
-def test_what_is_read_otherwise_than_before_says_so_for_its_key(tmp_path, name, write, reading):
+def test_what_earlier_versions_read_differently_says_so_for_its_key(tmp_path, name, write, reading):
     write(tmp_path / name, picture(1))
 
     assert examine(tmp_path / name).reading == reading
@@ -80,7 +82,7 @@ def test_no_content_makes_the_question_fail(tmp_path_factory, data):
         assert kind_of(path) in (None, "image", "animation", "video")
 
 
-def test_the_suffixes_of_before_are_still_looked_for():
+def test_the_suffixes_of_earlier_versions_are_still_looked_for():
     assert EARLIER <= IMAGE_SUFFIXES | VIDEO_SUFFIXES
     assert not IMAGE_SUFFIXES & VIDEO_SUFFIXES
 
@@ -104,7 +106,7 @@ def test_what_a_system_leaves_in_a_folder_of_frames_changes_no_hash(tmp_path, le
     assert before.clips[0].sha256 == file_sha256(before.clips[0].path) or not left.startswith(".")
 
 
-def test_a_folder_that_holds_frames_only_keeps_the_hash_of_before(tmp_path):
+def test_a_folder_that_holds_frames_only_keeps_the_hash_of_earlier_versions(tmp_path):
     folder(["a.jpg", "a.b.png", "10.jpg"])(tmp_path / "clip", picture(1))
 
     found = media.examine_frames(tmp_path / "clip", media.frame_files(tmp_path / "clip"))
@@ -112,7 +114,7 @@ def test_a_folder_that_holds_frames_only_keeps_the_hash_of_before(tmp_path):
     assert found.sha256 == file_sha256(tmp_path / "clip")
 
 
-def test_the_clips_and_hashes_of_before_can_be_had_for_a_study_of_before(tmp_path):
+def test_the_clips_and_hashes_of_earlier_versions_can_be_had_for_their_studies(tmp_path):
     folder(["1.jpg", "2.jpg"], "Thumbs.db")(tmp_path / "clip", picture(1))
     image(tmp_path / "a.jpg")
     image(tmp_path / "b.jfif", number=2)
@@ -135,20 +137,29 @@ def test_of_two_equal_files_the_one_that_was_read_before_stays(tmp_path):
     assert [clip.clip for clip in manifest.clips] == ["b.jpg"]
 
 
-@pytest.mark.parametrize("dataset", ["jaffe", "kdef"])
-def test_every_adapter_counts_what_it_cannot_read_as_missing_and_reads_a_jfif(tmp_path, dataset):
-    first, second, third = {
-        "jaffe": ("KA.AN1.39", "KA.AN2.40", "KA.HA1.29"),
-        "kdef": ("AF01ANS", "AF02ANS", "AF03ANS"),
-    }[dataset]
-    image(tmp_path / f"{first}.jfif")
-    (tmp_path / f"{second}.heic").write_bytes(b"\0\0\0\x1cftypheic" + bytes(99))
-    (tmp_path / f"{third}.dng").write_bytes(b"raw")
+def test_a_pipe_among_frames_without_suffixes_is_not_waited_for(tmp_path):
+    folder(["0001"])(tmp_path / "clip", picture(1))
+    os.mkfifo(tmp_path / "clip" / "0002")
+    (tmp_path / "manifest.csv").write_text("path,subject,emotion\nclip,1,joy\n")
 
-    manifest = load(dataset, tmp_path)
+    manifest = load("folder", tmp_path)
 
-    assert [clip.clip for clip in manifest.clips] == [f"{first}.jfif"]
-    assert [name for name, _ in manifest.left_out] == [f"{second}.heic", f"{third}.dng"]
+    assert [clip.clip for clip in manifest.clips] == ["clip"]
+    assert dict(manifest.aside) == {".csv": 1, "no suffix": 1}
+
+
+@pytest.mark.parametrize("frame", [b"\0\0\0\x1cftypheic" + bytes(99), b"II*\0\x10\0\0\0CR\2\0"])
+def test_a_frame_that_cannot_be_read_leaves_its_folder_out_by_name_and_no_other(tmp_path, frame):
+    folder(["0001"])(tmp_path / "whole", picture(1))
+    folder([], "notes.txt")(tmp_path / "phone", picture(2))
+    (tmp_path / "phone" / "0001").write_bytes(frame)
+    (tmp_path / "manifest.csv").write_text("path,subject,emotion\nwhole,1,joy\nphone,2,joy\n")
+
+    manifest = load("folder", tmp_path)
+
+    ((name, reason),) = manifest.left_out
+    assert (name, reason.partition(": ")[0]) == ("phone", "frame 0001")
+    assert manifest.aside == ((".csv", 1),)  # notes.txt is part of what was left out
 
 
 def test_photographs_stay_photographs_whatever_their_names(tmp_path):

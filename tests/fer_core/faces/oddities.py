@@ -5,6 +5,7 @@ prints how each of them is read. No file is stored: Pillow, OpenCV and PyAV writ
 """
 
 import io
+import struct
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,6 +99,45 @@ def rotated(path, image):
 def tiff_with_tags(tags):
     def write(path, image):
         path.write_bytes(encoded(image, "TIFF", tiffinfo=tags))
+
+    return write
+
+
+def openexr(path, image):
+    """Write an OpenEXR of float levels up to 1, which FFmpeg writes and OpenCV does not."""
+    codec = av.CodecContext.create("exr", "w")
+    codec.width, codec.height, codec.pix_fmt, codec.time_base = *image.size, "gbrpf32le", 1
+    frame = av.VideoFrame(*image.size, "gbrpf32le")
+    for plane, channel in zip(frame.planes, (1, 2, 0), strict=True):  # green, blue, red
+        levels = np.zeros((image.height, plane.line_size // 4), np.float32)
+        levels[:, : image.width] = np.asarray(image)[..., channel] / 255
+        plane.update(levels.tobytes())
+    frame.pts = 0
+    path.write_bytes(b"".join(map(bytes, [*codec.encode(frame), *codec.encode(None)])))
+
+
+def layered(path, image):
+    """Write a PSD of two layers, each a single pixel, beside the picture that they make.
+
+    Adobe Photoshop File Formats Specification, chapter 2; Pillow and OpenCV write none.
+    """
+    corner = struct.pack(">4iH", 0, 0, 1, 1, 3) + b"".join(
+        struct.pack(">hI", channel, 3) for channel in range(3)
+    )
+    corner += b"8BIMnorm" + bytes((255, 0, 0, 0)) + struct.pack(">III", 12, 0, 0) + b"\1a\0\0"
+    info = struct.pack(">h", 2) + 2 * corner + 6 * b"\0\0\xff"
+    layers = struct.pack(">I", len(info)) + info + bytes(4)
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, *reversed(image.size), 8, 3) + bytes(8)
+    planes = np.asarray(image).transpose(2, 0, 1).tobytes()
+    path.write_bytes(head + struct.pack(">I", len(layers)) + layers + bytes(2) + planes)
+
+
+def frame_without_suffix(data):
+    """Write a folder of one frame, which has no suffix, and these bytes."""
+
+    def write(path, image):
+        path.mkdir()
+        (path / "0001").write_bytes(data)
 
     return write
 
@@ -201,10 +241,20 @@ def folder(names, *others):
 
 
 HEIC = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(200)
+CR2 = b"II*\0\x10\0\0\0CR\2\0" + bytes(99)
 JPEG = partial(saved, "JPEG", quality=95)
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nh264.mp4\n#EXT-X-ENDLIST\n"
 EDITED = film(
     "mp4", frames=30, pts=range(-12, 18), options={"avoid_negative_ts": "disabled"}, bf="0"
+)
+EDITED_WITHIN = film(
+    "mp4",
+    frames=60,
+    pts=range(-12, 48),
+    options={"avoid_negative_ts": "disabled"},
+    bf="2",
+    g="60",
+    sc_threshold="0",
 )
 FASTSTART = film("mp4", frames=60, options={"movflags": "faststart"})
 NO_MEDIUM = "neither an image, a video nor a folder of images"
@@ -252,6 +302,9 @@ PICTURES = (
     Oddity("plain.pcx", saved("PCX")),
     Oddity("plain.sgi", saved("SGI")),
     Oddity("plain.qoi", saved("QOI")),
+    Oddity("layers.psd", layered),
+    Oddity("openexr.exr", openexr),
+    Oddity("radiance.hdr", by_opencv(".hdr", np.float32, 1)),
     Oddity("still.gif", saved("GIF")),
     Oddity("a GIF without a suffix", saved("GIF")),
     Oddity("moving.gif", moving("GIF"), frames=3),
@@ -279,6 +332,7 @@ VIDEOS = (
     Oddity("sound first.mkv", film("matroska", sound=True), frames=12),
     Oddity("with a cover.mp4", film("mp4", cover=True), frames=12),
     Oddity("edit list.mp4", EDITED, frames=18),
+    Oddity("edit list within a group.mp4", EDITED_WITHIN, frames=48),
     Oddity("dropped frames.avi", film("avi", "mpeg4", pts=[i + i // 2 for i in range(12)]), 12),
     Oddity(
         "variable rate.mp4", film("mp4", pts=[i if i < 6 else 3 * i - 12 for i in range(12)]), 12
@@ -308,13 +362,20 @@ FOLDERS = (
     Oddity("frames of two formats", folder(["1.gif", "2.jpg"]), frames=2),
     Oddity("a folder of nothing", folder([], "Thumbs.db"), refused="a folder without images"),
     Oddity("frames in HEIC", folder(["1.jpg"], "2.heic"), refused="frame 2.heic: it is a HEIC"),
+    Oddity("a HEIC frame", frame_without_suffix(HEIC), refused="frame 0001: it is a HEIC"),
+    Oddity("a raw frame", frame_without_suffix(CR2), refused="frame 0001: it is a camera's raw"),
 )
 REFUSED = (
     Oddity("phone.heic", content(HEIC), refused="pip install pillow-heif"),
     Oddity("a HEIC in truth.jpg", content(HEIC + b"."), refused="pip install pillow-heif"),
+    Oddity("burst.heics", content(HEIC + b".."), refused="pip install pillow-heif"),
+    Oddity("phone.jxl", content(b"\xff\n" + bytes(99)), refused="pip install pillow-jxl-plugin"),
     Oddity(
-        "camera.cr2", content(b"II*\0\x10\0\0\0CR\2\0" + bytes(99)), refused="camera's raw file"
+        "a JPEG XL in truth.jpg",
+        content(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99)),
+        refused="it is a JPEG XL photograph",
     ),
+    Oddity("camera.cr2", content(CR2), refused="camera's raw file"),
     Oddity("camera.tif", tiff_with_tags({50706: b"\1\4\0\0"}), refused="camera's raw file"),
     Oddity("camera.nef", saved("TIFF"), refused="camera's raw file"),
     Oddity("empty.jpg", content(b""), refused="it is empty"),

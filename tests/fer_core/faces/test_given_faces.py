@@ -142,6 +142,33 @@ def test_the_points_of_a_closer_look_lie_on_the_face(searched):
         assert away < 0.35 * eyes
 
 
+def test_a_closer_look_finds_a_face_that_fills_a_large_picture(london):
+    usual, closer = (landmarks.load_finder(each) for each in ("dlib", "dlib-closer"))
+    crops = [
+        cut_close(picture, usual.search(picture).points, pixels=600)
+        for path in sorted((london / "neutral").glob("*.jpg"))[:8]
+        for picture in video.frames(path)
+    ]
+
+    found = [closer.search(crop) for crop in crops]
+
+    assert sum(usual.search(crop) is not None for crop in crops) <= 4
+    assert sum(face is not None for face in found) >= 7
+    for face in filter(None, found):
+        assert 100 < face.points.mean() < 500  # the points lie on the picture, not on its border
+
+
+def cut_close(picture, points, *, pixels):
+    """Cut a face out within its outline, and enlarge it until its short side has these pixels."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    inward = 0.12 * (high - low).max()
+    left, top = np.maximum(0, low + inward).astype(int)
+    right, bottom = (high - inward).astype(int)
+    crop = np.ascontiguousarray(picture[top:bottom, left:right])
+    factor = pixels / min(crop.shape[:2])
+    return cv2.resize(crop, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+
+
 def test_a_closer_look_leaves_alone_what_the_engine_finds_in_a_large_picture(london):
     path = next((london / "neutral").glob("*.jpg"))
     (picture,) = video.frames(path)

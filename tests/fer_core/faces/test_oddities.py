@@ -1,11 +1,15 @@
 """One manifest of all media that people have: what is read, what is refused, and the counts."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from fer_core.data.datasets import load
 from fer_core.data.manifest import Clip
+from fer_core.faces import video
 from fer_core.faces.file_checks import header
+from fer_core.storage.containers import listed_frames, open_video, picture_of, pixel_aspect
 from tests.fer_core.faces import oddities
 from tests.fer_core.faces.oddities import ASIDE, JUNK, ODDITIES
 
@@ -38,6 +42,31 @@ def test_each_oddity_is_read_as_it_is_meant_or_refused_in_a_sentence(manifest, o
         assert image.dtype == np.uint8
     spot = found[0][odd.size[1] // 2, odd.size[0] // 4]
     np.testing.assert_allclose(spot, odd.left, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "hidden", "dropped", "aspect", "steps"),
+    [  # as in the videos that users of similar software had: trimmed, from a lab, wide, by a phone
+        ("edit list.mp4", 30, 12, 0, 1, {1}),
+        ("edit list within a group.mp4", 60, 12, 0, 1, {1}),
+        ("dropped frames.avi", 17, 0, 5, 1, {1, 2}),
+        ("anamorphic.mp4", 12, 0, 0, Fraction(16, 9), {1}),
+        ("variable rate.mp4", 12, 0, 0, 1, {1, 3}),
+    ],
+)
+def test_the_made_videos_have_the_traits_that_refuted_a_simpler_reading(
+    root, name, declared, hidden, dropped, aspect, steps
+):
+    with open_video(root / name) as container:
+        stream = picture_of(container)
+        entries = stream.index_entries
+
+        assert stream.frames == declared
+        assert sum(entry.is_discard for entry in entries) == hidden
+        assert declared - listed_frames(container) == hidden + dropped
+        assert pixel_aspect(stream) == aspect
+    apart = np.diff(video.times(root / name)) * 25
+    assert {*apart.round().astype(int)} == steps
 
 
 @pytest.mark.parametrize("odd", ODDITIES, ids=lambda odd: odd.name)

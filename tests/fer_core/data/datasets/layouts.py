@@ -147,6 +147,27 @@ def ck_plus(root):
     return tree
 
 
+def ck_plus_48(root):
+    """The copy of photographs: three of a sequence, and a name that tells nothing."""
+    tree = Tree()
+    shown = {
+        ("S010", "004"): ("anger", "anger"),
+        ("S010", "006"): ("happy", "happiness"),
+        ("S138", "008"): ("contempt", "contempt"),
+        ("S005", "001"): ("disgust", "disgust"),
+    }
+    for number, ((subject, sequence), (folder, emotion)) in enumerate(shown.items()):
+        for frame, picture in enumerate(faces(number, emotion), start=17):
+            place = f"CK+48/{folder}/{subject}_{sequence}_{frame:08d}.png"
+            save_image(root / place, picture, 48, grey=True)
+            tree.add(place, subject, emotion)
+    save_image(root / "CK+48" / "fear" / "fear1.png", faces(7, "fear")[0], 48, grey=True)
+    tree.left_out.append("CK+48/fear/fear1.png")
+    save_image(root / "CK+48" / "other" / "S502_001_00000001.png", faces(8, "fear")[1], 48)
+    tree.left_out.append("CK+48/other/S502_001_00000001.png")
+    return tree
+
+
 SESSION = """<?xml version="1.0" encoding="UTF-8"?>
 <Session sessionId="{number}">
   <Subject id="{subject}" ethnicity="European" />
@@ -395,6 +416,7 @@ LAYOUTS = {  # a name for the test: the dataset, and its writer
     "affectnet": ("affectnet", affectnet_lists),
     "affectnet of eight labels": ("affectnet", affectnet_sets),
     "ck_plus": ("ck_plus", ck_plus),
+    "ck_plus of 48 pixels": ("ck_plus", ck_plus_48),
     "dfew": ("dfew", dfew),
     "fer2013": ("fer2013", fer2013_table),
     "fer2013 in folders": ("fer2013", fer2013_folders),
@@ -405,6 +427,10 @@ LAYOUTS = {  # a name for the test: the dataset, and its writer
     "kdef_all": ("kdef_all", lambda root: kdef(root, every_angle=True)),
     "mmi": ("mmi", mmi),
     "oulu_casia": ("oulu_casia", oulu_casia),
+    "oulu_casia cropped": (
+        "oulu_casia_cropped",
+        lambda root: oulu_casia(root, camera="VL_Acropped"),
+    ),
     "raf_db": ("raf_db", raf_db),
     "raf_db_aligned": ("raf_db_aligned", raf_db_aligned),
     "sase_fe": ("sase_fe", sase_fe),

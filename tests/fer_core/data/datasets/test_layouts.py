@@ -26,7 +26,25 @@ layouts = importlib.util.module_from_spec(specification)
 sys.modules["layouts"] = layouts
 specification.loader.exec_module(layouts)
 
-WITHOUT_TREE = {"synthetic"} | {name for name in DATASETS if name.startswith("oulu_casia_")}
+WITHOUT_TREE = {"synthetic"} | {
+    name
+    for name in DATASETS
+    if name.startswith("oulu_casia_") and name != "oulu_casia_cropped"  # two stand for twelve
+}
+# The layouts whose adapters find their files by suffix: photographs, videos and folders of frames.
+PHOTOGRAPHS = (
+    *("affectnet of eight labels", "ck_plus of 48 pixels", "fer2013 in folders", "folder"),
+    *("jaffe", "kdef", "kdef_all"),
+)
+VIDEOS = ("mmi", "sase_fe")
+FRAMES = ("ck_plus", "dfew", "oulu_casia", "oulu_casia cropped")
+BY_TABLE = ("affectnet", "fer2013", "ferplus", "raf_db", "raf_db_aligned")  # they name their files
+HEIC = b"\0\0\0\x1cftypheic" + bytes(99)
+UNREAD = {".heic": HEIC, ".heics": HEIC, ".dng": b"raw", ".jxl": b"\xff\n" + bytes(99)}
+CUT_OUT = {  # the layouts whose pictures are faces that were cut out
+    *{"affectnet of eight labels", "ck_plus of 48 pixels", "fer2013", "fer2013 in folders"},
+    *{"ferplus", "oulu_casia cropped", "raf_db_aligned"},
+}
 FILES = [name for name in layouts.LAYOUTS if name not in ("fer2013", "ferplus")]  # not one table
 NOBODY_KNOWS = {"affectnet", "dfew", "fer2013", "ferplus", "raf_db", "raf_db_aligned"}
 OULU = {
@@ -35,6 +53,9 @@ OULU = {
     ("VL_Acropped", "Strong"): "oulu_casia_cropped",
     ("VL_Acropped", "Weak"): "oulu_casia_cropped_vl_weak",
 }
+
+
+LEFT_BY_SYSTEMS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", ".Trashes")
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +128,91 @@ def test_a_split_is_by_clip_where_nobody_knows_the_people_and_no_subject_has_two
     assert subjects.similar_names(manifest.subjects) == []
 
 
+def test_each_layout_finds_its_files_by_a_table_or_by_their_suffixes():
+    assert {*PHOTOGRAPHS, *VIDEOS, *FRAMES, *BY_TABLE} == layouts.LAYOUTS.keys()
+
+
+@pytest.mark.parametrize("suffix", UNREAD)
+@pytest.mark.parametrize("layout", PHOTOGRAPHS)
+def test_every_adapter_reads_a_jfif_and_counts_what_it_cannot_read_as_missing(
+    layout, suffix, own_tree
+):
+    root, dataset, tree = own_tree(layout)
+    before = load(dataset, root)
+    first, second = (root / row[0] for row in sorted(tree.rows)[:2])
+    renamed = first.rename(first.with_suffix(".jfif"))
+    second.unlink()
+    lost = second.with_suffix(suffix)
+    lost.write_bytes(UNREAD[suffix])
+
+    after = load(dataset, root)
+
+    assert renamed in [clip.path for clip in after.clips]
+    assert {*names(after.left_out)} - {*names(before.left_out)} == {
+        lost.relative_to(root).as_posix()
+    }
+    assert len(after.clips) == len(before.clips) - 1
+    assert after.aside == before.aside
+
+
+@pytest.mark.parametrize("suffix", [".mts", ".3gp", ".wmv", ".OGV"])
+@pytest.mark.parametrize("layout", VIDEOS)
+def test_every_adapter_of_videos_finds_them_under_any_suffix_and_counts_an_empty_one_as_missing(
+    layout, suffix, own_tree
+):
+    root, dataset, tree = own_tree(layout)
+    first, second = (root / row[0] for row in sorted(tree.rows)[-2:])
+    renamed = first.rename(first.with_suffix(suffix))
+    second.unlink()
+    second.with_suffix(suffix).touch()
+
+    manifest = load(dataset, root)
+
+    assert renamed in [clip.path for clip in manifest.clips]
+    lost = second.with_suffix(suffix).relative_to(root).as_posix()
+    assert dict(manifest.left_out)[lost] == "it is empty"
+
+
+@pytest.mark.parametrize("suffix", UNREAD)
+@pytest.mark.parametrize("layout", FRAMES)
+def test_every_adapter_of_frames_reads_a_jfif_and_leaves_out_what_holds_a_frame_it_cannot_read(
+    layout, suffix, own_tree
+):
+    root, dataset, tree = own_tree(layout)
+    before = load(dataset, root)
+    first, second = (root / row[0] for row in sorted(tree.rows)[:2])
+    frame = min(first.iterdir())
+    frame.rename(frame.with_suffix(".jfif"))
+    (second / f"frame{suffix}").write_bytes(UNREAD[suffix])
+
+    after = load(dataset, root)
+
+    (whole,) = (clip for clip in after.clips if clip.path == first)
+    assert sum(1 for _ in video.frames(whole.path)) == layouts.FRAMES
+    reason = dict(after.left_out)[second.relative_to(root).as_posix()]
+    assert reason.startswith(f"frame frame{suffix}: it is a")
+    assert len(after.clips) == len(before.clips) - 1
+
+
+@pytest.mark.parametrize("layout", layouts.LAYOUTS)
+def test_a_layout_of_cut_out_faces_says_so(layout, trees):
+    root, dataset, _ = trees(layout)
+
+    assert DATASETS[dataset].given_faces(load(dataset, root)) == (layout in CUT_OUT)
+
+
+def test_every_dataset_of_oulu_that_is_called_cropped_has_cut_out_faces_and_no_other():
+    for name in (name for name in DATASETS if name.startswith("oulu_casia")):
+        assert DATASETS[name].given_faces(None) == ("cropped" in name)
+
+
+def test_a_complete_copy_of_photographs_of_ck_plus_has_three_of_each_sequence():
+    sequences, photographs = DATASETS["ck_plus"].totals
+
+    assert (sequences.clips, photographs.clips) == (327, 981)
+    assert photographs.classes["surprise"] == 249
+
+
 @pytest.mark.parametrize(("camera", "light"), OULU)
 def test_each_camera_and_light_of_oulu_is_a_dataset_of_its_own(camera, light, tmp_path):
     tree = layouts.oulu_casia(tmp_path, camera, light)
@@ -126,6 +232,19 @@ def test_the_same_data_have_one_hash_wherever_they_lie(layout, trees, own_tree):
 
     assert first == again
     assert elsewhere.sha256 == first.sha256
+
+
+@pytest.mark.parametrize("layout", layouts.LAYOUTS)
+def test_folders_that_systems_leave_are_not_read_whatever_lies_in_them(layout, trees, own_tree):
+    original, *_ = trees(layout)
+    root, dataset, tree = own_tree(layout)
+    before = load(dataset, root)
+    beside_a_file = first_file(root / min(tree.rows)[0]).parent
+    for place in {root, beside_a_file if beside_a_file.is_dir() else root}:
+        for left in LEFT_BY_SYSTEMS:
+            shutil.copytree(original, place / left)
+
+    assert load(dataset, root) == before
 
 
 @pytest.mark.parametrize("layout", FILES)

@@ -118,6 +118,45 @@ def test_a_quote_that_is_not_closed_hides_no_row_after_it(tmp_path):
     assert [line for line, _ in got] == list(range(2, 13))
 
 
+LONG = "7 " * 100_000  # longer than the 131,072 characters that the csv module takes by itself
+
+
+@pytest.mark.parametrize(
+    ("cell", "read_as"),
+    [
+        (LONG, LONG.strip()),
+        (f'"{LONG}"', LONG.strip()),
+        (f'"{LONG.replace(" ", ",")}"', LONG.replace(" ", ",").strip()),
+        (f'"{LONG}""7"', f'{LONG}"7'),
+    ],
+)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_row_with_a_very_long_cell_is_read_as_any_other(tmp_path, cell, read_as, line_end):
+    rows = ["path,pixels,emotion", "a.jpg,1,joy", f"b.jpg,{cell},rage", "c.jpg,2,joy", ""]
+    (tmp_path / "t.csv").write_bytes(line_end.join(rows).encode())
+    limit = csv.field_size_limit()
+
+    got = list(tables.rows(tmp_path / "t.csv", ("path", "pixels", "emotion")))
+
+    assert [(line, row["path"], row["emotion"]) for line, row in got] == [
+        (2, "a.jpg", "joy"),
+        (3, "b.jpg", "rage"),
+        (4, "c.jpg", "joy"),
+    ]
+    assert got[1][1]["pixels"] == read_as
+    assert csv.field_size_limit() == limit
+
+
+def test_an_open_quote_before_very_long_cells_hides_no_row(tmp_path):
+    rows = [f"{i}.jpg,{LONG},joy" for i in range(4)]
+    rows[1] = f'1.jpg,"{LONG},joy'
+    (tmp_path / "t.csv").write_text("\n".join(["path,pixels,emotion", *rows]))
+
+    got = list(tables.rows(tmp_path / "t.csv", ("path", "pixels", "emotion")))
+
+    assert [(line, row["path"]) for line, row in got] == [(i + 2, f"{i}.jpg") for i in range(4)]
+
+
 def test_a_cell_of_two_lines_is_one_cell_and_lines_are_counted_on(tmp_path):
     table = 'path,note,emotion\na.jpg,"one\ntwo",joy\nb.jpg,x,rage\n'
     (tmp_path / "t.csv").write_text(table)
