@@ -59,11 +59,15 @@ def cluster(lab, s3):
 
 @pytest.fixture(scope="module")
 def ec2(lab, s3):
-    ec2 = Ec2(lab)
-    try:
-        yield ec2
-    finally:
-        ec2.end()
+    """An account that deploy/aws.sh has prepared, and the hosts behind its instances."""
+    shim = ("python", "tests/cluster/aws_shim.py", LAPTOP, "5002", f"http://{LAPTOP}:5000")
+    with lab.running(*shim) as process:
+        lab.opens("laptop", LAPTOP, 5002, while_runs=process)
+        ec2 = Ec2(lab)
+        try:
+            yield ec2
+        finally:
+            ec2.end()
 
 
 @pytest.fixture(scope="module")

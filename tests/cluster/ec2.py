@@ -9,18 +9,12 @@ import yaml
 from tests.cluster.lab import AWS, OBJECT_STORE, ROOT, Lab, bashrc_line, installed_already
 
 HEAD_ON_EC2 = "10.99.0.4"  # the first address that EC2 gives away in a network
-# What an AWS account has after Ray was used in it: a network and the head's profile.
+# The network in which the lab's hosts are. All else that `ray up` needs, deploy/aws.sh makes.
 ACCOUNT = """
-iam = boto3.client("iam")
 vpc = ec2.create_vpc(CidrBlock="10.99.0.0/24")["Vpc"]["VpcId"]
 subnet = ec2.create_subnet(
     VpcId=vpc, CidrBlock="10.99.0.0/24", AvailabilityZone="us-west-2a")["Subnet"]["SubnetId"]
-role = dict(RoleName="ray-autoscaler-v1")
-iam.create_instance_profile(InstanceProfileName="ray-autoscaler-v1")
-iam.create_role(**role, AssumeRolePolicyDocument=json.dumps({"Statement": []}))
-iam.add_role_to_instance_profile(InstanceProfileName="ray-autoscaler-v1", **role)
-images = [i["ImageId"] for i in ec2.describe_images()["Images"] if i["Architecture"] == "x86_64"]
-answer = {"subnet": subnet, "image": images[0]}
+answer = {"subnet": subnet}
 """
 RUNNING = """
 only = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
@@ -48,6 +42,7 @@ class Ec2:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self.prepared = lab.laptop("bash", "deploy/aws.sh", timeout=300).stdout
         self.account = self.ask(ACCOUNT)
         self.poll = subprocess.Popen(
             lab.at_the_laptop("python", "-u", "-c", POLL),
@@ -93,14 +88,14 @@ def host_at(address: str) -> str:
 
 
 def rendered_aws(lab: Lab, account: dict) -> dict:
-    """Adapt cluster.yaml to moto's EC2: image, network, no installation, fewer workers."""
+    """Adapt cluster.yaml to moto's EC2: network, no installation, fewer workers."""
     config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
     address = '--node-ip-address=$(echo $SSH_CONNECTION | cut -d" " -f3)'  # no default route
     config["cluster_name"] = lab.name
     config["provider"].update(use_internal_ips=True, availability_zone="us-west-2a")
     config["auth"]["ssh_user"] = "ray"
     for node_type in config["available_node_types"].values():
-        node_type["node_config"].update(ImageId=account["image"], SubnetIds=[account["subnet"]])
+        node_type["node_config"].update(SubnetIds=[account["subnet"]])
     config["available_node_types"]["gpu_spot"]["max_workers"] = config["max_workers"] = 2
     config["idle_timeout_minutes"] = 0.25
     config["setup_commands"] = [*installed_already(config["setup_commands"]), bashrc_line(AWS)]

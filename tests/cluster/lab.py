@@ -30,6 +30,10 @@ PLACE = {
     "AWS_REGION": "us-west-2",
     "AWS_ENDPOINT_URL": f"http://{LAPTOP}:5000",
     "AWS_EC2_METADATA_DISABLED": "true",
+    **{  # moto behind the shim (aws_shim.py)
+        f"AWS_ENDPOINT_URL_{service}": f"http://{LAPTOP}:5002"
+        for service in ("EC2", "SSM", "SERVICE_QUOTAS")
+    },
 }
 AWS = {**PLACE, **KEYS}
 OBJECT_STORE = "--object-store-memory=200000000"  # bytes; several nodes share this machine

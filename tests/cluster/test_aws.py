@@ -23,12 +23,17 @@ def tags(instance):
     return {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
 
 
+def test_one_script_prepares_the_account_and_tells_its_quotas(ec2):
+    assert "role       fer-search-head, made" in ec2.prepared
+    assert "0 spot g5.xlarge, of the 8" in ec2.prepared
+
+
 def test_ray_up_asks_for_a_head_on_demand_and_nothing_else(lab, cloud, ec2):
     (head,) = ec2.running()
 
     assert head["InstanceType"] == "m6i.xlarge"
     assert "InstanceLifecycle" not in head  # there for spot only
-    assert head["IamInstanceProfile"]["Arn"].endswith("/ray-autoscaler-v1")
+    assert head["IamInstanceProfile"]["Arn"].endswith("/fer-search-head")
     assert tags(head)["ray-cluster-name"] == lab.name
     assert tags(head)["ray-node-type"] == "head"
     assert tags(head)["ray-user-node-type"] == "head"
@@ -67,6 +72,7 @@ def test_a_spot_worker_comes_with_work_for_a_gpu_and_goes_when_idle(cloud, ec2):
     bought = [i for i in ec2.running() if i["InstanceId"] != head["InstanceId"]]
     assert "WORKED AT i5" in printed
     assert {i["InstanceType"] for i in bought} == {"g5.xlarge"}
+    assert {i["IamInstanceProfile"]["Arn"].rsplit("/")[-1] for i in bought} == {"fer-search-worker"}
     assert {i["InstanceLifecycle"] for i in bought} == {"spot"}
     assert {i["KeyName"] for i in bought} == {head["KeyName"]}
     assert {i["SecurityGroups"][0]["GroupId"] for i in bought} == {

@@ -13,6 +13,8 @@ from botocore.session import get_session
 from botocore.validate import ParamValidator
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from tests.cluster.aws_shim import PUBLIC, RESOLVE
+
 ROOT = Path(__file__).parents[2]
 FILES = {name: ROOT / name for name in ("cluster.yaml", "cluster.local.yaml")}
 NOTICED_SECONDS = 20  # a dead node must be noticed within so many seconds
@@ -118,9 +120,21 @@ def faults_on_aws(raw):
         "Ray drops min_workers at the top silently": "min_workers" in raw,
         "idle machines are paid for too long": not 0 < raw["idle_timeout_minutes"] <= 15,
         "spot instances cannot be stopped and kept": raw["provider"]["cache_stopped_nodes"],
-        "an image is not pinned": not all(
-            re.fullmatch("ami-[0-9a-f]{17}", node["node_config"].get("ImageId", ""))
+        "an image is not one that AWS resolves": not all(
+            PUBLIC.fullmatch(node["node_config"].get("ImageId", "").removeprefix(RESOLVE))
             for node in types.values()
+        ),
+        "a role is not one that deploy/aws.sh makes": [
+            node["node_config"].get("IamInstanceProfile", {}).get("Name") for node in types.values()
+        ]
+        != ["fer-search-head", "fer-search-worker", "fer-search-worker"],
+        "on-demand machines come before spot machines": not (
+            types["gpu_spot"].get("priority", 0) > types.get("gpu_ondemand", {}).get("priority", 0)
+        ),
+        "a disk is as slow as AWS makes it by default": not all(
+            disk["Ebs"].get("Throughput", 0) > 125  # MiB/s, of gp3
+            for node in types.values()
+            for disk in node["node_config"]["BlockDeviceMappings"]
         ),
         "EC2 knows no such request": any(report.has_errors() for report in reports),
         "Ray's default installs a boto3 of any version": raw.get("head_setup_commands") != [],
@@ -184,7 +198,17 @@ BROKEN = [
         changed(AWS, TYPES, "gpu_spot", "node_config", "InstanceMarketOptions", to=None),
         "no spot worker has a GPU",
     ),
-    (changed(AWS, TYPES, "head", "node_config", "ImageId", to="ami-latest"), "is not pinned"),
+    (changed(AWS, TYPES, "head", "node_config", "ImageId", to="ami-latest"), "that AWS resolves"),
+    (
+        changed(AWS, TYPES, "head", "node_config", "ImageId", to="ami-00000000000000001"),
+        "that AWS resolves",
+    ),
+    (
+        changed(AWS, TYPES, "gpu_spot", "node_config", "IamInstanceProfile", to=None),
+        "a role is not one",
+    ),
+    (changed(AWS, TYPES, "gpu_spot", "priority", to=None), "come before spot machines"),
+    (replaced(AWS, ", Throughput: 250", ""), "as slow as AWS makes it"),
     (changed(AWS, TYPES, "head", "node_config", "InstanceTyp", to="m6i.large"), "no such request"),
     (changed(AWS, "worker_setup_commands", to=[]), "found out by a trial"),
     (changed(AWS, "head_setup_commands", to=None), "boto3 of any version"),
@@ -222,7 +246,7 @@ INSTALLS = {  # as at first boot: another process holds the lock twice, and apt 
       test "$DEBIAN_FRONTEND$NEEDRESTART_MODE" = noninteractivea || read answer </dev/tty
       case "$*" in
         *update) echo tried >>updates; test $(wc -l <updates) -gt {held} ;;
-        *install*python3.11-venv*) touch installed ;;
+        *install*python3.12-venv*) touch installed ;;
       esac""",
 }
 
