@@ -45,8 +45,8 @@ class Dataset:
     # The frames in which the expressions are strongest, if each clip has them at the same place.
     # Baselines read them where neither the study nor a protocol fixes the frames.
     peak: ClipConfig | None = None
-    # Whether each picture of this copy is a face that the authors cut out.
-    given_faces: Callable[[Manifest], bool] = lambda _: False
+    # Says whether each picture of a copy is a face that the authors cut out; None: none ever is.
+    given_faces: Callable[[Manifest], bool] | None = None
     anonymous: bool = False  # nobody knows the people, so each clip is a subject of its own
 
 

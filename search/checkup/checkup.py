@@ -148,7 +148,9 @@ def _forecast(
 def _likely_engine(request: Request) -> str:
     """Name the engine that finds the landmarks, unless the dataset turns out to bring its own."""
     engine = best_engine() if request.landmarks == "auto" else request.landmarks
-    return closer(engine) if request.faces == "given" else engine
+    may_be_given = datasets.DATASETS[request.dataset].given_faces is not None
+    given = request.faces == "given" or (request.faces == "auto" and may_be_given)
+    return closer(engine) if given else engine
 
 
 def _prepared(request: Request, manifest: Manifest, engine: str, progress: Progress) -> Prepared:

@@ -13,11 +13,9 @@ from search.checkup.report import (
     COPY,
     IGNORED,
     KINDS,
-    LEFT_OUT,
     NEAR_COPY,
     NOTE,
     SAME_PERSON,
-    SKIPPED,
     SUBJECT,
     Finding,
     Found,
@@ -26,6 +24,7 @@ from search.checkup.report import (
 )
 from search.request.data import leaves_out_faceless
 from search.screen import findings_file, sides
+from search.screen.findings_file import LEFT_OUT, SKIPPED
 
 _WITHOUT_FACE = {  # what becomes of a clip that can be used all the same, by --missing
     "fallback": "no face found: the whole picture is shown, and for landmarks it counts as wrong",

@@ -10,22 +10,16 @@ from fer_core.data.study_data import Missing
 from fer_core.faces.file_checks import Header
 from search.planning.face_seconds import Forecast
 from search.request.find_faces import Prepared
+from search.screen.findings_file import LEFT_OUT, SKIPPED
 
 # The kinds of findings, the gravest first. "left out": the file cannot be the clip that it should
 # be. "skipped": it shows no usable face. "near copy": it is nearly the image of another subject or
 # label. "subject": its subject may be another one, spelled differently. "same person": it may show
 # the person of a subject on another side. "copy": it equals another file. "ignored": by the
 # dataset's own rules it is no clip. "note": it is used, and something about it is odd.
-KINDS = (
-    LEFT_OUT,
-    SKIPPED,
-    NEAR_COPY,
-    SUBJECT,
-    SAME_PERSON,
-    COPY,
-    IGNORED,
-    NOTE,
-) = ("left out", "skipped", "near copy", "subject", "same person", "copy", "ignored", "note")
+NEAR_COPY, SUBJECT, SAME_PERSON, COPY = "near copy", "subject", "same person", "copy"
+IGNORED, NOTE = "ignored", "note"
+KINDS = (LEFT_OUT, SKIPPED, NEAR_COPY, SUBJECT, SAME_PERSON, COPY, IGNORED, NOTE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,7 +124,8 @@ def fixed_clip(manifest: Manifest, options: Options) -> ClipConfig | None:
 def given_faces(manifest: Manifest, chosen: str) -> bool:
     """Say whether each picture is a face that was cut out; `chosen` is the option --faces."""
     if chosen == "auto":
-        return datasets.DATASETS[manifest.dataset].given_faces(manifest)
+        of_copy = datasets.DATASETS[manifest.dataset].given_faces
+        return of_copy is not None and of_copy(manifest)
     return chosen == "given"
 
 

@@ -82,10 +82,6 @@ def _name(camera: str, light: str) -> str:
     return "_".join(part for part in parts if part)
 
 
-def _cut_out(_: Manifest, *, camera: str) -> bool:
-    return camera.endswith("_Acropped")
-
-
 PEAK = ClipConfig(sampling="last", frames=3)
 TOTALS = Totals(
     source="Zhao et al. 2011", clips=480, subjects=80, classes=dict.fromkeys(EMOTIONS, 80)
@@ -102,7 +98,7 @@ DATASETS = {
         totals=(TOTALS,),
         protocols={"10fold": TEN_FOLD},
         peak=PEAK,
-        given_faces=partial(_cut_out, camera=camera),
+        given_faces=(lambda _: True) if camera.endswith("_Acropped") else None,
     )
     for camera, light in itertools.product(CAMERAS, LIGHTS)
 }
