@@ -13,7 +13,7 @@ import resource, sys
 from fer_core.errors import FerError
 from search.cluster import connection
 
-resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+resource.setrlimit(resource.RLIMIT_NOFILE, (35, 35))
 try:
     with connection.connected(connection.resolved("local")):
         pass
@@ -76,4 +76,4 @@ def test_a_ray_that_cannot_start_is_one_line_that_says_what_it_may_lack():
 
     (line,) = done.stdout.splitlines()
     assert line.startswith("6 Ray cannot start on this machine, with its files in ")
-    assert line.endswith("this process may open 60 files only; raise `ulimit -n`")
+    assert line.endswith("this process may open 35 files only; raise `ulimit -n`")
