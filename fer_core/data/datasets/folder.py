@@ -176,12 +176,12 @@ def _by_place(root: Path, rules: Rules) -> _Read:
     labels = {verdict.emotion for _, verdict in judged if isinstance(verdict, Labels)}
     remarks = []
     found = {table: tables.header(table) for table in _tables(root, rules)}
-    meant = max(found, key=lambda table: folder_rules.likeness(found[table], rules), default=None)
+    alike = {table: folder_rules.likeness(table, names, rules) for table, names in found.items()}
+    meant = max(alike, key=lambda table: alike[table], default=None)
     if meant is not None:
-        likeness = folder_rules.likeness(found[meant], rules)
-        if not labels or (len(labels) == 1 and likeness > 1):
+        if not labels or (len(labels) == 1 and alike[meant] > 1):
             folder_rules.check_columns(meant, rules)
-        if likeness == len(rules.needed):
+        if alike[meant] == len(rules.needed):
             flags = folder_rules.flags(meant, found[meant], rules)
             remarks.append(f"{meant.name} is not used; to read the labels from it, give {flags}")
     sheets = _tables(root, rules, tables.SPREADSHEETS)

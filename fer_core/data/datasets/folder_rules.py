@@ -74,12 +74,17 @@ def check_columns(table: Path, rules: Rules) -> None:
     tables.check_columns(table, names, [rules.theirs(column) for column in named], more)
 
 
-def likeness(names: Sequence[str], rules: Rules) -> int:
-    """Count the needed columns that a table has, or probably has under another name."""
-    return sum(
-        rules.theirs(column) in names or tables.likely(column, names) is not None
-        for column in rules.needed
-    )
+def likeness(table: Path, names: Sequence[str], rules: Rules) -> int:
+    """Count the needed columns that a table has, or probably has under another name.
+
+    The column of the paths is known by what it holds, whatever its name.
+    """
+
+    def has(column: str) -> bool:
+        named = rules.theirs(column) in names or tables.likely(column, names) is not None
+        return named or (column == "path" and _path_column(table, names) is not None)
+
+    return sum(map(has, rules.needed))
 
 
 def _path_column(table: Path, names: Sequence[str]) -> str | None:

@@ -287,6 +287,15 @@ def test_a_table_that_is_not_used_is_named_with_the_options_that_would_use_it(tm
     )
 
 
+def test_a_table_with_columns_in_another_language_is_known_by_its_paths(tmp_path, write):
+    write(tmp_path / "bilder" / "neutral-001.jpg")
+    write(tmp_path / "Liste.csv", "Bild;Person;Gefühl\nbilder\\neutral-001.jpg;001;neutral\n")
+    columns = "--column path=bild --column subject=person --column emotion=NAME"
+
+    with pytest.raises(DataError, match=rf"Liste\.csv has no column .*; give {columns}\."):
+        load("folder", tmp_path)
+
+
 def test_a_spreadsheet_of_labels_is_answered_with_what_to_do(tmp_path, write):
     write(tmp_path / "photos" / "a.jpg")
     (tmp_path / "labels.xlsx").write_bytes(b"PK\x03\x04")
