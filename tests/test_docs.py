@@ -63,7 +63,7 @@ def assert_parses(words):
                 app.command()(getattr(importlib.import_module(name), attribute))
             if "--help" not in arguments:
                 typer.main.get_command(app).make_context(module, list(arguments))
-        case ["python", script, *_]:
+        case ["python" | "bash", script, *_]:
             assert (ROOT / script).is_file()
         case ["make", target]:
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
