@@ -4,32 +4,44 @@
 #   bash deploy/aws.sh [BUCKET]
 #
 # It makes what is missing: a bucket for results, a role for the head and one for the workers, and
-# the token of the cluster. What is there already stays as it is, so it may be run again. At the end
-# it says whether the account's quotas allow a GPU machine, and which command asks for more.
-# The default BUCKET is fer-search-ACCOUNT-REGION.
+# the token of the cluster. It may be run again: it makes nothing twice. At the end it says how many
+# GPU machines the account's quotas allow, and which command asks for more.
+# The default BUCKET is fer-search-ACCOUNT-REGION. The roles reach the bucket of the last run only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 HEAD=fer-search-head WORKER=fer-search-worker         # roles, as cluster.yaml names them
-MACHINES=8 MACHINE=g5.xlarge MACHINE_VCPUS=4          # at most, of each market; as in cluster.yaml
 SPOT=L-3819A6DF ON_DEMAND=L-DB2E81BA                  # quotas of G and VT machines, in vCPUs
 
 say() { printf '%-10s %s\n' "$1" "$2"; }
 fail() { printf 'error: %s\n' "$1" >&2; exit 2; }
 
-for tool in aws ray; do
+for tool in aws ray python; do
   command -v $tool >/dev/null ||
     fail "the command $tool is missing; pip install -c requirements.lock -e '.[cluster]'"
 done
-region=$(sed -n 's/^  region: *\([a-z0-9-]*\).*/\1/p' cluster.yaml)
+said=$(python - <<'END'
+import yaml
+
+cluster = yaml.safe_load(open("cluster.yaml"))
+types = cluster["available_node_types"]
+spot = types["gpu_spot"]
+print(cluster["provider"]["region"], cluster["max_workers"])
+print(spot["node_config"]["InstanceType"], spot["resources"]["CPU"])
+print(*sorted({node["node_config"]["ImageId"] for node in types.values()}))
+END
+) || fail "cluster.yaml cannot be read with Python; pip install -c requirements.lock -e '.[cluster]'"
+{ read -r region machines; read -r machine vcpus_each; read -r -a images; } <<<"$said"
 export AWS_DEFAULT_REGION=$region AWS_REGION=$region AWS_PAGER=
 account=$(aws sts get-caller-identity --query Account --output text) ||
   fail "AWS does not know you; run aws configure"
 bucket=${1:-fer-search-$account-$region}
 say account "$account, region $region (provider.region in cluster.yaml)"
 
-# The images: AWS resolves these names when it starts a machine; here they are looked up.
-for name in $(sed -n 's/^ *ImageId: *resolve:ssm:\([^ ]*\).*/\1/p' cluster.yaml | sort -u); do
+# AWS looks these names up when it starts a machine. Here we only see that it knows them.
+for image in "${images[@]}"; do
+  name=${image#resolve:ssm:}
+  [ "$name" != "$image" ] || { say image "$image"; continue; }  # the id of an image of your own
   id=$(aws ssm get-parameter --name "$name" --query Parameter.Value --output text) ||
     fail "AWS has no image $name in $region; choose another region in cluster.yaml"
   say image "$id, $name"
@@ -56,10 +68,10 @@ policy() {
 in_bucket=$(statement '"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"' \
   "\"arn:aws:s3:::$bucket/*\"")
 list_bucket=$(statement '"s3:ListBucket", "s3:GetBucketLocation"' "\"arn:aws:s3:::$bucket\"")
-machines=$(statement '"ec2:Describe*", "ec2:RunInstances", "ec2:StartInstances",
+on_ec2=$(statement '"ec2:Describe*", "ec2:RunInstances", "ec2:StartInstances",
   "ec2:StopInstances", "ec2:TerminateInstances", "ec2:CreateTags", "ec2:DeleteTags",
   "ec2:CancelSpotInstanceRequests"' '"*"')
-images=$(statement '"ssm:GetParameters"' '"arn:aws:ssm:*::parameter/aws/service/*"')
+look_up=$(statement '"ssm:GetParameters"' '"arn:aws:ssm:*::parameter/aws/service/*"')
 pass=$(statement '"iam:PassRole"' "\"arn:aws:iam::$account:role/$WORKER\"")
 
 role() {  # NAME POLICY: make a role with a profile of the same name, and set what it may do
@@ -83,7 +95,7 @@ role() {  # NAME POLICY: make a role with a profile of the same name, and set wh
   say role "$1$made"
 }
 role $WORKER "$(policy "$list_bucket" "$in_bucket")"
-role $HEAD "$(policy "$list_bucket" "$in_bucket" "$machines" "$images" "$pass")"
+role $HEAD "$(policy "$list_bucket" "$in_bucket" "$on_ec2" "$look_up" "$pass")"
 spot=$(aws iam list-roles --path-prefix /aws-service-role/spot.amazonaws.com/ \
   --query 'Roles[].RoleName' --output text)
 if [ -z "$spot" ]; then  # the account never had a spot machine
@@ -101,15 +113,15 @@ quota() {  # CODE MARKET: say how many machines a quota allows, and how to ask f
   vcpus=$(aws service-quotas get-service-quota "${query[@]}" 2>/dev/null ||
     aws service-quotas get-aws-default-service-quota "${query[@]}" 2>/dev/null || echo unknown)
   if [ "$vcpus" = unknown ]; then
-    say quota "AWS does not tell how many $2 $MACHINE it allows"
+    say quota "AWS does not tell how many $2 $machine it allows"
   else
-    count=$((${vcpus%.*} / MACHINE_VCPUS))
-    say quota "$count $2 $MACHINE, of the $MACHINES that cluster.yaml may start"
-    [ $count -lt $MACHINES ] || return 0
+    count=$((${vcpus%.*} / vcpus_each))
+    say quota "$count $2 $machine; cluster.yaml starts at most $machines machines"
+    [ $count -lt "$machines" ] || return 0
   fi
-  say "" "to have more (AWS answers within days): aws service-quotas \\"
+  say "" "to have more, ask for it (an answer may take days): aws service-quotas \\"
   say "" "  request-service-quota-increase --region $region --service-code ec2 \\"
-  say "" "  --quota-code $1 --desired-value $((MACHINES * MACHINE_VCPUS))"
+  say "" "  --quota-code $1 --desired-value $((machines * vcpus_each))"
 }
 quota $SPOT spot
 quota $ON_DEMAND on-demand

@@ -97,7 +97,7 @@ class Manifest:
 
 
 class NoClipError(DataError):
-    """A dataset of which all clips are left out; it carries the reasons, so that they are kept."""
+    """All clips of a dataset are left out; the error has the reasons, to be written to a file."""
 
     def __init__(
         self, message: str, left_out: "Notes" = (), places: Mapping[str, str] | None = None
@@ -130,10 +130,10 @@ def build(
         raise NoClipError(_nothing_left(root, faults, places or {}), faults, places or {})
     no_clips = sorted(ignored)
     if not ordered:
-        seen = "".join(f"; of {name}: {reason}" for name, reason in no_clips[:1])
+        seen = "".join(f" {name} is no clip: {reason}." for name, reason in no_clips[:1])
         raise DataError(
-            f"{root} holds no clip in the layout of '{dataset}', which docs/datasets.md shows"
-            f"{seen}."
+            f"{root} holds no clip in the layout of '{dataset}', which docs/datasets.md shows."
+            f"{seen}"
         )
     names = [clip.clip for clip in ordered]
     twice = next((a for a, b in itertools.pairwise(names) if a == b), None)

@@ -196,7 +196,10 @@ def _of_family(path: Path, head: bytes) -> Kind | None:
 
 
 def _brand(head: bytes) -> bytes:
-    """Read the major brand of a file of ISO/IEC 14496-12; empty if it is none."""
+    """Read which kind of MP4 or HEIF file this is: its major brand, ISO/IEC 14496-12, 4.3.
+
+    `head` are its first bytes. The result is empty for a file of another format.
+    """
     return head[8:12] if head[4:8] == b"ftyp" else b""
 
 

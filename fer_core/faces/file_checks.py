@@ -73,12 +73,13 @@ def header(clip: Clip) -> Header:
 def shortfall(
     path: Path, container: InputContainer, frames: int, seconds: float, *, listed: int
 ) -> str | None:
-    """Say how a video with `frames` frames, the last at `seconds`, is incomplete; None if whole.
+    """Say what a video lacks: frames, bytes or time. None if it is whole.
 
-    The index decides, of which `listed` frames are to be shown. Where there is none, a container is
-    cut short whose parts reach far beyond the end of the file, or that declares a longer time. The
-    declared number of frames is no more than a hint: edit lists hide frames, and recorders drop
-    some.
+    The video yielded `frames` frames, the last of them at `seconds`. If the container has an index,
+    the index decides: `listed` is how many of its frames are to be shown. Without an index, the
+    video is cut short if parts of it would lie far beyond the end of the file, or if it declares a
+    longer time. The declared number of frames does not count: edit lists hide frames, and recorders
+    drop some.
     """
     if frames <= listed:
         short = frames < LEAST_YIELD * listed

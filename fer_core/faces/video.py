@@ -74,7 +74,10 @@ def times(path: Path, offset: int | None = None) -> Array:
 
 
 def _kind(path: Path, offset: int | None) -> Kind:
-    """Say what a clip is; a file of which nothing says what it is may still be a video."""
+    """Say what a clip is. A file that nobody recognises is tried as a video.
+
+    Raises: DataError if it does not exist, or needs a plugin that is not installed.
+    """
     if offset is not None:
         return "row"
     if not path.exists():

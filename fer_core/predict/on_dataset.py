@@ -55,10 +55,10 @@ def score(model: Model, study_data: StudyData) -> SealedResult:
 
 
 def _clips(model: Model, study_data: StudyData) -> Iterator[tuple[Clip, ClipViews | None]]:
-    """Give the clips that show a class of the model, each with what the model sees of it.
+    """Pair each clip with what the model sees of it; clips of other classes are left out.
 
-    None stands for a clip of which the model sees nothing, and which counts as wrong.
-    A model of cut-out faces sees those that are cut out here, if the dataset gives none.
+    None: the model sees nothing of the clip, which counts as wrong. If the model was trained on
+    given faces and this dataset gives none, the model sees the faces that are found, cut out.
     """
     config, cuts = model.config, not study_data.given_faces
     cuts_given = cuts and any(stream.view == GIVEN for stream in config.images)

@@ -213,7 +213,7 @@ def _report(request: Request, manifest: Manifest, found: Found) -> Report:
     """Judge whether a study may start, by the faces, or by the files if none were looked for."""
     prepared, most = found.prepared, request.max_missing
     given = found.given_faces
-    by_faces = data.leaves_out_faceless(found.missing, given=given)
+    by_faces = data.faceless_are_missing(found.missing, given=given)
     skipped = prepared.skipped if prepared and by_faces else faults(found.headers)
     tried = splits.tried(manifest, request.task, request.protocol)
     problems = [split.unfit for split in tried[:1] if split.unfit]

@@ -22,7 +22,7 @@ from search.checkup.report import (
     Report,
     SamePersonReport,
 )
-from search.request.data import leaves_out_faceless
+from search.request.data import faceless_are_missing
 from search.screen import findings_file, sides
 from search.screen.findings_file import LEFT_OUT, SKIPPED
 
@@ -41,7 +41,7 @@ def findings(manifest: Manifest, found: Found) -> tuple[Finding, ...]:
     damaged, prepared = faults(found.headers), found.prepared
     skipped = prepared.skipped if prepared else damaged
     notes = [(clip, note) for clip, each in found.headers.items() for note in each.notes]
-    if not leaves_out_faceless(found.missing, given=found.given_faces):
+    if not faceless_are_missing(found.missing, given=found.given_faces):
         reason = _WITHOUT_FACE[found.missing]
         notes += [(clip, reason) for clip in skipped if clip not in damaged]
         skipped = damaged

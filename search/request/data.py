@@ -137,10 +137,11 @@ def missing_of(options: Options, *, given: bool) -> Missing:
     return next((name for name in MISSING if name == options.missing), usual)
 
 
-def leaves_out_faceless(missing: Missing, *, given: bool) -> bool:
-    """Say whether a clip without a face cannot be used, and so counts against --max-missing.
+def faceless_are_missing(missing: Missing, *, given: bool) -> bool:
+    """Say whether clips without a face are missing clips, whose share --max-missing limits.
 
-    That is so of one that counts as wrong, too, unless its picture is a given face.
+    They are if they are left out. They are, too, if they count as wrong and no face is given: no
+    trial would see anything of them.
     """
     return missing == "leave-out" or (missing == "wrong" and not given)
 

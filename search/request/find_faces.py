@@ -22,7 +22,7 @@ from fer_core.machine import allowed_cores
 from fer_core.storage.shared_store import SharedPlace, open_store
 from fer_core.storage.stages import Shard, Tally, make, read_or_make
 from fer_core.storage.store import Entry
-from search.request.data import leaves_out_faceless
+from search.request.data import faceless_are_missing
 from search.screen import findings_file, grouped
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def prepare(
         if study_data.given_faces and not landmarks and study_data.missing != "leave-out":
             return study_data
     found = make(engine=study_data.landmarks)
-    if leaves_out_faceless(study_data.missing, given=study_data.given_faces):
+    if faceless_are_missing(study_data.missing, given=study_data.given_faces):
         _check_missing(manifest, found.skipped, max_missing, given=study_data.given_faces)
     if study_data.missing == "leave-out" and not study_data.given_faces:
         progress.skipped(found.skipped)

@@ -25,7 +25,7 @@ def tags(instance):
 
 def test_one_script_prepares_the_account_and_tells_its_quotas(ec2):
     assert "role       fer-search-head, made" in ec2.prepared
-    assert "0 spot g5.xlarge, of the 8" in ec2.prepared
+    assert "0 spot g5.xlarge; cluster.yaml starts at most 8" in ec2.prepared
 
 
 def test_ray_up_asks_for_a_head_on_demand_and_nothing_else(lab, cloud, ec2):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import boto3
 import pytest
+import yaml
 
-from tests.cluster.aws_shim import serve
+from tests.cluster.aws_shim import RESOLVE, serve
 
 ROOT = Path(__file__).parents[2]
 REGION = "us-west-2"  # of cluster.yaml
@@ -105,9 +106,19 @@ def test_a_new_account_has_all_that_ray_up_needs_and_a_second_run_changes_nothin
 def test_quotas_are_told_as_machines_with_the_command_that_asks_for_more(aws):
     said = run(aws).stdout
 
-    assert "0 spot g5.xlarge, of the 8 that cluster.yaml may start" in said
-    assert "2 on-demand g5.xlarge, of the 8" in said
+    assert "0 spot g5.xlarge; cluster.yaml starts at most 8 machines" in said
+    assert "2 on-demand g5.xlarge; cluster.yaml starts at most 8" in said
     assert "--quota-code L-3819A6DF --desired-value 32" in said
+
+
+def test_every_image_that_cluster_yaml_names_is_looked_up(aws):
+    types = yaml.safe_load((ROOT / "cluster.yaml").read_text())["available_node_types"]
+    names = {node["node_config"]["ImageId"].removeprefix(RESOLVE) for node in types.values()}
+
+    lines = [line.split() for line in run(aws).stdout.splitlines() if line.startswith("image")]
+
+    assert len(names) == 2
+    assert {name for _, _, name in lines} == names
 
 
 def test_a_bucket_of_another_name_may_be_named(aws):

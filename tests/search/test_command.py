@@ -90,7 +90,7 @@ def test_an_empty_argument_is_refused_as_empty(module, arguments, named):
 
 @given(st.lists(st.text(min_size=1).filter(str.strip).filter(lambda text: "=" not in text)))
 def test_arguments_that_hold_something_pass(arguments):
-    refuse_empty(arguments)
+    assert refuse_empty(arguments) is None  # it raises otherwise
 
 
 @pytest.mark.parametrize("text", ["", " "])

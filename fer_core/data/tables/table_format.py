@@ -60,10 +60,10 @@ def trimmed(cell: str) -> str:
 
 
 def encoding(table: Path) -> str:
-    """Find the encoding of a table by its first bytes, and by whether all of it is UTF-8.
+    """Find the encoding of a table: UTF-16, UTF-8 or Windows-1252.
 
-    What is neither UTF-16 nor UTF-8 is taken for Windows-1252, of which Latin-1 is a part, as
-    spreadsheets save it in Western Europe and America.
+    The first bytes tell UTF-16. A table that is UTF-8 to its end has this encoding. Any other is
+    taken for Windows-1252, in which spreadsheets save in Western Europe and America.
     """
     with table.open("rb") as file:
         first = file.read(16)

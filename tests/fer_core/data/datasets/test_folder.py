@@ -94,7 +94,7 @@ def test_a_folder_in_another_layout_is_answered_with_what_to_do(tmp_path, write)
     write(tmp_path / "flat" / "a.jpg")
     write(tmp_path / "unnamed" / "joy" / "im0.jpg")
 
-    with pytest.raises(DataError, match=r"of a\.jpg: it lies in no folder of a label"):
+    with pytest.raises(DataError, match=r"a\.jpg is no clip: it lies in no folder of a label\."):
         load("folder", tmp_path / "flat")
     with pytest.raises(DataError, match="with --subjects TABLE or --subject-pattern REGEX"):
         load("folder", tmp_path / "unnamed")
