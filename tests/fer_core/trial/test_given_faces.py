@@ -126,6 +126,5 @@ def test_an_exported_model_takes_each_picture_for_a_face_unless_it_is_told_to_lo
 
     as_trained, cut = predict(model, portrait), predict(model, portrait, cuts_given=True)
 
-    assert model.given_faces
     assert not np.allclose(as_trained.clip, cut.clip)
     assert as_trained.faces.shape == cut.faces.shape
