@@ -105,6 +105,8 @@ def _by_pillow(path: Path) -> Image | None:
             Pillow.open(path, formats=pillow_formats()) as image,
         ):
             return rgb(ImageOps.exif_transpose(image))
+    except Pillow.DecompressionBombError as error:
+        raise DataError(f"image {path} is too large; scale it down. {error}") from error
     except pillow_errors():
         return None
 

@@ -43,10 +43,15 @@ class ClipViews:
         """Whether each frame (T,) can be scored."""
         return self.main.usable
 
-    def picked(self, model: Model) -> Indices:
-        """Pick the frames that a model reads of the clip, as a trial picks them."""
-        rule = model.clip if self.face is not None else without_points(model.clip)
-        return pick(self.main.points, self.usable, rule)
+    def picked(self, model: Model) -> list[Indices]:
+        """Pick the frames that each stream of a model reads of the clip, as a trial picks them."""
+        views = (getattr(stream, "view", None) for stream in model.config.streams)
+        tracks = (self.main if view is None else self._shown_by(view)[0] for view in views)
+        without = without_points(model.clip)
+        return [
+            pick(track.points, track.usable, model.clip if track is self.face else without)
+            for track in tracks
+        ]
 
     def points(self) -> Track:
         """Give the track of the landmarks.
@@ -62,14 +67,19 @@ class ClipViews:
 
         Raises: DataError if the points of a frame fit no face.
         """
+        track, view = self._shown_by(view)
+        indices = np.asarray(frames, np.intp)
+        return views_stage.views_of_frames(track, indices, view, surface=model.surface, device=_CPU)
+
+    def _shown_by(self, view: str) -> tuple[Track, str]:
+        """Give the track that shows a view, and the view that it shows."""
         track = self.face
         if view == GIVEN and self.cuts_given:
             view = "crop"
         elif view == GIVEN or track is None:
             track, view = self.pictures, GIVEN
         assert track is not None
-        indices = np.asarray(frames, np.intp)
-        return views_stage.views_of_frames(track, indices, view, surface=model.surface, device=_CPU)
+        return track, view
 
 
 def reads_pictures(config: Config, missing: str) -> bool:

@@ -92,7 +92,7 @@ def _probabilities(model: Model, clip_views: ClipViews | None) -> Array:
     if clip_views is None:
         return np.full(len(model.classes), np.nan, np.float32)
     try:
-        scores = Reader(model, clip_views).scores([clip_views.picked(model)])
+        scores = Reader(model, clip_views).clip_scores()
     except DataError:
         return np.full(len(model.classes), np.nan, np.float32)
     probabilities: Array = model.voted(scores)[0]

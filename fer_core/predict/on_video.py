@@ -56,7 +56,7 @@ def predict(model: Model, path: Path, *, cuts_given: bool = False) -> Prediction
     rate = round(len(clip_views.usable) / times[-1], 6)
     places = np.round(times * rate, 6)  # in mean frames: 0, 1, 2, .. if the rate is constant
     reader = Reader(model, clip_views, step=model.frame_seconds * rate)
-    clip = model.voted(reader.scores([clip_views.picked(model)]))[0]
+    clip = model.voted(reader.clip_scores())[0]
     usable = np.flatnonzero(clip_views.usable)
     volumes = any(stream.is_volume for stream in model.config.streams)
     if (model.config.votes and not volumes) or model.clip.frames == 1:
@@ -110,6 +110,12 @@ class Reader:
         of time encode no frame twice.
         """
         return np.concatenate([self._model.scores(inputs) for inputs in self._batches(windows)])
+
+    def clip_scores(self) -> Array:
+        """Score the clip as a whole, as a trial does; gives (1, T, K) or (1, 1, K)."""
+        picked = self._clip_views.picked(self._model)
+        inputs = [self._stream_input(i, [frames]) for i, frames in enumerate(picked)]
+        return self._model.scores(inputs)
 
     def _batches(self, windows: Sequence[Array]) -> Iterator[list[Tensor]]:
         for start in range(0, len(windows), BATCH_CLIPS):

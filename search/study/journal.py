@@ -185,7 +185,13 @@ class Journal:
         self._parts[result.number] = result
 
     def interrupt(
-        self, number: int, *, counts: bool = True, larger: bool = False, lost: bool = False
+        self,
+        number: int,
+        *,
+        counts: bool = True,
+        larger: bool = False,
+        lost: bool = False,
+        error: str | None = None,
     ) -> TrialResult | None:
         """Queue the parameters of an interrupted trial again, or fail it after too many times.
 
@@ -193,7 +199,7 @@ class Journal:
         failed, because a trial that kills its worker again and again must end. A trial whose
         machine is `lost` twice is retried alone. After ten losses it is marked failed, because it
         may be the cause; a loss does not count otherwise. `larger`: the trial ran out of memory,
-        and its repeat gets a larger share of a machine.
+        and its repeat gets a larger share of a machine. `error`: what the worker raised, if it did.
 
         Returns the result of a trial that failed for good, else None. If the driver is killed
         between any two lines here, the next `reconcile` completes the work: it finds the trial
@@ -206,7 +212,7 @@ class Journal:
         if retry > RETRIES or losses >= LOSSES:
             result = parts.failed(
                 number,
-                _why_given_up(retry, losses),
+                parts.why_given_up(retry, losses if losses >= LOSSES else 0, error),
                 config_json=past.get(marks.CONFIG),
                 seed_offset=past.get(marks.SEED_OFFSET, 0),
             )
@@ -292,9 +298,3 @@ def _has_ended(trial: FrozenTrial) -> bool:
     """Return whether a trial ended and counts: no other repeats it, and it was not redrawn."""
     replaced = {marks.INTERRUPTED, marks.REDRAWN} & trial.user_attrs.keys()
     return trial.state.is_finished() and not replaced
-
-
-def _why_given_up(retry: int, losses: int) -> str:
-    if losses >= LOSSES:
-        return f"lost its node {losses} times: the trial itself may be the cause"
-    return f"interrupted {retry} times: its worker or driver died each time"

@@ -145,3 +145,12 @@ def pruned(result: TrialResult) -> TrialResult:
 def now() -> str:
     """Give the current time in the format of a result: ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def why_given_up(retries: int, losses: int, error: str | None) -> str:
+    """Say why a trial failed that was interrupted too often, or that lost its machine too often."""
+    if losses:
+        return f"lost its node {losses} times: the trial itself may be the cause"
+    if error is not None:
+        return f"interrupted {retries} times; the last time its worker raised {error}"
+    return f"interrupted {retries} times: its worker or driver died each time"

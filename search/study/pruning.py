@@ -5,10 +5,14 @@ At each rung the searcher decides which members leave their pack, and whether th
 calls a trial, which for us is one pack. Two methods correct the bookkeeping of Tune 2.60.
 """
 
+from pathlib import Path
 from typing import Any
 
+from ray import cloudpickle
+from ray.exceptions import RayTaskError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from search.drawing.space import describe
 from search.study import parts
 from search.study.folder import Folder
 from search.study.searcher import StudySearcher
@@ -61,12 +65,14 @@ class PruningScheduler(FIFOScheduler):
         _unstage(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Make Tune 2.60 forget a Tune trial whose reused worker turned out to be dead.
+        """Note what the worker raised, and make Tune 2.60 forget a worker that died before its use.
 
         Otherwise Tune believes that it still waits for a worker, and keeps an idle one for it. A
         Tune trial of another shape may then wait in vain for that worker's share of the machine.
         """
         super().on_trial_error(tune_controller, trial)
+        if raised := _raised(trial):
+            self._searcher.errors[trial.trial_id] = raised
         _unstage(tune_controller, trial)
 
 
@@ -74,3 +80,14 @@ def _unstage(tune_controller: Any, trial: Any) -> None:
     if trial in tune_controller._staged_trials:
         tune_controller._unstage_trial_with_resources(trial)
     tune_controller._resetting_trials.discard(trial)
+
+
+def _raised(trial: Any) -> str | None:
+    """Describe what the worker of a Tune trial raised; None if the worker died of something else.
+
+    Tune 2.60 wrote it to this file just before; `Trial.get_pickled_error` finds it only later.
+    """
+    if trial.pickled_error_file is None:
+        return None
+    error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return describe(error.cause) if isinstance(error, RayTaskError) else None

@@ -67,6 +67,7 @@ class StudySearcher(Searcher):
         # What ends the study; raised inside a callback, Tune would blame the pack for it.
         self.error: Exception | None = None
         self.nodes: Nodes | None = None  # None: nodes are not watched, and never lost
+        self.errors: dict[str, str] = {}  # what a worker raised outside its trials, by Tune's id
         self.preempted = 0  # trials whose node was lost under them
         # How many packs of a shape the cluster can run at once; None: Tune itself limits them.
         self.most_packs: Callable[[str], int] | None = None
@@ -162,7 +163,7 @@ class StudySearcher(Searcher):
         """Settle the members of a pack that ended, from their results; repeat those without one."""
         live, node = self._live.pop(trial_id, {}), self._node_of.pop(trial_id, None)
         self._avoids.pop(trial_id, None)
-        report = result or {}  # empty if the worker died
+        report = result or {"raised": self.errors.pop(trial_id, None)}  # without one it died
         self._cached_stages = report.get("cached_stages", ())
         if self.error is not None:  # perhaps of the journal itself: the next driver settles them
             return
@@ -279,7 +280,7 @@ class StudySearcher(Searcher):
             self._journal.interrupt(number, counts=False, larger=True)
         else:
             self.preempted += lost
-            failed = self._journal.interrupt(number, lost=lost)
+            failed = self._journal.interrupt(number, lost=lost, error=report.get("raised"))
             if failed is not None:
                 self._count(failed)
 

@@ -1,5 +1,7 @@
 """Damaged media of any kind give a reason and end no load: each oddity, with bytes changed."""
 
+import struct
+import zlib
 from contextlib import suppress
 
 import pytest
@@ -12,6 +14,7 @@ from fer_core.data.media import examine
 from fer_core.errors import DataError
 from fer_core.faces import video
 from fer_core.faces.file_checks import header
+from fer_core.faces.pictures import read_image
 from tests.fer_core.faces.oddities import FOLDERS, ODDITIES, moving, picture, saved
 
 FILES = [odd for odd in ODDITIES if odd not in FOLDERS and odd.name != "empty.jpg"]
@@ -96,3 +99,21 @@ def test_one_damaged_file_leaves_the_others_of_its_dataset(tmp_path, name, write
 
     assert "whole.jpg" in [clip.clip for clip in manifest.clips]
     read_in_all_ways(tmp_path / name)
+
+
+def test_a_small_file_that_declares_huge_sides_is_refused_before_it_is_decoded(tmp_path):
+    def chunk(name, content):
+        return (
+            len(content).to_bytes(4, "big")
+            + name
+            + content
+            + zlib.crc32(name + content).to_bytes(4, "big")
+        )
+
+    sides = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", sides), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    path = tmp_path / "huge.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+
+    with pytest.raises(DataError, match=r"huge\.png is too large; scale it down. .*900000000"):
+        read_image(path)

@@ -5,10 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fer_core.config import GIVEN, ONE_FRAME, Config, GeometryConfig, OptimizerConfig, StreamConfig
+from fer_core.config import (
+    GIVEN,
+    ONE_FRAME,
+    Config,
+    FusionConfig,
+    GeometryConfig,
+    OptimizerConfig,
+    StreamConfig,
+)
 from fer_core.data.datasets import DATASETS, load
 from fer_core.data.study_data import StudyData
+from fer_core.faces import tracks
+from fer_core.faces.follow import LEFT_OUT
 from fer_core.predict import model_folder
+from fer_core.predict.clip_views import ClipViews
 from fer_core.predict.on_video import predict
 from fer_core.trial.baselines import cross_validate as cross_validate_baseline
 from fer_core.trial.evaluate import cross_validate, prepare_trial, refit, score_sealed
@@ -128,3 +139,20 @@ def test_an_exported_model_takes_each_picture_for_a_face_unless_it_is_told_to_lo
 
     assert not np.allclose(as_trained.clip, cut.clip)
     assert as_trained.faces.shape == cut.faces.shape
+
+
+def test_each_stream_of_an_exported_model_reads_the_frames_that_a_trial_picks_for_it(
+    crops, tmp_path
+):
+    both = Config(streams=(replace(SEES, view=GIVEN), SEES), fusion=FusionConfig(), optimizer=QUICK)
+    folder = tmp_path / "model"
+    model_folder.save(refit(both, crops), folder, card="# A card\n")
+    rows = np.zeros(5, tracks.FRAME)
+    pictures = tracks.Track(rows, np.zeros(0, np.uint8))
+    with_face = rows.copy()
+    with_face["state"][:4] = LEFT_OUT
+    face = tracks.Track(with_face, np.zeros(0, np.uint8))
+
+    picked = ClipViews(face=face, pictures=pictures).picked(model_folder.load(folder))
+
+    assert [each.tolist() for each in picked] == [[2], [4]]

@@ -450,3 +450,18 @@ def test_whether_any_of_several_nodes_is_lost_is_asked_of_all_at_once(two_nodes)
     assert not seen.is_lost(None)
 
     assert time.monotonic() - began - one < 1.5 * one  # it takes as long as asking one
+
+
+@pytest.mark.slow
+def test_an_error_outside_the_trials_is_quoted_where_its_trial_fails_in_the_end(
+    one_gpu, run_study, journal, space
+):
+    def broken(config):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    run_study(space, broken, 1, tuner.divide_cluster(2, 0))
+
+    (failed,) = journal.finished()
+    assert failed.state == "failed"
+    assert "interrupted 4 times; the last time its worker raised" in failed.error
+    assert "CUDA error: device-side assert triggered" in failed.error
