@@ -429,18 +429,19 @@ def found(manifest, odd):
 
 
 def main():
-    """Print how each oddity is read, as the table of docs/datasets.md."""
+    """Print how each oddity is read, as the table of docs/media.md."""
     print("| file | read as |\n|---|---|")
     with tempfile.TemporaryDirectory() as place:
         manifest = load("folder", write(Path(place)))
         kinds = {clip.clip: clip.kind for clip in manifest.clips}
         for odd in ODDITIES:
             read = found(manifest, odd)
+            name = odd.name.replace("|", r"\|")
             if isinstance(read, str):
-                print(f"| `{odd.name}` | refused: {read.replace(place + '/', '')} |")
+                print(f"| `{name}` | refused: {read.replace(place + '/', '')} |")
                 continue
             height, width, _ = read[0].shape
-            print(f"| `{odd.name}` | {kinds[odd.name]}, {len(read)} of {width}x{height} |")
+            print(f"| `{name}` | {kinds[odd.name]}, {len(read)} of {width}x{height} |")
 
 
 if __name__ == "__main__":

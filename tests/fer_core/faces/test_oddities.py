@@ -1,6 +1,7 @@
 """One manifest of all media that people have: what is read, what is refused, and the counts."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,3 +95,11 @@ def test_the_counts_add_up_to_the_files_that_are_there(manifest, root):
     assert sum(count for _, count in manifest.aside) == len(ASIDE) + len(inside) + 1
     counted = len(manifest.clips) + len(manifest.left_out) - 1 + len(manifest.copies)
     assert counted + len(ASIDE) + 1 == len(top)
+
+
+def test_the_page_of_kinds_of_files_has_a_row_for_each_oddity():
+    page = (Path(__file__).parents[3] / "docs" / "media.md").read_text(encoding="utf-8")
+    rows = [row.replace(r"\|", "/") for row in page.splitlines() if row.startswith("| `")]
+    shown = {row.split("`")[1]: row.split("| ")[-1].startswith("refused: ") for row in rows}
+
+    assert shown == {odd.name.replace("|", "/"): bool(odd.refused) for odd in ODDITIES}
