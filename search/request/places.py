@@ -119,9 +119,11 @@ def _check_exists(name: str, place: AnyPath, record: Record, folder: Folder) -> 
     if place.exists() or (name == "leaderboards" and not folder.result_numbers()):
         return  # a study without results has no board yet
     anew = ", or name a new folder to compute it anew" if name == "store" else ""
+    # Of these two, only search.run has an option that means the study's own.
+    command = f"search.run --resume {record.study} " if name in ("subject_table", "surface") else ""
     raise FerError(
         f"the {_WHAT[name]} of study {record.study}, {place}, does not exist any more; say where "
-        f"it is now with {FLAGS[name]}{anew}."
+        f"it is now with {command}{FLAGS[name]}{anew}."
     )
 
 
