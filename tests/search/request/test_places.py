@@ -161,7 +161,7 @@ def test_a_table_of_subjects_that_is_gone_is_asked_for(project, table_of_subject
 
     with pytest.raises(
         FerError,
-        match=r"table of subjects of study .* say where it is now with search.run --resume .* --sub",
+        match=r"table of subjects .* now with search.run --resume .* --sub",
     ):
         found(project)
     assert found(project, subject_table=str(here))[0].subject_table == str(here)
