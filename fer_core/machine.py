@@ -6,6 +6,7 @@ switch to deterministic algorithms before they train. torch is imported inside t
 because `--help` and the processes without torch must start quickly.
 """
 
+import gc
 import math
 import os
 import resource
@@ -21,7 +22,10 @@ _CLEAR_PEAK = "5"  # resets the peak of the resident set; Linux, proc(5), /proc/
 # How many cores Slurm gives a task, or a job on this node. The first that is set counts. Slurm,
 # srun and sbatch, "OUTPUT ENVIRONMENT VARIABLES".
 _SLURM_CORES = "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"
+_SLURM_MEGABYTES = "SLURM_MEM_PER_NODE"  # as above
 _WORKSPACE = ":4096:8"  # makes cuBLAS repeatable; NVIDIA, cuBLAS, "Results reproducibility"
+
+_gpu_share = 1.0  # of the GPU's memory; `keep_to_gpu_share` sets it
 
 
 def allowed_cores(
@@ -40,7 +44,8 @@ def allowed_cores(
     if slurm.isdecimal() and int(slurm):
         limits.append(int(slurm))
     with suppress(OSError, ValueError):  # not Linux
-        limits += _cpu_quotas(proc)
+        for group in _control_groups(proc, "cpu"):
+            limits += _quota(group)
     return max(1, math.ceil(min(limits)))
 
 
@@ -80,16 +85,60 @@ def peak_gib(device: "torch.device") -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def free_device_memory() -> None:
+    """Give the GPU the memory back that torch keeps for later tensors; a CPU needs no such call."""
+    import torch
+
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gc.collect()  # a cycle of Python objects may hold tensors
+        torch.cuda.empty_cache()
+
+
 def total_bytes() -> int:
-    """Return how much memory there is: that of the GPU, or of this machine or its container."""
+    """Return how much memory models have: that of a whole GPU, or else of this machine."""
     import torch
 
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[1])
+    return host_bytes()
+
+
+def host_bytes(environment: Mapping[str, str] = os.environ, proc: Path = Path("/proc/self")) -> int:
+    """Return how much of the machine's memory (RAM) this process may use.
+
+    A container or a batch system often allows less than the machine has: the smallest limit counts.
+    """
     limits = [_bytes_of("/proc/meminfo", "MemTotal:")]
-    with suppress(OSError, ValueError):  # a container's own limit, if it has one
-        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    slurm = environment.get(_SLURM_MEGABYTES, "")
+    if slurm.isdecimal() and int(slurm):
+        limits.append(int(slurm) * 2**20)
+    with suppress(OSError, ValueError):  # not Linux
+        for group in _control_groups(proc, "memory"):
+            limits += _numbers(group / "memory.max")  # version 2; "max" stands for no limit
+            limits += _numbers(group / "memory.limit_in_bytes")  # version 1
     return min(limits)
+
+
+def device_bytes() -> int:
+    """Return how much of a GPU's memory this process may use; 0 without a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return 0
+    return int(torch.cuda.mem_get_info()[1] * _gpu_share)
+
+
+def keep_to_gpu_share(share: float) -> None:
+    """Let torch allocate at most this share of the GPU, since others use the rest of it.
+
+    What is short then fails in the process that asked for too much.
+    """
+    import torch
+
+    global _gpu_share
+    _gpu_share = min(1.0, share)
+    if torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(_gpu_share)
 
 
 def make_deterministic(threads: int) -> None:
@@ -107,30 +156,29 @@ def make_deterministic(threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def _cpu_quotas(proc: Path) -> Iterator[float]:
-    """Yield every quota of CPU time, in cores, that holds for a process with this folder in /proc.
+def _control_groups(proc: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of all control groups whose limits hold for a process.
 
-    A process is in a control group, and the quotas of all groups above that one hold as well.
-    Linux, cgroups(7), and its documentation of cgroup-v1 and cgroup-v2.
+    `proc` is the folder of the process in /proc. A process is in a control group, and the limits of
+    all groups above that one hold as well. Linux, cgroups(7), and its documentation of cgroup-v1
+    and cgroup-v2.
     """
     groups = {}  # by the kind of file system that shows the group
     for line in (proc / "cgroup").read_text().splitlines():
         _, controllers, group = line.split(":", 2)
-        if not controllers or "cpu" in controllers.split(","):
+        if not controllers or controller in controllers.split(","):
             groups["cgroup" if controllers else "cgroup2"] = group
     for line in (proc / "mountinfo").read_text().splitlines():
         mount, _, described = line.partition(" - ")
         kind, _, options = described.split(" ")[:3]
-        if kind not in groups or (kind == "cgroup" and "cpu" not in options.split(",")):
+        if kind not in groups or (kind == "cgroup" and controller not in options.split(",")):
             continue
         _, _, _, root, mount_point, *_ = mount.split(" ")
         # In a container the mount often shows its own group only, whose path is then `root`.
         below = os.path.relpath(groups[kind], root)
         place = Path(mount_point.replace("\\040", " "))
         own = place if below.startswith("..") else place / below
-        for folder in (own, *own.parents):
-            if folder.is_relative_to(place):
-                yield from _quota(folder)
+        yield from (folder for folder in (own, *own.parents) if folder.is_relative_to(place))
 
 
 def _quota(group: Path) -> Iterator[float]:
@@ -142,6 +190,12 @@ def _quota(group: Path) -> Iterator[float]:
         quota = (group / "cpu.cfs_quota_us").read_text()
         if int(quota) > 0:
             yield int(quota) / int((group / "cpu.cfs_period_us").read_text())
+
+
+def _numbers(file: Path) -> Iterator[int]:
+    """Yield the whole number that a file holds, if it holds one."""
+    with suppress(OSError, ValueError):
+        yield int(file.read_text())
 
 
 def _bytes_of(file: str, name: str) -> int:

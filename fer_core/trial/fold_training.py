@@ -15,9 +15,12 @@ from typing import TypeVar
 
 import torch
 
+from fer_core import machine
 from fer_core.arrays import Array
 from fer_core.config import Config
 from fer_core.data.study_data import StudyData
+from fer_core.errors import keep_traceback_as_note
+from fer_core.storage import memory_cache
 from fer_core.storage.store import Store
 from fer_core.training.fits import Group, OneFit
 from fer_core.training.improving import is_improving, next_cycle
@@ -66,8 +69,13 @@ class Member:
         try:
             return action()
         except Exception as error:  # a trial may fail in any way, and the pack goes on
-            self.error = error
+            self.fail(error)
             return None
+
+    def fail(self, error: Exception) -> None:
+        """Keep why the member failed, and free what the error's traceback keeps alive."""
+        keep_traceback_as_note(error)
+        self.error = error
 
     def remove_checkpoints(self) -> None:
         """Delete the checkpoints of its folds, which are of no more use."""
@@ -170,6 +178,21 @@ class FoldGroup:
         short, a new group for each of its folds, which has trained up to the same share alone.
         """
         self._since = time.perf_counter()
+        error = self._train_up_to(share)
+        if error is not None and len(self._folds) > 1:
+            # What filled the memory hangs on the error and on the group: both go before the retry.
+            folds, self._folds, self._group, error = self._folds, [], None, None
+            memory_cache.process().give_up_device()
+            machine.free_device_memory()
+            return [each for fold in folds for each in fold.start_again(share)]
+        if error is not None:
+            self._folds[0].member.fail(error)
+            self.keep_only(())
+        self._charge()
+        return [self]
+
+    def _train_up_to(self, share: float) -> Exception | None:
+        """Train up to this share of the epochs, and return the error that ended it, if any."""
         try:
             group = self._group = self._group or self._grouped()
             while self.unfinished and self._done < math.ceil(self._epochs * share):
@@ -178,12 +201,8 @@ class FoldGroup:
                 self._go_on(group)
             group.make_ready()
         except Exception as error:
-            if len(self._folds) > 1:
-                return [each for fold in self._folds for each in fold.start_again(share)]
-            self._folds[0].member.error = error
-            self.keep_only(())
-        self._charge()
-        return [self]
+            return error
+        return None
 
     def score(self) -> None:
         """Score all folds of the group."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from fer_core.config import Config
 from fer_core.data.study_data import StudyData
-from fer_core.errors import keep_traceback_as_note
 from fer_core.models.network import count
 from fer_core.trial.fold_training import FoldGroup, FoldTraining, Member
 from fer_core.trial.results import FoldResult
@@ -78,7 +77,6 @@ def train_fit(trial_data: TrialData, fold_fit: FoldFit) -> None:
 
 
 def _at_rung(member: Member) -> AtRung:
-    keep_traceback_as_note(member.error)
     results = tuple(member.results[fold] for fold in sorted(member.results))
     return AtRung(member=member.position, results=results, error=member.error)
 

@@ -5,16 +5,29 @@ its worker must end. The workers and the sealed test ask this module. Only worke
 this module does not; it knows torch's errors by their names and texts.
 """
 
+import re
 from collections.abc import Iterator
 
-_OUT_OF_MEMORY = (
-    "CUDA out of memory",
-    "CUDA error: out of memory",  # while a context or a library starts
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_NOT_INITIALIZED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "DefaultCPUAllocator: can't allocate memory",
-    "DefaultCPUAllocator: not enough memory",
+# Each is a regular expression. torch's allocators say it in words; the libraries of a GPU, which
+# allocate on their own, often name another reason (pytorch#108645). A trial that is taken wrongly
+# for one that lacked memory costs one more try.
+_OUT_OF_MEMORY = re.compile(
+    "|".join(
+        (
+            "CUDA out of memory",
+            "CUDA error: out of memory",  # while a context or a library starts
+            "DefaultCPUAllocator: (can't allocate|not enough) memory",
+            "CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)",
+            "CUDNN_STATUS_(ALLOC_FAILED|NOT_INITIALIZED|INTERNAL_ERROR)",
+            "unable to find an engine to execute this computation",  # cuDNN's, for its workspace
+            "Unable to find a valid cuDNN algorithm",
+            "CUSOLVER_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)",
+            "CUSOLVER_STATUS_INTERNAL_ERROR.*cusolverDnCreate",
+            "CUSPARSE_STATUS_(ALLOC_FAILED|INSUFFICIENT_RESOURCES)",
+            "CUFFT_ALLOC_FAILED",
+            "NVML_SUCCESS == r INTERNAL ASSERT",  # the allocator asks for the reason, in vain
+        )
+    )
 )
 
 
@@ -23,7 +36,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(
         isinstance(cause, MemoryError)
         or "OutOfMemoryError" in _names(cause)
-        or (isinstance(cause, RuntimeError) and any(text in str(cause) for text in _OUT_OF_MEMORY))
+        or (isinstance(cause, RuntimeError) and _OUT_OF_MEMORY.search(str(cause)) is not None)
         for cause in _causes(error)
     )
 

@@ -21,6 +21,7 @@ from ray import tune
 from fer_core import config as configs
 from fer_core.data.study_data import StudyData
 from fer_core.errors import FerError
+from fer_core.machine import free_device_memory
 from fer_core.trial import packing
 from fer_core.trial.rungs import Rung
 from fer_core.trial.rungs import rungs as rungs_of
@@ -232,14 +233,19 @@ class PackWorker(tune.Trainable):
         """Close a pack, which Tune may have stopped between two rungs."""
         if self._active is not None:
             self._active.close()
-            if self._active.out_of_memory and "torch" in sys.modules:
-                sys.modules["torch"].cuda.empty_cache()  # for other workers on the same device
+            if "torch" in sys.modules:
+                free_device_memory()  # for other workers on the same device
 
 
 def _own_share() -> str:
     """Describe what Ray gave to this worker."""
-    share: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]  # Ray's
+    share = _assigned()
     return f"{share.get('CPU', 0):g} CPUs and {share.get('GPU', 0):g} GPUs"
+
+
+def _assigned() -> dict[str, float]:
+    share: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]  # Ray's
+    return share
 
 
 def finish_alone(folder: Folder, number: int, results: "Iterator[FoldResult]") -> TrialResult:
@@ -257,10 +263,13 @@ def finish_alone(folder: Folder, number: int, results: "Iterator[FoldResult]") -
 
 def keep_to_share(threads: int) -> None:
     """Limit torch to the CPUs and GPUs that Ray gave to this worker."""
-    from fer_core.machine import make_deterministic  # imports torch: in workers only
+    # imports torch: in workers only
+    from fer_core.machine import keep_to_gpu_share, make_deterministic
 
     make_deterministic(threads)
-    if not ray.get_gpu_ids():
+    if ray.get_gpu_ids():
+        keep_to_gpu_share(_assigned().get("GPU", 1.0))
+    else:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA reads it at its first use
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fer_core.machine import allowed_cores
+from fer_core.machine import allowed_cores, host_bytes
 
 ROOT = Path(__file__).parents[2]
+GIB = 2**30
 HERE = len(os.sched_getaffinity(0))
 SYS = "31 23 0:28 / {mount} rw,relatime - {kind} {kind} rw{options}"
 
@@ -109,6 +110,34 @@ def test_what_slurm_gives_counts_where_nothing_enforces_it(
 
 def test_a_machine_without_proc_allows_what_it_has(tmp_path):
     assert allowed_cores({}, tmp_path / "none") == HERE
+
+
+@pytest.mark.parametrize("kind", ["cgroup", "cgroup2"])
+@pytest.mark.parametrize(
+    ("limits", "gib"),
+    [
+        ({"batch/job": 3 * GIB}, 3),
+        ({"batch": 2 * GIB, "batch/job": 3 * GIB}, 2),
+        ({"batch": 2 * GIB, "batch/job": 2**62}, 2),
+        ({"batch/other": GIB}, None),
+    ],
+)
+def test_the_smallest_limit_of_memory_counts(process, kind, limits, gib):
+    proc = process(kind, "/batch/job", {}, controllers="memory")
+    for name, most in limits.items():
+        folder = proc.parent / "with a blank" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if kind == "cgroup2":
+            (folder / "memory.max").write_text("max\n" if most == 2**62 else f"{most}\n")
+        else:
+            (folder / "memory.limit_in_bytes").write_text(f"{most}\n")
+
+    assert host_bytes({}, proc) == (host_bytes({}, proc / "none") if gib is None else gib * GIB)
+
+
+def test_the_memory_that_slurm_gives_counts_where_nothing_enforces_it(tmp_path):
+    assert host_bytes({"SLURM_MEM_PER_NODE": "2048"}, tmp_path) == 2 * GIB
+    assert host_bytes({"SLURM_MEM_PER_NODE": "0"}, tmp_path) == host_bytes({}, tmp_path)
 
 
 def test_nobody_asks_for_the_cores_of_the_machine_instead():

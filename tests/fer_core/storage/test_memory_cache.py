@@ -6,8 +6,9 @@ import torch
 
 from fer_core.config import ClipConfig, Config, HeadConfig, OptimizerConfig, StreamConfig
 from fer_core.storage import memory_cache
-from fer_core.storage.memory_cache import MemoryCache, memory_key, size_bytes
+from fer_core.storage.memory_cache import Bytes, MemoryCache, memory_key, size_bytes
 from fer_core.trial.evaluate import cross_validate
+from fer_core.trial.pack import train
 
 FROZEN = StreamConfig(
     backbone="dlib_resnet", weights="package", blocks=4, freeze_depth=4, pooling="avg"
@@ -20,7 +21,7 @@ KILOBYTE = np.zeros(1000, np.uint8)
 
 
 def test_what_was_used_least_recently_is_given_up_first():
-    kept = MemoryCache(2500)
+    kept = MemoryCache(Bytes(2500))
     for key in "ab":
         kept.put(key, KILOBYTE.copy())
     kept.get("a")
@@ -28,11 +29,11 @@ def test_what_was_used_least_recently_is_given_up_first():
     kept.put("c", KILOBYTE.copy())
 
     assert [key for key in "abc" if kept.get(key) is not None] == ["a", "c"]
-    assert kept.bytes == 2000
+    assert kept.used == Bytes(2000)
 
 
 def test_what_is_larger_than_all_room_is_not_kept_and_drives_nothing_out():
-    kept = MemoryCache(1500)
+    kept = MemoryCache(Bytes(1500))
     kept.put("a", KILOBYTE.copy())
 
     kept.put("b", np.zeros(2000, np.uint8))
@@ -41,17 +42,43 @@ def test_what_is_larger_than_all_room_is_not_kept_and_drives_nothing_out():
     assert kept.get("b") is None
 
 
+def test_what_is_in_use_is_shared_though_it_is_not_kept():
+    kept, large = MemoryCache(Bytes(1500)), np.zeros(2000, np.uint8)
+    kept.put("a", (large, None, 3))
+
+    assert kept.get("a")[0] is large
+    assert kept.get("a")[1:] == (None, 3)
+    assert kept.used == Bytes(0)
+
+    del large
+
+    assert kept.get("a") is None
+
+
+def test_what_was_given_up_is_shared_while_it_is_in_use():
+    kept, first = MemoryCache(Bytes(1500)), KILOBYTE.copy()
+    kept.put("a", first)
+    kept.put("b", KILOBYTE.copy())
+
+    assert kept.get("a") is first
+    assert kept.used == Bytes(1000)
+
+    kept.drop("a")
+
+    assert kept.get("a") is None
+
+
 def test_a_value_put_again_counts_once():
-    kept = MemoryCache(2500)
+    kept = MemoryCache(Bytes(2500))
 
     for _ in range(3):
         kept.put("a", KILOBYTE.copy())
 
-    assert kept.bytes == 1000
+    assert kept.used == Bytes(1000)
 
 
 def test_arrays_that_are_held_cannot_be_written_to():
-    kept, array = MemoryCache(2500), KILOBYTE.copy()
+    kept, array = MemoryCache(Bytes(2500)), KILOBYTE.copy()
 
     kept.put("a", (array, 3))
 
@@ -63,7 +90,7 @@ def test_arrays_that_are_held_cannot_be_written_to():
     "value", [np.zeros(10), torch.zeros(20), (np.zeros(5), torch.zeros(10)), torch.nn.Linear(19, 1)]
 )
 def test_arrays_tensors_and_weights_count_with_their_bytes(value):
-    assert size_bytes(value) == 80
+    assert size_bytes(value) == Bytes(80)
 
 
 def works(config, study_data):
@@ -143,3 +170,27 @@ def test_keys_of_equal_content_are_equal_in_any_order_of_their_parameters():
     turned = dict(reversed(window.items()))
     assert hash(memory_key("views", window=window)) == hash(memory_key("views", window=turned))
     assert memory_key("views", window=window) == memory_key("views", window=turned)
+
+
+@pytest.mark.slow
+def test_the_members_of_a_pack_share_the_features_of_a_fold_though_none_are_kept(
+    fresh, monkeypatch
+):
+    fitted = []
+
+    class NoRoom(MemoryCache):
+        def put(self, key, value):
+            if getattr(key[-1], "step", "") in ("exact", "standard"):
+                fitted.append(key)
+            super().put(key, value)
+
+    no_room = NoRoom(Bytes())
+    monkeypatch.setattr(memory_cache, "process", lambda: no_room)
+    configs = [
+        replace(CONFIG, optimizer=replace(CONFIG.optimizer, lr=lr)) for lr in (0.1, 0.01, 0.001)
+    ]
+
+    (at_rungs,) = train(configs, fresh, raced=False)
+
+    assert [at_rung.error for at_rung in at_rungs] == [None, None, None]
+    assert len(fitted) == len(fresh.protocol.folds)

@@ -25,6 +25,7 @@ from fer_core.config import (
 )
 from fer_core.models.network import Network
 from fer_core.training import checkpoint, loop
+from fer_core.training.fits import OneFit
 from fer_core.training.stacking import stack
 from fer_core.trial import trial_data as trial_data_module
 from fer_core.trial.evaluate import cross_validate, score_sealed
@@ -257,6 +258,31 @@ def test_a_stack_that_breaks_is_trained_one_by_one(place, study_data, monkeypatc
         alone = list(cross_validate(own, study_data))
         for mine, other in zip(results, alone, strict=True):
             np.testing.assert_allclose(mine.losses, other.losses, atol=1e-5)
+
+
+def test_what_filled_the_memory_is_gone_before_the_members_of_a_stack_train_again(
+    study_data, monkeypatch
+):
+    filled, still_there = [], []
+
+    def broken(self, *_):
+        activation = torch.ones(1000, requires_grad=True) * 2
+        filled.extend(map(weakref.ref, (self, activation, *self._optimizer.values.values())))
+        raise torch.OutOfMemoryError("no room for a stack")
+
+    def watched(fit):
+        still_there.append([each() for each in filled if each() is not None])
+        return OneFit(fit)
+
+    monkeypatch.setattr(stack.Stack, "measured_width", lambda _: 1)
+    monkeypatch.setattr(stack.Stack, "_step_all", broken)
+    monkeypatch.setattr(stack, "OneFit", watched)
+
+    at_the_end([with_lr(lr) for lr in (1e-3, 1e-2)], study_data)
+
+    assert len(filled) > 2
+    assert still_there
+    assert not any(still_there)
 
 
 FINE_TUNE = Config(
