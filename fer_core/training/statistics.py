@@ -58,8 +58,8 @@ def _take(network: Network, layers: Sequence[_BatchNorm], read: Read, *, leaves_
     moments = [_Moments(layer) for layer in layers]
     hooks = [each.layer.register_forward_pre_hook(each.add) for each in moments]
     try:
-        with torch.inference_mode():
-            for inputs in read():
+        for inputs in read():
+            with torch.inference_mode():
                 network(inputs, network.lengths(inputs))
     finally:
         for hook in hooks:
