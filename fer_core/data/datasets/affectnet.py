@@ -18,9 +18,9 @@ from fer_core.data.labels import codes
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import official
 from fer_core.data.reading import Faulty, Ignored, Verdict, by_place, by_table, coded
-from fer_core.data.tables.table_paths import TablePaths
 from fer_core.data.tables.tables import find, need, rows
 from fer_core.storage.file_names import is_image_name
+from fer_core.storage.tables.table_paths import TablePaths
 
 LISTS, IMAGES = "Manually_Annotated_file_lists", "Manually_Annotated_Images"
 PARTS = {"training.csv": "train", "validation.csv": "test", "train_set": "train", "val_set": "test"}

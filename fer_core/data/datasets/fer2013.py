@@ -16,10 +16,10 @@ from fer_core.data.labels import codes, spelled
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import official
 from fer_core.data.reading import Faulty, Found, Labels, Verdict, assemble, by_place, clip, coded
-from fer_core.data.tables.table_format import encoding, head_cells
 from fer_core.data.tables.tables import check_columns, find, whole
 from fer_core.errors import DataError
 from fer_core.storage.file_names import is_image_name
+from fer_core.storage.tables.table_format import encoding, head_cells
 
 TABLE = "fer2013.csv"
 PIXELS = 48 * 48

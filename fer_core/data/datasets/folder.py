@@ -23,8 +23,8 @@ from fer_core.data.labels import AUTHENTICITIES, Authenticity
 from fer_core.data.manifest import Manifest
 from fer_core.data.reading import Faulty, Labels, Verdict, by_table
 from fer_core.data.tables import subject_table, tables
-from fer_core.data.tables.table_paths import TablePaths
 from fer_core.errors import DataError, unknown
+from fer_core.storage.tables.table_paths import TablePaths
 
 _SHOWN = 8  # labels, and columns, that a sentence names
 _FIRST = 3  # subjects that a sentence names
@@ -99,7 +99,7 @@ def _by_table(root: Path, table: Path, rules: Rules) -> _Read:
     """Judge what the rows of a table name, and say how the table was read."""
     folder_rules.check_columns(table, rules)
     rules = rules.of(tables.header(table))
-    paths = TablePaths(root)
+    paths = tables.paths(root, table, rules.theirs("path"))
     found = [*_rows(root, table, rules, paths)]
     judged = [*_joined(root, found)]
     who = f"column '{rules.theirs('subject')}'"
@@ -110,10 +110,14 @@ def _by_table(root: Path, table: Path, rules: Rules) -> _Read:
         remarks.append(f"{table.name}: rows that name the file of a row before them: {repeated}")
     if unusual := str(tables.format_of(table, [rules.theirs(c) for c in rules.needed])):
         remarks.append(f"{table.name} is read with {unusual}")
-    if paths.other_suffix:
-        (theirs, file), count = paths.other_suffix[0], len(paths.other_suffix)
+    if paths.begin is not None:
+        theirs, ours = paths.begin
+        begins = f"begin with '{theirs}', which is taken for" if theirs else "are taken to begin in"
+        remarks.append(f"{table.name}: its paths {begins} {root / ours}")
+    if paths.other_case:
+        (theirs, file), count = paths.other_case[0], len(paths.other_case)
         remarks.append(
-            f"{table.name}: suffixes in another case than their files have: {count}, such as "
+            f"{table.name}: names in another case than their files have: {count}, such as "
             f"{theirs} for {file}"
         )
     return judged, Layout(f"column '{rules.theirs('emotion')}' of {table.name}", who), remarks
@@ -127,7 +131,9 @@ def _rows(
         place = f"{table.name}, line {line}"
         path = paths.find(row["path"]) if row["path"] else None
         authenticity = row.get("authenticity", "")
-        if empty := [column for column in rules.needed if not row[column]]:
+        if row.fault is not None:
+            yield root / place, Faulty(row.fault, place)
+        elif empty := [column for column in rules.needed if not row[column]]:
             column = rules.theirs(empty[0])
             yield path or root / place, Faulty(f"the column '{column}' is empty", place)
         elif path is None:

@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 
 from fer_core.data.tables import tables
-from fer_core.data.tables.table_format import column_key
-from fer_core.data.tables.table_paths import TablePaths
+from fer_core.storage.tables.table_format import column_key
+from fer_core.storage.tables.table_paths import TablePaths
 
 COLUMNS = ("path", "subject", "emotion")
 _TRIED_ROWS = 20  # of a table, in which the column with the paths is looked for

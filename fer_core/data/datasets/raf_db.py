@@ -16,8 +16,8 @@ from fer_core.data.labels import codes
 from fer_core.data.manifest import Manifest
 from fer_core.data.protocol import official
 from fer_core.data.reading import Faulty, Verdict, by_table, coded
-from fer_core.data.tables.table_format import encoding
 from fer_core.data.tables.tables import need, whole
+from fer_core.storage.tables.table_format import encoding
 
 LIST = "EmoLabel/list_patition_label.txt"
 EMOTIONS = codes("surprise fear disgust happiness sadness anger neutral", start=1)

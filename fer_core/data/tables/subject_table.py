@@ -15,9 +15,8 @@ from pathlib import Path, PurePosixPath
 from fer_core.data.manifest import Manifest, build
 from fer_core.data.reading import Faulty, Labels, Verdict
 from fer_core.data.tables import tables
-from fer_core.data.tables.table_format import column_key
-from fer_core.data.tables.table_paths import TablePaths
 from fer_core.errors import DataError
+from fer_core.storage.tables.table_format import column_key
 
 # What the column with the clips may be called without being told.
 CLIPS = ("path", "file", "filename", "file name", "file_name", "clip", "image", "name", "video")
@@ -85,7 +84,7 @@ def _found(root: Path, clips: Sequence[str], table: Path, columns: Mapping[str, 
     used: set[str] = set()
     subjects: dict[str, str | Faulty] = {}
     for clip, path in paths.items():
-        keys = {str(path): 1, path.stem: stems[path.stem], path.name: files[path.name]}
+        keys = {path.stem: stems[path.stem], path.name: files[path.name], str(path): 1}
         key = next((each for each in (str(path), path.name, path.stem) if each in rows), None)
         if key is None:
             subjects[clip] = Faulty(UNNAMED)
@@ -134,9 +133,11 @@ def _rows(
         if theirs not in names
     ]
     tables.check_columns(table, names, [of_clip, of_subject], f"; give {' '.join(flags)}.")
-    paths = TablePaths(root)
+    paths = tables.paths(root, table, of_clip, deeper=False)  # files may be called by name alone
     found: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for number, row in tables.rows(table, [of_clip, of_subject]):
+        if row.fault is not None:
+            raise DataError(f"{table.name}, line {number}: {row.fault}.")
         path = paths.find(row[of_clip]) if row[of_clip] else None
         known = path is not None and path.exists()
         key = path.relative_to(root).as_posix() if path and known else row[of_clip]

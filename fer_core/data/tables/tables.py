@@ -10,15 +10,27 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
-from fer_core.data.tables.table_format import Format, column_key, head, records, trimmed
 from fer_core.errors import DataError
 from fer_core.storage.file_names import is_junk
+from fer_core.storage.tables.table_format import (
+    LENIENT,
+    Format,
+    column_key,
+    head,
+    records,
+    trimmed,
+)
+from fer_core.storage.tables.table_paths import TablePaths
 
 SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
 SPREADSHEETS = frozenset({".xlsx", ".xls", ".ods", ".numbers"})
+_TRIED_ROWS = 50  # of a table, from which it is learnt where its paths begin
 _SPREADSHEET_BYTES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # a zip file, and an old Excel file
+# How R, pandas, SQL and spreadsheets write that a value is missing.
+MISSING = frozenset({"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"})
 # What people call the columns that we need, the usual word first.
 SYNONYMS = {
     "path": ("path", "file", "filename", "image", "img", "picture", "photo", "video", "clip"),
@@ -69,35 +81,52 @@ def format_of(table: Path, wanted: Collection[str] = ()) -> Format:
     return found
 
 
+class Row(dict[str, str]):
+    """The cells of a row, by the names of their columns as by `column_key`."""
+
+    fault: str | None = None  # why nobody knows which cell is in which column
+
+
 def rows(
     table: Path, columns: Sequence[str], renamed: Mapping[str, str] | None = None
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield each row of a table with its line number; the keys are column names as by `column_key`.
+) -> Iterator[tuple[int, Row]]:
+    """Yield each row of a table with its line number. A cell that says "missing" is empty.
 
     `renamed` says what this table calls some of the columns: {"subject": "person_id"}.
 
-    Raises: DataError if one of these columns is missing, or the table cannot be read as CSV.
+    Raises: DataError if one of these columns is missing.
     """
     theirs = {name: column_key(other) for name, other in (renamed or {}).items()}
     needed = [theirs.get(column, column) for column in columns]
     names, found = head(table, needed)
     check_columns(table, names, needed)
-    line = 1
-    try:
-        with table.open(encoding=found.encoding, newline="") as file:
-            for number, (line, cells) in enumerate(records(file, found, len(names))):
-                if number > found.head and any(cells):
-                    values = zip(names, map(trimmed, cells), strict=False)
-                    row = dict.fromkeys(names, "") | dict(values)
-                    yield (
-                        line,
-                        row | {name: row[other] for name, other in theirs.items() if other in row},
-                    )
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{table} cannot be read after line {line}: it is no {error.encoding} "
-            f"({error.reason}); save it as CSV in UTF-8."
-        ) from error
+    with table.open(encoding=found.encoding, errors=LENIENT, newline="") as file:
+        for number, (line, cells) in enumerate(records(file, found, len(names))):
+            if number > found.head and any(whole := list(map(trimmed, cells))):
+                yield line, _row(names, whole, theirs)
+
+
+def _row(names: Sequence[str], cells: Sequence[str], theirs: Mapping[str, str]) -> Row:
+    row = Row.fromkeys(names, "")
+    row.update(zip(names, ("" if cell in MISSING else cell for cell in cells), strict=False))
+    row.update({name: row[other] for name, other in theirs.items() if other in row})
+    if any(cells[len(names) :]):
+        row.fault = (
+            f"the row has {len(cells)} cells and the first line names {len(names)} columns; put a "
+            "cell that holds the separator in quotes, and save no names of rows"
+        )
+    return row
+
+
+def paths(root: Path, table: Path, column: str, *, deeper: bool = True) -> TablePaths:
+    """Give what finds the files below a folder that a column of a table names.
+
+    `deeper`: its paths may also begin in a folder below that one.
+    """
+    found = TablePaths(root)
+    sample = islice(rows(table, [column]), _TRIED_ROWS)
+    found.learn((row[column] for _, row in sample), deeper=deeper)
+    return found
 
 
 def check_columns(table: Path, names: Sequence[str], needed: Sequence[str], more: str = "") -> None:

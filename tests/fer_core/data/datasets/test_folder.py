@@ -304,7 +304,7 @@ def test_a_spreadsheet_of_labels_is_answered_with_what_to_do(tmp_path, write):
         load("folder", tmp_path)
 
 
-def test_a_suffix_in_another_case_is_said(tmp_path, write):
+def test_a_name_in_another_case_is_said(tmp_path, write):
     write(tmp_path / "a.JPG")
     write(tmp_path / "manifest.csv", "path,subject,emotion\na.jpg,ann,joy\n")
 
@@ -312,5 +312,5 @@ def test_a_suffix_in_another_case_is_said(tmp_path, write):
 
     assert [clip.clip for clip in manifest.clips] == ["a.JPG"]
     assert manifest.remarks[1] == (
-        "manifest.csv: suffixes in another case than their files have: 1, such as a.jpg for a.JPG"
+        "manifest.csv: names in another case than their files have: 1, such as a.jpg for a.JPG"
     )

@@ -3,14 +3,16 @@
 import codecs
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fer_core.data.tables import table_format, tables
+from fer_core.data.tables import tables
 from fer_core.errors import DataError
+from fer_core.storage.tables import table_format
 
 COLUMNS = ("path", "subject", "emotion")
 # What a cell may hold: no control characters, which no encoding but UTF keeps apart.
@@ -56,24 +58,21 @@ def test_a_table_reads_back_the_same_however_it_was_saved(
     writer.writerows(cells)
     head = f"sep={separator}{line_end}" if named else ""
     content = ENCODINGS[encoding] + (head + text.getvalue()).encode(encoding.split(" ")[0])
-    if encoding == "cp1252" and is_utf8(content):
+    if encoding == "cp1252" and re.search(rb"[\xc2-\xf4][\x80-\xbf]", content):
         content = content.decode("cp1252").encode()  # nothing could tell them apart
     (tmp_path / "t.csv").write_bytes(content)
 
     got = read(tmp_path / "t.csv")
 
-    trimmed = [tuple(map(table_format.trimmed, row)) for row in cells]
+    trimmed = [tuple(cell_read(cell) for cell in row) for row in cells]
     assert [tuple(row[name] for name in COLUMNS) for row in got] == [
         row for row in trimmed if any(row)
     ]
 
 
-def is_utf8(content):
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+def cell_read(cell):
+    text = table_format.trimmed(cell)
+    return "" if text in tables.MISSING else text
 
 
 @pytest.mark.parametrize(
@@ -212,3 +211,45 @@ def test_a_spreadsheet_is_refused_with_what_to_do(tmp_path, name):
 )
 def test_the_likely_column_is_known_by_the_usual_words(column, names, likely):
     assert tables.likely(column, names) == likely
+
+
+def test_a_row_with_more_cells_than_columns_is_faulty_and_the_others_are_read(tmp_path):
+    (tmp_path / "t.csv").write_text("path,note,emotion\na,dark, left,joy\nb,ok,joy\nc,ok,joy,,\n")
+
+    rows = [row for _, row in tables.rows(tmp_path / "t.csv", ["path", "emotion"])]
+
+    assert ["4 cells and the first line names 3" in (row.fault or "") for row in rows] == [
+        True,
+        False,
+        False,
+    ]
+    assert rows[2] == {"path": "c", "note": "ok", "emotion": "joy"}
+
+
+def test_stray_quotes_swallow_no_rows(tmp_path):
+    lines = ["path,subject,emotion", 'a,1,"joy', "b,2,fear", "c,3,anger", 'd,4,"joy']
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+
+    assert [row["path"] for row in read(tmp_path / "t.csv")] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("word", sorted(tables.MISSING))
+def test_what_programs_write_for_a_missing_value_is_an_empty_cell(tmp_path, word):
+    (tmp_path / "t.csv").write_text(f"path,subject,emotion\na,1,{word}\n")
+
+    assert read(tmp_path / "t.csv") == [{"path": "a", "subject": "1", "emotion": ""}]
+
+
+def test_one_byte_of_another_encoding_does_not_change_the_other_rows(tmp_path):
+    content = "path,subject,emotion\nMüller/a,Zoë,joy\nb,?,joy\n".encode().replace(b"?", b"\xfc")
+    (tmp_path / "t.csv").write_bytes(content)
+
+    rows = read(tmp_path / "t.csv")
+
+    assert [(row["path"], row["subject"]) for row in rows] == [("Müller/a", "Zoë"), ("b", "ü")]
+
+
+def test_a_table_may_be_divided_by_blanks(tmp_path):
+    (tmp_path / "t.csv").write_text("path  subject emotion\na.jpg 1   joy\nb.jpg 2 fear\n")
+
+    assert [row["emotion"] for row in read(tmp_path / "t.csv")] == ["joy", "fear"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_core.data.tables.table_paths import TablePaths
+from fer_core.storage.tables.table_paths import TablePaths
 
 
 @pytest.fixture
@@ -55,11 +55,11 @@ def test_accents_count_in_either_unicode_form(tmp_path, write, of_file, of_table
     assert found == tmp_path / unicodedata.normalize(of_file, name)
 
 
-def test_a_suffix_in_another_case_is_noted_and_two_such_files_are_not_guessed(root, write):
+def test_a_name_in_another_case_is_noted_and_two_such_files_are_not_guessed(root, write):
     paths = TablePaths(root)
 
     assert paths.find("b.jpg") == root / "b.JPG"
-    assert paths.other_suffix == [("b.jpg", "b.JPG")]
+    assert paths.other_case == [("b.jpg", "b.JPG")]
     write(root / "b.Jpg")
     assert TablePaths(root).find("b.jpg") == root / "b.jpg"  # as it is written: it does not exist
 
@@ -73,3 +73,49 @@ def test_a_name_with_a_backslash_is_that_file_where_it_exists(root, write):
 def test_what_exists_nowhere_stays_as_it_is_written(root):
     assert TablePaths(root).find("joy/gone.jpg") == root / "joy" / "gone.jpg"
     assert TablePaths(root).find(r"rage\gone.jpg") == root / Path("rage/gone.jpg")
+
+
+@pytest.mark.parametrize(
+    ("before", "begin"),
+    [
+        ("C:\\data\\photos\\", ("C:/data/photos/", "")),
+        ("/old/place/", ("old/place/", "")),
+        ("file:///old/my%20place/", ("old/my place/", "")),
+        ("../photos2/", ("photos2/", "")),
+    ],
+)
+def test_paths_that_begin_on_another_machine_are_found_here(root, before, begin):
+    paths = TablePaths(root)
+    cells = [f"{before}joy/a.jpg", f"{before}b.jpg", f"{before}joy/gone.jpg"]
+
+    paths.learn(cells)
+
+    assert paths.begin == begin
+    assert [paths.find(cell) for cell in cells[:2]] == [root / "joy" / "a.jpg", root / "b.JPG"]
+    assert not (paths.find(cells[2]) or Path("none")).exists()
+
+
+def test_paths_may_begin_in_a_folder_below_that_of_the_dataset(root, tmp_path):
+    paths = TablePaths(tmp_path)
+
+    paths.learn(["joy/a.jpg"])
+
+    assert paths.begin == ("", "photos")
+    assert paths.find("joy/a.jpg") == root / "joy" / "a.jpg"
+
+
+def test_it_is_not_guessed_where_paths_begin_if_some_are_found_or_two_folders_have_them(
+    root, write
+):
+    write(root / "fear" / "a.jpg")
+    some, two = TablePaths(root), TablePaths(root)
+
+    some.learn(["joy/a.jpg", "rage/a.jpg"])
+    two.learn(["a.jpg"])
+
+    assert some.begin is None
+    assert two.begin is None
+
+
+def test_folders_in_another_case_are_found(root):
+    assert TablePaths(root).find("JOY/A.jpg") == root / "joy" / "a.jpg"

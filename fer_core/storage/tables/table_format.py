@@ -11,13 +11,13 @@ import io
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 SEPARATORS = (",", ";", "\t", "|")
-_NAMED = {"\t": "tab"}  # how a separator is written in a message, if not as itself
+_NAMED = {"\t": "tab", " ": "blank"}  # how a separator is written in a message, if not as itself
 _BOMS = (  # the longer ones first: that of UTF-32 begins like that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -25,6 +25,7 @@ _BOMS = (  # the longer ones first: that of UTF-32 begins like that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+LENIENT = "fer-lenient"  # how `open` treats bytes that are not of the table's encoding
 _SAMPLE = 1 << 16  # characters of a table from which its separator is found
 _SAMPLE_ROWS = 50
 _CHUNK = 1 << 20  # bytes
@@ -62,8 +63,9 @@ def trimmed(cell: str) -> str:
 def encoding(table: Path) -> str:
     """Find the encoding of a table: UTF-16, UTF-8 or Windows-1252.
 
-    The first bytes tell UTF-16. A table that is UTF-8 to its end has this encoding. Any other is
-    taken for Windows-1252, in which spreadsheets save in Western Europe and America.
+    The first bytes tell UTF-16. A table that is UTF-8 to its end has this encoding, and so has one
+    with few other bytes: they come from another program. Any other table is taken for Windows-1252,
+    in which spreadsheets save in Western Europe and America. Read the table with `errors=LENIENT`.
     """
     with table.open("rb") as file:
         first = file.read(16)
@@ -76,14 +78,25 @@ def encoding(table: Path) -> str:
                 return "utf-16-le"
             if not any(first[::2]) and all(first[1::2]):
                 return "utf-16-be"
-    for name in ("utf-8", "cp1252"):
-        with table.open("rb") as file, suppress(UnicodeDecodeError):
-            decoder = codecs.getincrementaldecoder(name)()
-            while chunk := file.read(_CHUNK):
-                decoder.decode(chunk)
-            decoder.decode(b"", final=True)
-            return name
-    return "latin-1"
+    with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        accents = others = 0
+        while chunk := file.read(_CHUNK):
+            if not chunk.isascii():
+                bad = sum("\udc80" <= letter <= "\udcff" for letter in chunk)
+                accents, others = accents + sum(x > "\x7f" for x in chunk) - bad, others + bad
+    return "utf-8" if not others or accents > others else "cp1252"
+
+
+def _other_bytes(error: UnicodeError) -> tuple[str, int]:
+    """Read bytes that are no UTF-8 as Windows-1252, and what that does not have as Latin-1."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    byte = error.object[error.start : error.start + 1]
+    latin = error.encoding in ("cp1252", "charmap")
+    return byte.decode("latin-1" if latin else "cp1252", "replace"), error.start + 1
+
+
+codecs.register_error(LENIENT, _other_bytes)
 
 
 def head_cells(line: str) -> tuple[list[str], str]:
@@ -95,7 +108,7 @@ def head_cells(line: str) -> tuple[list[str], str]:
 def head(table: Path, wanted: Collection[str]) -> tuple[list[str], Format]:
     """Read the names of the columns, and find out how the table was saved."""
     saved_in = encoding(table)
-    with table.open(encoding=saved_in, errors="replace", newline="") as file:
+    with table.open(encoding=saved_in, errors=LENIENT, newline="") as file:
         text = file.read(_SAMPLE)
     whole_table = len(text) < _SAMPLE
     if named := re.match(r'\s*"?sep=([^\r\n])"?[ ,;\t|]*(\r\n|\r|\n)', text, re.IGNORECASE):
@@ -104,6 +117,9 @@ def head(table: Path, wanted: Collection[str]) -> tuple[list[str], Format]:
     else:
         separators, before = SEPARATORS, 0
     tried = [_tried(text, each, wanted, whole_table=whole_table) for each in separators]
+    by_blanks = _tried(text, " ", wanted, whole_table=whole_table)
+    if separators is SEPARATORS and by_blanks.rank[0] > max(1, *(each.rank[0] for each in tried)):
+        tried.append(by_blanks)
     best = max(tried, key=lambda each: each.rank)
     found = Format(
         encoding=saved_in, separator=best.separator, quote=best.quote, head=before + best.blank
@@ -154,7 +170,8 @@ def records(lines: Iterable[str], found: Format, width: int) -> Iterator[tuple[i
     """Yield each record of a table with the number of its first line.
 
     A quote that is opened and not closed would swallow the lines after it. Where a record of
-    several lines does not have the table's `width`, each of these lines is a record of its own.
+    several lines does not have the table's `width`, or where each of the lines has it and a quote
+    stands within a cell, each of these lines is a record of its own.
     """
     taken: list[str] = []
 
@@ -172,19 +189,35 @@ def records(lines: Iterable[str], found: Format, width: int) -> Iterator[tuple[i
             cells = _long_line(taken[0], found, width) if len(taken) == 1 else []
         if cells is None:
             return
-        if len(taken) > 1 and len(cells) != width:
-            for number, text in enumerate(taken):
-                yield line + number, _unquoted(text, found)
+        apart = [_unquoted(text, found) for text in taken] if len(taken) > 1 else []
+        even = all(len(each) == width for each in apart) and not _well_quoted(taken, found)
+        if apart and (len(cells) != width or even):
+            for number, cells_of_line in enumerate(apart):
+                yield line + number, cells_of_line
         else:
             yield line, cells
         line += len(taken)
 
 
+def _well_quoted(texts: Iterable[str], found: Format) -> bool:
+    """Whether every quote opens or closes a cell, or is doubled."""
+    try:
+        list(_reader(texts, found, strict=True))
+    except csv.Error:
+        return False
+    return True
+
+
 def _reader(
-    texts: Iterable[str], found: Format, quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+    texts: Iterable[str],
+    found: Format,
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL,
+    *,
+    strict: bool = False,
 ) -> Iterator[list[str]]:
     return csv.reader(
         texts,
+        strict=strict,
         delimiter=found.separator,
         quotechar=found.quote,
         quoting=quoting,

@@ -1,0 +1,1 @@
+"""CSV tables as files: how one was saved, and which file a cell of it names."""
