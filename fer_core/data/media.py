@@ -7,8 +7,9 @@ nothing.
 
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -20,6 +21,7 @@ from fer_core.storage.file_names import (
     EARLIER_IMAGES,
     HEIF_SUFFIXES,
     IMAGE_SUFFIXES,
+    MOTION_JPEG_SUFFIXES,
     RAW_SUFFIXES,
     VIDEO_SUFFIXES,
     is_image_name,
@@ -41,6 +43,7 @@ _OPENCV = (  # the formats that OpenCV decodes
     *(b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"),
 )
 _VIDEOS = (b"\x1aE\xdf\xa3", b"FLV", b"\0\0\1\xba", b"\0\0\1\xb3", b"0&\xb2u\x8ef\xcf\x11", b"OggS")
+_DOCUMENTS = (b"PK\3\4", b"%PDF", b"\xd0\xcf\x11\xe0")  # zip files, PDF, old office files
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # the last two are used for HEIF as well
 _JPEG_XL = b"\0\0\0\x0cJXL \r\n\x87\n"  # ISO/IEC 18181-2; the bare form has two bytes only
@@ -73,6 +76,23 @@ def frame_files(folder: Path) -> list[Path]:
     files = [path for path in sorted(folder.iterdir()) if not is_junk(path.name)]
     files = [path for path in files if not os.path.isdir(path)]
     return list(filter(is_image_name, files)) or list(filter(_is_nameless_image, files))
+
+
+def frame_order(file: Path) -> tuple[int, list[str | int], str]:
+    """Give a key that sorts frames by the last number in their names, so that 10 comes after 9.
+
+    Where that number is the same, the other numbers count, from the first one on.
+    """
+    parts = re.split(r"(\d+)", file.stem)
+    numbers = parts[1::2]
+    natural = [int(part) if place % 2 else part for place, part in enumerate(parts)]
+    return (int(numbers[-1]) if numbers else 0, natural, file.name)
+
+
+def _earlier_order(file: Path) -> tuple[int, str]:
+    """Give the key by which earlier versions sorted frames."""
+    last, _, name = frame_order(file)
+    return last, name
 
 
 def _is_nameless_image(path: Path) -> bool:
@@ -115,7 +135,7 @@ def examine(path: Path) -> Examined:
     return Examined(sha256, kind, _reading(path, head, kind))
 
 
-def examine_frames(folder: Path, files: Iterable[Path], beside: Iterable[str] = ()) -> Examined:
+def examine_frames(folder: Path, files: Collection[Path], beside: Iterable[str] = ()) -> Examined:
     """Hash the files of a folder of frames that are read: its frames, and some others by name.
 
     A folder that holds nothing else has the hash that `files.file_sha256` gives it.
@@ -123,6 +143,9 @@ def examine_frames(folder: Path, files: Iterable[Path], beside: Iterable[str] = 
     Raises: as `examine` does.
     """
     hashes, others = {}, set()
+    in_order = sorted(files, key=frame_order)
+    if in_order != sorted(files, key=_earlier_order):
+        others.add("order of all numbers")
     for path in files:
         try:
             found = examine(path)
@@ -164,7 +187,9 @@ def _reading(path: Path, head: bytes, kind: Kind | None) -> str:
 
 def _kind(path: Path, head: bytes) -> Kind | None:
     if head.startswith(_PLAIN):
-        return "image"
+        return "video" if path.suffix.lower() in MOTION_JPEG_SUFFIXES else "image"
+    if head.startswith(_DOCUMENTS):  # FFmpeg finds pictures in them
+        return None
     if path.suffix.lower() in RAW_SUFFIXES or head[4:12] == b"ftypcrx " or _is_raw(path, head):
         raise DataError(_RAW)
     if head.startswith(_TIFF):

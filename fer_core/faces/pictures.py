@@ -26,6 +26,8 @@ from fer_core.storage.picture_formats import pillow_errors, pillow_formats
 # Browsers show a picture that is to be shown for 10 ms or less for as long as this.
 # https://searchfox.org/mozilla-central/source/image/FrameTimeout.h
 LEAST_SECONDS, USUAL_SECONDS = Fraction(11, 1000), Fraction(1, 10)
+# Of these OpenCV ignores how they are turned (AVIF), or what their largest level is (PGM, PPM).
+_PILLOW_FIRST = re.compile(rb"....ftyp(avif|avis|mif1|msf1)|P[2356]\s", re.DOTALL)
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA  # markers, ITU-T T.81, table B.1
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that is no stuffing or restart
 # The largest levels that are usual in images of 32 bits, and the factors that make them 255.
@@ -40,8 +42,9 @@ def read_image(path: Path) -> Image:
     data = path.read_bytes()
     if is_cut_short(data):
         raise DataError(f"image {path} is cut short after {len(data)} bytes.")
-    image = _by_opencv(data)
+    image = None if _PILLOW_FIRST.match(data) else _by_opencv(data)
     image = _by_pillow(path) if image is None else image
+    image = _by_opencv(data) if image is None else image
     image = _by_pyav(path) if image is None else image
     if image is None:
         raise DataError(
@@ -65,7 +68,7 @@ def moving_pictures(path: Path) -> Iterator[tuple[Image, Fraction]]:
             # A PNG may begin with a picture for readers that know no motion; it is not shown.
             skipped = int(bool(getattr(moving, "default_image", False)))
             for picture in islice(ImageSequence.Iterator(moving), skipped, None):
-                image = rgb(picture)
+                image = rgb(ImageOps.exif_transpose(picture))
                 yield image, _seconds(picture)
                 count += 1
     except pillow_errors() as error:
@@ -86,14 +89,18 @@ def _by_opencv(data: bytes) -> Image | None:
     """Decode with OpenCV, which gives 8 bits and three channels, turned as EXIF says."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # Pillow comes next
+    floats = data.startswith(b"PF")  # of colours; their levels are not known
+    flags = cv2.IMREAD_UNCHANGED if floats else cv2.IMREAD_COLOR
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error:
         return None
     finally:
         cv2.utils.logging.setLogLevel(level)
     if bgr is None or bgr.ndim != 3:
         return None
+    if floats:
+        bgr = _in_8_bits(bgr, _LEVELS["F"])
     decoded: Image = np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
     return decoded
 

@@ -11,17 +11,19 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from fer_core.arrays import Array, Image
-from fer_core.data.media import Kind, frame_files, kind_of
+from fer_core.data.media import Kind, frame_files, frame_order, kind_of
 from fer_core.errors import DataError
 from fer_core.faces.file_checks import shortfall
 from fer_core.faces.pictures import moving_pictures, read_image
 from fer_core.storage.containers import (
+    LEAST_YIELD,
     listed_frames,
     open_video,
     picture_of,
@@ -126,7 +128,7 @@ def _read_row(path: Path, offset: int) -> Image:
 
 def _read_folder(path: Path) -> Iterator[Image]:
     try:
-        files = sorted(frame_files(path), key=_number)
+        files = sorted(frame_files(path), key=frame_order)
     except DataError as error:
         raise DataError(f"folder {path} cannot be read: {error}.") from error
     if not files:
@@ -134,15 +136,9 @@ def _read_folder(path: Path) -> Iterator[Image]:
     yield from map(read_image, files)
 
 
-def _number(file: Path) -> tuple[int, str]:
-    """Give a key that sorts by the last number in a file's name, so that 10 comes after 9."""
-    numbers = re.findall(r"\d+", file.stem)
-    return (int(numbers[-1]) if numbers else 0, file.name)
-
-
 def _decode(path: Path) -> Iterator[tuple[VideoFrame, Fraction]]:
     """Decode the frames of a video that are shown, each with the width of its pixels."""
-    decoded, seconds = 0, 0.0
+    decoded, damaged, seconds = 0, 0, 0.0
     try:
         with open_video(path) as container:
             stream = picture_of(container)
@@ -153,11 +149,13 @@ def _decode(path: Path) -> Iterator[tuple[VideoFrame, Fraction]]:
                 if packet.is_corrupt:
                     raise DataError(f"video {path} is damaged or cut short at frame {decoded}.")
                 for frame in packet.decode():
-                    decoded += 1
+                    decoded, damaged = decoded + 1, damaged + frame.is_corrupt
                     seconds = frame.time or seconds
                     yield frame, aspect
             if decoded == 0:
                 raise DataError(f"video {path} holds no frame.")
+            if damaged > (1 - LEAST_YIELD) * decoded:
+                raise DataError(f"video {path} is damaged in {damaged} of {decoded} frames.")
             if short := shortfall(path, container, decoded, seconds, listed=listed):
                 raise DataError(f"video {path} is cut short: {short}.")
     except FFmpegError as error:
@@ -169,9 +167,24 @@ def _decode(path: Path) -> Iterator[tuple[VideoFrame, Fraction]]:
 def _rgb(path: Path, frame: VideoFrame, aspect: Fraction) -> Image:
     """Turn a frame into the picture that is shown; PyAV sees to its colours."""
     width, height = shown_size(frame.width, frame.height, aspect)
-    quarter_turns = round(frame.rotation / 90)  # anticlockwise; undoes how the camera was held
     try:
         pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
     except FFmpegError as error:
         raise DataError(f"video {path}: its colours cannot be read: {error.strerror}.") from error
-    return np.rot90(pixels, quarter_turns)
+    return _turned(pixels, frame)
+
+
+def _turned(pixels: Array, frame: VideoFrame) -> Image:
+    """Undo how the camera was held, and mirror what the file says is mirrored.
+
+    The matrix (a, b, u, c, d, v, x, y, w) brings a pixel (p, q) to (a p + c q, b p + d q), ISO/IEC
+    14496-12, 8.3.2.3. It is taken for the nearest one of quarter turns.
+    """
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return pixels
+    a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()
+    across, down = (c, b) if abs(a) + abs(d) < abs(b) + abs(c) else (a, d)
+    turned = pixels if (across, down) == (a, d) else pixels.swapaxes(0, 1)
+    turned = turned[:, ::-1] if across < 0 else turned
+    return np.ascontiguousarray(turned[::-1] if down < 0 else turned)

@@ -5,6 +5,7 @@ protocol, a pattern of numbers or a playlist: PyAV gets the open file and no nam
 """
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -27,6 +28,8 @@ _NO_PROTOCOLS = {"protocol_whitelist": "none"}  # a file cannot make FFmpeg open
 _BOXES = frozenset(  # at the top of a file of ISO/IEC 14496-12 or QuickTime
     b"ftyp moov mdat free skip wide moof mfra meta uuid sidx styp pdin ssix prft emsg udta".split()
 )
+_MATRIX = struct.Struct(">5i")  # the first five numbers of a display matrix
+_BOX_HEAD = 16  # bytes: the length of a box, its kind, and the length again if it is large
 _SLACK = 8  # bytes; some writers count the header of a RIFF chunk as part of it
 
 
@@ -100,6 +103,7 @@ def reading(path: Path) -> str:
                 f"stream {stream.index}": stream.index != container.streams.video[0].index,
                 f"pixels {aspect}": aspect != 1,
                 f"{listed} frames": 0 < listed < LEAST_YIELD * stream.frames,
+                "mirrored": _is_mirrored(path),
             }
             return ", ".join(part for part, applies in parts.items() if applies)
     except (FFmpegError, ValueError):
@@ -152,6 +156,32 @@ def bytes_missing(path: Path) -> int:
         if head[:4] == b"\x1aE\xdf\xa3":
             return max(0, _end_of_matroska(file) - size)
     return 0
+
+
+def _is_mirrored(path: Path) -> bool:
+    """Whether an MP4 says that a track is shown mirrored: by the matrix in its head.
+
+    ISO/IEC 14496-12, 8.3.2: the matrix follows 40 bytes of the box, or 52 in its version 1.
+    """
+    size = os.stat(path).st_size
+    with path.open("rb") as file:
+        head, place = file.read(_BOX_HEAD), 0
+        while head[4:8] in _BOXES and head[4:8] != b"moov":
+            length = int.from_bytes(head[8:] if head[:4] == b"\0\0\0\1" else head[:4])
+            place = place + length if length >= 8 else size
+            file.seek(place)
+            head = file.read(_BOX_HEAD)
+        if head[4:8] != b"moov":
+            return False
+        file.seek(place)
+        tracks = file.read(int.from_bytes(head[:4])).split(b"tkhd")[1:]
+    for track in tracks:
+        begin = 52 if track[:1] == b"\1" else 40
+        if len(track) >= begin + _MATRIX.size:
+            a, b, _, c, d = _MATRIX.unpack_from(track, begin)
+            if a * d - b * c < 0:
+                return True
+    return False
 
 
 def _end_of_boxes(file: BinaryIO, size: int) -> int:

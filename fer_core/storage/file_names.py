@@ -4,6 +4,7 @@
 table describes, and decide where the content says nothing.
 """
 
+import os
 from pathlib import Path
 
 
@@ -26,6 +27,7 @@ IMAGE_SUFFIXES = (
         ".tiff .webp"
     )
 )
+MOTION_JPEG_SUFFIXES = _words(".mjpeg .mjpg")  # JPEG files one after another
 VIDEO_SUFFIXES = _words(
     ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 "
     ".mpe .mpeg .mpg .mts .mxf .nut .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m"
@@ -48,3 +50,8 @@ def is_junk(name: str) -> bool:
 def is_image_name(path: Path) -> bool:
     """Whether a path has the suffix of an image."""
     return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def printable(name: str) -> str:
+    """Write the bytes of a name that are no UTF-8 as \\xfc and the like."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

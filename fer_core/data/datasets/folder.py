@@ -24,8 +24,11 @@ from fer_core.data.manifest import Manifest
 from fer_core.data.reading import Faulty, Labels, Verdict, by_table
 from fer_core.data.tables import subject_table, tables
 from fer_core.errors import DataError, unknown
+from fer_core.storage.file_names import is_junk
+from fer_core.storage.tables.table_format import plain_text
 from fer_core.storage.tables.table_paths import TablePaths
 
+ARCHIVES = frozenset((".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz"))
 _SHOWN = 8  # labels, and columns, that a sentence names
 _FIRST = 3  # subjects that a sentence names
 
@@ -43,21 +46,71 @@ def manifest(root: Path, rules: Rules | None = None) -> Manifest:
         _by_place(root, rules) if table is None else _by_table(root, table, rules)
     )
     if not judged:
-        raise DataError(
-            f"{root} holds no labelled images or videos: it needs a manifest.csv with the columns "
-            f"{','.join(rules.needed)}, or files named <label>/<subject>_<anything>.jpg."
-        )
+        raise DataError(_nothing(root, table, rules))
     if rules.pattern is not None:
         judged = _named(root, judged, rules.pattern)
     if rules.subjects is not None:
         judged, more = subject_table.name(root, judged, rules.subjects, rules.columns)
         remarks += more
-    read = by_table("folder", root, judged)
-    return replace(read, remarks=(_understood(read, layout), *remarks))
+    read = by_table("folder", root, _in_one_form(judged))
+    return replace(read, remarks=(_understood(read, layout), *_alike(read), *remarks))
+
+
+def _nothing(root: Path, table: Path | None, rules: Rules) -> str:
+    """Say why a folder holds no clip at all."""
+    if table is not None:
+        return f"{table} names the columns, and has no rows."
+    archives = sorted(path.name for path in root.iterdir() if path.suffix.lower() in ARCHIVES)
+    packed = f" Unpack {archives[0]} first." if archives else ""
+    return (
+        f"{root} holds no labelled images or videos: it needs a manifest.csv with the columns "
+        f"{','.join(rules.needed)}, or files named <label>/<subject>_<anything>.jpg.{packed}"
+    )
+
+
+def _in_one_form(judged: Sequence[tuple[Path, Verdict]]) -> list[tuple[Path, Verdict]]:
+    """Write a label, or a subject, in one way where its accents are written in several ways."""
+    labels = [verdict for _, verdict in judged if isinstance(verdict, Labels)]
+    names = {*(each.emotion for each in labels), *(each.subject or "" for each in labels)}
+    plain = {name: plain_text(name) for name in names}
+    several = Counter(plain.values())
+    one = {name: text if several[text] > 1 else name for name, text in plain.items()}
+
+    def rewritten(verdict: Verdict) -> Verdict:
+        if not isinstance(verdict, Labels):
+            return verdict
+        subject = None if verdict.subject is None else one[verdict.subject]
+        return replace(verdict, emotion=one[verdict.emotion], subject=subject)
+
+    return [(path, rewritten(verdict)) for path, verdict in judged]
+
+
+def _alike(read: Manifest) -> Iterator[str]:
+    """Name labels that are written almost alike, and so are classes of their own."""
+    for names in subjects.similar_names(clip.emotion for clip in read.clips):
+        yield f"labels that are written almost alike are classes of their own: {', '.join(names)}"
 
 
 def _table(root: Path, rules: Rules) -> Path | None:
-    """Find the table of labels; None if there is none. Other tables may lie beside it."""
+    """Find the table of labels; None if there is none. A zip file may leave a folder around it."""
+    for place in (root, *_only_folders(root)):
+        if (found := _table_in(place, rules)) is not None:
+            return found
+    if rules.columns and rules.subjects is None:
+        _refuse_columns(root, rules)
+    return None
+
+
+def _only_folders(root: Path) -> Iterator[Path]:
+    """Yield the single folder in the root, the single one in that, and so on."""
+    inside = [path for path in root.iterdir() if path.is_dir() and not is_junk(path.name)]
+    if len(inside) == 1:
+        yield inside[0]
+        yield from _only_folders(inside[0])
+
+
+def _table_in(root: Path, rules: Rules) -> Path | None:
+    """Find the table of labels at the top of a folder. Other tables may lie beside it."""
     named = root / "manifest.csv"
     if named.is_file():
         return named
@@ -67,8 +120,6 @@ def _table(root: Path, rules: Rules) -> Path | None:
         raise DataError(
             f"{root} has several tables of labels, {names}; rename the right one to manifest.csv."
         )
-    if not found and rules.columns and rules.subjects is None:
-        _refuse_columns(root, rules)
     return found[0] if found else None
 
 

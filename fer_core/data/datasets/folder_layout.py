@@ -21,6 +21,11 @@ from fer_core.storage.file_names import MEDIA_SUFFIXES
 BOTH = "'^(?P<subject>[^/]+)/(?P<emotion>[^/]+)/'"  # a pattern that finds both
 _STRAY = 0.05  # largest share of the files that may lie less deep than the others, by mistake
 _MORE_SUBJECTS = 2  # times as many subjects as labels tell which is which
+# What the folders of a split are called.
+_PARTS = frozenset(
+    {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"}
+    | {"publictest", "privatetest"}
+)
 # Words for expressions beside those that all datasets share.
 _WORDS = frozenset(
     {"afraid", "angry", "calm", "contemptuous", "crying", "disgusted", "fearful", "happy", "joy"}
@@ -61,7 +66,7 @@ def judged(
         return [*_each(root, found, top, judge)], layout
     twofold = _twofold(top, media)
     if twofold is None:
-        return [*_each(root, found, top, _Usual(top))], USUAL
+        return [*_each(root, found, top, _Usual(top, mixed=_is_mixed(top, media)))], USUAL
     order, layout = twofold
     return [*_each(root, found, top, _Twofold(top, order))], layout
 
@@ -87,10 +92,13 @@ class _Usual:
     """`<label>/<subject>_<anything>`."""
 
     top: Path
+    mixed: bool  # so many files lie deeper that they are not there by mistake
 
     def __call__(self, path: Path) -> Verdict:
         if path.parent.parent != self.top:
-            return Ignored("it lies deeper than <label>/<subject>_<anything>")
+            why = "it lies deeper than <label>/<subject>_<anything>"
+            hint = f"; say what its folders are with --subject-pattern {BOTH}"
+            return Faulty(why + hint) if self.mixed else Ignored(why)
         subject, underscore, _ = path.stem.partition("_")
         if not subject or not underscore:
             return Faulty(
@@ -142,6 +150,12 @@ def _top(root: Path, media: list[Path]) -> Path:
         top = top / next(iter(below))
 
 
+def _is_mixed(top: Path, media: list[Path]) -> bool:
+    """Whether more files than by mistake lie deeper than `<label>/<subject>_<anything>`."""
+    depths = [len(path.relative_to(top).parts) for path in media if top in path.parents]
+    return sum(depth > 2 for depth in depths) > max(1, _STRAY * len(depths))
+
+
 def _twofold(top: Path, media: list[Path]) -> tuple[tuple[str, str], Layout] | None:
     """Find out which of the two folders around each file is the label; None if there is but one.
 
@@ -153,6 +167,12 @@ def _twofold(top: Path, media: list[Path]) -> tuple[tuple[str, str], Layout] | N
     if not pairs or shallow > _STRAY * len(pairs):
         return None
     outer, inner = ({pair[place] for pair in pairs} for place in (0, 1))
+    if all(name.lower() in _PARTS for name in outer):
+        raise DataError(
+            f"{top} is divided into {', '.join(sorted(outer))}, which are parts of a split and no "
+            "people; name the subjects with --subjects TABLE, or take each file for a person: "
+            "--subject-pattern '^[^/]+/(?P<emotion>[^/]+)/(?P<subject>.+)'."
+        )
     first, second = _emotional(outer), _emotional(inner)
     label_first = first > second if first != second else None
     if label_first is None and max(len(outer), len(inner)) >= _MORE_SUBJECTS * min(

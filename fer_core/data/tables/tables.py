@@ -107,7 +107,7 @@ def rows(
 
 
 def _row(names: Sequence[str], cells: Sequence[str], theirs: Mapping[str, str]) -> Row:
-    row = Row.fromkeys(names, "")
+    row = Row(dict.fromkeys(names, ""))
     row.update(zip(names, ("" if cell in MISSING else cell for cell in cells), strict=False))
     row.update({name: row[other] for name, other in theirs.items() if other in row})
     if any(cells[len(names) :]):

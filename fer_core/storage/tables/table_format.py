@@ -51,13 +51,17 @@ class Format:
 
 def column_key(name: str) -> str:
     """Write the name of a column without what people write differently: case, quotes, blanks."""
-    text = unicodedata.normalize("NFC", name).replace("\ufeff", "").replace("\u200b", "")
-    return " ".join(text.split()).strip("\"' ").lower()
+    return " ".join(plain_text(name).split()).strip("\"' ").lower()
 
 
 def trimmed(cell: str) -> str:
     """Take the blanks off a cell, those that do not break a line and those without width, too."""
     return cell.strip().strip("\ufeff\u200b").strip()
+
+
+def plain_text(text: str) -> str:
+    """Write a text with an accent and its letter as one character, and nothing without width."""
+    return unicodedata.normalize("NFC", text).replace("\ufeff", "").replace("\u200b", "")
 
 
 def encoding(table: Path) -> str:
