@@ -190,3 +190,14 @@ def test_a_playlist_opens_no_other_file(tmp_path):
         assert kind_of(tmp_path / name) is None
     with av.open(str(tmp_path / "h264.mp4")) as container:
         assert container.streams.video
+
+
+def test_frames_follow_all_numbers_in_their_names_and_a_new_order_is_another_reading(tmp_path):
+    names = ["img1_a2.png", "img2_a2.png", "img10_a2.png", "img1_a3.png"]
+    files = [tmp_path / name for name in names]
+    for number, file in enumerate(files):
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(file)
+
+    assert sorted(set(files), key=media.frame_order) == files
+    assert media.examine_frames(tmp_path, files).reading == "order of all numbers"
+    assert media.examine_frames(tmp_path, files[:2]).reading == ""

@@ -155,6 +155,34 @@ def cut(write, share=0.6):
     return write_a_part
 
 
+def netpbm(most):
+    """Write a PPM whose levels go up to `most`, as its head says."""
+
+    def write(path, image):
+        rgb = (np.asarray(image) / 255 * most).round()
+        head = f"P6\n{image.width} {image.height}\n{most}\n".encode()
+        path.write_bytes(head + rgb.astype(">u2" if most > 255 else np.uint8).tobytes())
+
+    return write
+
+
+def turned_avif(path, image):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path.write_bytes(encoded(image.rotate(90, expand=True), "AVIF", exif=exif, quality=95))
+
+
+def mirrored(path, image):
+    """Write an MP4 whose display matrix mirrors it, as front cameras of phones do."""
+    film("mp4")(path, image)
+    data = bytearray(path.read_bytes())
+    place = data.find(b"tkhd") + 44  # ISO/IEC 14496-12, 8.3.2
+    data[place : place + 36] = struct.pack(
+        ">9i", -(1 << 16), 0, 0, 0, 1 << 16, 0, image.width << 16, 0, 1 << 30
+    )
+    path.write_bytes(data)
+
+
 def film(
     format,
     codec="libx264",
@@ -298,6 +326,10 @@ PICTURES = (
     Oddity("grey.pgm", saved("PPM", "L"), left=GREY),
     Oddity("16 bits.pgm", levels(np.uint16, 65535, "PPM"), left=GREY),
     Oddity("float.pfm", levels(np.float32, 1, "PPM"), left=GREY),
+    Oddity("float in colour.pfm", by_opencv(".pfm", np.float32, 1)),
+    Oddity("levels to 100.ppm", netpbm(100)),
+    Oddity("levels to 4095.ppm", netpbm(4095)),
+    Oddity("turned by EXIF.avif", turned_avif),
     Oddity("plain.tga", saved("TGA")),
     Oddity("plain.pcx", saved("PCX")),
     Oddity("plain.sgi", saved("SGI")),
@@ -340,6 +372,8 @@ VIDEOS = (
     Oddity("anamorphic.mp4", film("mp4", aspect=Fraction(16, 9)), 12, size=(114, 48)),
     Oddity("narrow pixels.mkv", film("matroska", aspect=Fraction(1, 2)), 12, size=(64, 96)),
     Oddity("held upright.mp4", film("mp4", turned=180), 12, left=RIGHT),
+    Oddity("mirrored.mp4", mirrored, 12, left=RIGHT),
+    Oddity("motion.mjpeg", film("mjpeg", "mjpeg", pix_fmt="yuvj420p"), 12),
 )
 NAMES = (
     Oddity("2026-01-01T12:30:05.mp4", film("mp4"), frames=12),
@@ -380,6 +414,7 @@ REFUSED = (
     Oddity("camera.nef", saved("TIFF"), refused="camera's raw file"),
     Oddity("empty.jpg", content(b""), refused="it is empty"),
     Oddity("notes.txt", content(b"not a film\n" * 50), refused=NO_MEDIUM),
+    Oddity("photos.zip", content(b"PK\3\4" + bytes(99)), refused=NO_MEDIUM),
     Oddity("paper.pdf", content(b"%PDF-1.4\n" + bytes(99)), refused=NO_MEDIUM),
     Oddity("drawing.eps", saved("EPS"), refused=NO_MEDIUM),
     Oddity("playlist.m3u8", content(PLAYLIST), refused=NO_MEDIUM),

@@ -1,3 +1,5 @@
+import os
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -314,3 +316,63 @@ def test_a_name_in_another_case_is_said(tmp_path, write):
     assert manifest.remarks[1] == (
         "manifest.csv: names in another case than their files have: 1, such as a.jpg for a.JPG"
     )
+
+
+def test_a_table_may_lie_in_the_single_folder_that_a_zip_file_leaves(tmp_path, write):
+    for number in range(4):
+        write(tmp_path / "photos" / f"session{number % 2}" / f"{number}.png")
+    write(tmp_path / "__MACOSX" / "photos" / "._manifest.csv")
+    rows = "".join(f"session{i % 2}/{i}.png,P{i},joy\n" for i in range(4))
+    (tmp_path / "photos" / "manifest.csv").write_text(f"path,subject,emotion\n{rows}")
+
+    manifest = load("folder", tmp_path)
+
+    assert [clip.emotion for clip in manifest.clips] == ["joy"] * 4
+    assert "its paths are taken to begin in" in manifest.remarks[1]
+
+
+def test_a_label_in_two_unicode_forms_is_one_class_and_one_in_two_cases_is_said(tmp_path, write):
+    forms = [unicodedata.normalize(form, "glücklich") for form in ("NFC", "NFD")]
+    labels = [*forms, "Sad", "sad"]
+    for number, label in enumerate(labels):
+        write(tmp_path / label / f"P{number}_x.png")
+
+    manifest = load("folder", tmp_path)
+
+    assert {clip.emotion for clip in manifest.clips} == {forms[0], "Sad", "sad"}
+    assert manifest.remarks[1] == (
+        "labels that are written almost alike are classes of their own: Sad, sad"
+    )
+
+
+def test_a_label_in_one_unicode_form_stays_as_it_is(tmp_path, write):
+    label = unicodedata.normalize("NFD", "glücklich")
+    write(tmp_path / label / "P1_x.png")
+
+    assert [clip.emotion for clip in load("folder", tmp_path).clips] == [label]
+
+
+def test_a_name_that_is_no_utf_8_is_left_out_and_can_be_written(tmp_path, write):
+    write(tmp_path / "joy" / "P1_x.png")
+    for name in (b"joy/P\xfc_y.png", b"\xe4rger/P2_y.png"):
+        path = tmp_path / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(name)
+
+    manifest = load("folder", tmp_path)
+
+    assert [clip.clip for clip in manifest.clips] == ["joy/P1_x.png"]
+    assert dict(manifest.left_out) == dict.fromkeys(
+        (r"joy/P\xfc_y.png", r"\xe4rger"),
+        "its name is not in UTF-8, as in old zip files; rename it",
+    )
+
+
+def test_a_table_without_rows_and_a_folder_of_archives_are_answered_with_what_is_there(tmp_path):
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"Unpack photos\.zip first"):
+        load("folder", tmp_path)
+
+    (tmp_path / "manifest.csv").write_text("path,subject,emotion\n")
+    with pytest.raises(DataError, match=r"manifest\.csv names the columns, and has no rows"):
+        load("folder", tmp_path)

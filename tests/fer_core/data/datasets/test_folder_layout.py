@@ -95,3 +95,32 @@ def test_a_stray_file_among_folders_of_folders_is_left_out_by_name(tmp_path, wri
     assert len(clips) == 40
     reason = "it does not lie in <subject>/<label>/ as the others"
     assert manifest.left_out == (("S1/stray_1.png", reason),)
+
+
+def test_files_at_two_depths_are_missing_where_they_are_too_many_for_a_mistake(tmp_path, write):
+    for label in ("happy", "sad"):
+        for number in range(20):
+            write(tmp_path / label / f"P{number}" / "x.png")
+        for number in range(12):
+            write(tmp_path / label / f"Q{number}_x.png")
+
+    _, manifest = read(tmp_path)
+
+    assert len(manifest.clips) == 24
+    assert len(manifest.left_out) == 40
+    assert "--subject-pattern" in manifest.left_out[0][1]
+
+
+def test_the_parts_of_a_split_are_not_taken_for_people(tmp_path, write):
+    for part in ("train", "val", "test"):
+        for label in ("happy", "sad"):
+            write(tmp_path / part / label / "x.png")
+            write(tmp_path / part / label / "y.png")
+
+    with pytest.raises(
+        DataError, match="into test, train, val, which are parts of a split"
+    ):
+        load("folder", tmp_path)
+    pattern = "^[^/]+/(?P<emotion>[^/]+)/(?P<subject>.+)"
+    clips, _ = read(tmp_path, subject_pattern=pattern)
+    assert clips["val/sad/y.png"] == ("y.png", "sad")
