@@ -273,7 +273,7 @@ def _print(checked: "Checked", as_json: bool, file: Path | None) -> None:
     command.show(findings)
     hidden = len(report.findings) - sum(line.findings for line in lines[:_MOST_LINES])
     if hidden:
-        print(f"{hidden} more findings are not shown")
+        print(f"{hidden} more findings are not told of here")
     if file is not None:
         print(f"all findings are listed in {file}")
     verdict = "a study may start" if report.may_start else "a study must not start"

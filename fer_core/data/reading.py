@@ -18,7 +18,7 @@ from fer_core.data.labels import Authenticity
 from fer_core.data.manifest import Clip, Manifest, build
 from fer_core.data.media import Examined, Kind
 from fer_core.errors import DataError
-from fer_core.storage.file_names import EARLIER, is_junk, printable
+from fer_core.storage.file_names import EARLIER, is_junk, is_no_utf_8
 from fer_core.storage.files import file_sha256
 
 # Of clips with equal content, the one in these parts stays, because what is tested on must not be
@@ -191,7 +191,7 @@ def as_before(manifest: Manifest) -> Manifest:
 
 
 def _found(root: Path, path: Path, verdict: Verdict) -> Found:
-    name = printable(path.relative_to(root).as_posix())
+    name = path.relative_to(root).as_posix()
     if not isinstance(verdict, Labels):
         return name, verdict
     try:
@@ -228,10 +228,7 @@ def _examined(path: Path) -> Examined:
 
 
 def _check_file(state: os.stat_result) -> None:
-    """Refuse, by its state, what holds no bytes.
-
-    Raises: DataError if so.
-    """
+    """Raise DataError for what holds no bytes, as its state tells."""
     if not stat.S_ISREG(state.st_mode):
         raise DataError("it is a device or a pipe")
     if not state.st_size:
@@ -240,7 +237,7 @@ def _check_file(state: os.stat_result) -> None:
 
 def _unreadable(path: Path, around: tuple[os.stat_result, ...]) -> str | None:
     """Say why a folder, or a broken link that may have led to one, cannot be opened; or None."""
-    if printable(path.name) != path.name:
+    if is_no_utf_8(path.name):
         return "its name is not in UTF-8, as in old zip files; rename it"
     is_folder = False
     try:

@@ -43,6 +43,7 @@ LEAST_STILLS, MOST_STILLS = 4, 64  # photographs per shard, on average
 SHARDS = 32  # shards to aim for with photographs, so that several workers share them evenly
 LEAST_FOUND = 0.5  # share of a clip's frames that must show a face; with fewer, it is skipped
 NO_FACE = "no face found."  # why a clip is skipped
+_FACELESS = ("no face found", "a face was found in", "the dataset has no landmarks", "landmarks ")
 # The packages whose versions change what an engine finds.
 _PACKAGES = {
     "data": (),
@@ -180,6 +181,11 @@ def _followed(clip: Clip, engine: str, device: str, tally: Tally) -> tuple[Array
             f"{LEAST_FOUND:.0%} are needed."
         )
     return np.stack(rows), files, others
+
+
+def is_faceless(reason: str) -> bool:
+    """Whether a clip was skipped for want of a face or its landmarks, and can be read."""
+    return reason.startswith(_FACELESS)
 
 
 def followed_frames(clip: Clip, engine: str, device: str) -> Iterator[FollowedFrame]:

@@ -4,7 +4,6 @@
 table describes, and decide where the content says nothing.
 """
 
-import os
 from pathlib import Path
 
 
@@ -52,6 +51,6 @@ def is_image_name(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def printable(name: str) -> str:
-    """Write the bytes of a name that are no UTF-8 as \\xfc and the like."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def is_no_utf_8(name: str) -> bool:
+    """Whether a name has bytes that are no UTF-8; Python writes each as a half of a character."""
+    return any("\udc80" <= letter <= "\udcff" for letter in name)

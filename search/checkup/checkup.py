@@ -23,7 +23,7 @@ from fer_core.faces.landmarks import best_engine, closer
 from fer_core.storage.shared_store import SharedPlace
 from search.checkup import near_copies, splits
 from search.checkup.examination import examine
-from search.checkup.findings import faults, findings
+from search.checkup.findings import findings
 from search.checkup.report import FaceCounts, Found, Report, SamePersonReport
 from search.planning import face_seconds
 from search.planning.face_seconds import Forecast
@@ -214,7 +214,7 @@ def _report(request: Request, manifest: Manifest, found: Found) -> Report:
     prepared, most = found.prepared, request.max_missing
     given = found.given_faces
     by_faces = data.faceless_are_missing(found.missing, given=given)
-    skipped = prepared.skipped if prepared and by_faces else faults(found.headers)
+    skipped = found.unreadable if not by_faces or prepared is None else prepared.skipped
     tried = splits.tried(manifest, request.task, request.protocol)
     problems = [split.unfit for split in tried[:1] if split.unfit]
     try:

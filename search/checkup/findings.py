@@ -8,7 +8,6 @@ from pathlib import Path
 
 from fer_core.data import subjects
 from fer_core.data.manifest import Manifest
-from fer_core.faces.file_checks import Header
 from search.checkup.report import (
     COPY,
     IGNORED,
@@ -38,13 +37,13 @@ def findings(manifest: Manifest, found: Found) -> tuple[Finding, ...]:
     A clip whose file is damaged and which shows no face is listed for its file. If the file looks
     damaged and the clip shows faces all the same, it gets a note.
     """
-    damaged, prepared = faults(found.headers), found.prepared
+    damaged, prepared = found.damaged, found.prepared
     skipped = prepared.skipped if prepared else damaged
     notes = [(clip, note) for clip, each in found.headers.items() for note in each.notes]
     if not faceless_are_missing(found.missing, given=found.given_faces):
-        reason = _WITHOUT_FACE[found.missing]
-        notes += [(clip, reason) for clip in skipped if clip not in damaged]
-        skipped = damaged
+        reason, unreadable = _WITHOUT_FACE[found.missing], found.unreadable
+        notes += [(clip, reason) for clip in skipped if clip not in unreadable]
+        skipped = unreadable
     contradicted = [(clip, fault) for clip, fault in damaged.items() if clip not in skipped]
     lists = {
         LEFT_OUT: [
@@ -84,11 +83,6 @@ def _same_people(manifest: Manifest, found: SamePersonReport) -> list[tuple[str,
         )
         for pair in found.likeliest
     ]
-
-
-def faults(headers: Mapping[str, Header]) -> dict[str, str]:
-    """Say of each clip with a damaged file what is wrong with it."""
-    return {clip: found.fault for clip, found in headers.items() if found.fault}
 
 
 def listed(report: Report, places: Mapping[str, str], chosen: Path | None) -> Path | None:

@@ -72,7 +72,7 @@ def _same_person(found: SamePersonReport) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class FindingLine:
-    """A line of the lower table, and how many findings it shows."""
+    """A line of the lower table, and how many findings it tells of."""
 
     columns: tuple[str, str, str]  # kind, path, reason
     findings: int = 1
@@ -90,4 +90,4 @@ def finding_lines(report: Report) -> Iterator[FindingLine]:
                 yield FindingLine((kind, path, "" if reason == said else reason))
                 said = reason
             if more := group.count - len(group.examples):
-                yield FindingLine((kind, f"and {more} more", ""), findings=0)
+                yield FindingLine((kind, f"and {more} more", ""), findings=more)

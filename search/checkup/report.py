@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fer_core.data.study_data import Missing
 from fer_core.faces.file_checks import Header
 from search.planning.face_seconds import Forecast
-from search.request.find_faces import Prepared
+from search.request.find_faces import Prepared, divided
 from search.screen.findings_file import LEFT_OUT, SKIPPED
 
 # The kinds of findings, the gravest first. "left out": the file cannot be the clip that it should
@@ -131,3 +131,14 @@ class Found:
     same_person: SamePersonReport | None
     given_faces: bool = False  # whether each picture is a face that was cut out already
     missing: Missing = "leave-out"  # what becomes of a clip without a face
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """What is wrong with each clip whose file is damaged, as its first bytes tell."""
+        return {clip: found.fault for clip, found in self.headers.items() if found.fault}
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Why each clip cannot be read that is damaged, or that could not be decoded."""
+        _, undecodable = divided(self.prepared.skipped if self.prepared else {})
+        return undecodable | self.damaged

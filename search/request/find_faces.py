@@ -143,13 +143,24 @@ def prepare(
 
 def _about(found: Prepared, study_data: StudyData) -> Iterator[str]:
     """Say what is odd about the faces that were found, and what becomes of clips without one."""
-    if found.skipped and (study_data.given_faces or study_data.missing != "leave-out"):
-        lost = (
-            f"no face was found in {len(found.skipped)} of {len(study_data.manifest.clips)} clips"
-        )
-        yield f"{lost}: {_WITHOUT_FACE[study_data.missing]}"
-        yield from grouped.lines(found.skipped.items())
+    if study_data.given_faces or study_data.missing != "leave-out":
+        of_all = f"of {len(study_data.manifest.clips)} clips"
+        faceless, unreadable = divided(found.skipped)
+        if faceless:
+            without = _WITHOUT_FACE[study_data.missing]
+            yield f"no face was found in {len(faceless)} {of_all}: {without}"
+            yield from grouped.lines(faceless.items())
+        if unreadable:
+            what = "left out" if study_data.missing == "leave-out" else "counted as wrong"
+            yield f"{len(unreadable)} {of_all} cannot be read, and are {what}"
+            yield from grouped.lines(unreadable.items())
     yield from grouped.lines(found.notes.items())
+
+
+def divided(skipped: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Divide skipped clips into those without a face and those that cannot be read."""
+    faceless = {clip: why for clip, why in skipped.items() if faces_stage.is_faceless(why)}
+    return faceless, {clip: why for clip, why in skipped.items() if clip not in faceless}
 
 
 def _check_missing(

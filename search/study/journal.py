@@ -65,7 +65,7 @@ class Journal:
         self._settled: set[int] = set()
         self._parts: dict[int, TrialResult] = {}
         trials = self._trials()
-        self._settled.update(trial.number for trial in trials if _has_ended(trial))
+        self._settled.update(trial.number for trial in trials if marks.has_ended(trial))
         self._parts.update(folder.results(sorted(self._settled)))
         for trial in trials:
             self._recall(trial)
@@ -210,26 +210,30 @@ class Journal:
         retry = past.get(marks.RETRY, 0) + (counts and not lost and marks.STARTED in past)
         losses = past.get(marks.LOST, 0) + lost
         if retry > RETRIES or losses >= LOSSES:
+            why = parts.why_given_up(retry, losses if losses >= LOSSES else 0, error)
+            offset = past.get(marks.SEED_OFFSET, 0)
             result = parts.failed(
-                number,
-                parts.why_given_up(retry, losses if losses >= LOSSES else 0, error),
-                config_json=past.get(marks.CONFIG),
-                seed_offset=past.get(marks.SEED_OFFSET, 0),
+                number, why, config_json=past.get(marks.CONFIG), seed_offset=offset
             )
             self.finish(result)
             return result
         if number not in self._repeated:
-            # A trial interrupted while it was drawn has only some of its parameters: draw it anew.
-            fixed = trial.system_attrs.get(marks.FIXED, {})
-            params = trial.params if marks.CONFIG in past else fixed
-            attrs = {marks.REPEATS: number, marks.RETRY: retry, marks.LOST: losses}
-            if larger or marks.LARGER in past:
-                attrs[marks.LARGER] = True
-            self._enqueue(params, attrs)
+            self._repeat(trial, larger=larger, retry=retry, losses=losses)
         self._storage.set_trial_user_attr(self._id(number), marks.INTERRUPTED, True)
         self._study.tell(number, state=TrialState.FAIL)
         self._halving.forget(number)
         return None
+
+    def _repeat(self, trial: FrozenTrial, *, larger: bool, retry: int, losses: int) -> None:
+        """Queue the parameters of a trial again."""
+        past = trial.user_attrs
+        # A trial interrupted while it was drawn has only some of its parameters: draw it anew.
+        fixed = trial.system_attrs.get(marks.FIXED, {})
+        params = trial.params if marks.CONFIG in past else fixed
+        attrs = {marks.REPEATS: trial.number, marks.RETRY: retry, marks.LOST: losses}
+        if larger or marks.LARGER in past:
+            attrs[marks.LARGER] = True
+        self._enqueue(params, attrs)
 
     def reconcile(self, *, counts: bool = True) -> None:
         """Settle the trials that still count as running, though no worker has them any more.
@@ -292,9 +296,3 @@ class Journal:
 
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
-
-
-def _has_ended(trial: FrozenTrial) -> bool:
-    """Return whether a trial ended and counts: no other repeats it, and it was not redrawn."""
-    replaced = {marks.INTERRUPTED, marks.REDRAWN} & trial.user_attrs.keys()
-    return trial.state.is_finished() and not replaced

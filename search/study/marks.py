@@ -4,7 +4,7 @@ The words are in users' studies: keep them. `journal.py` notes them, and
 `search/request/rebuild.py` makes them anew where a journal was lost.
 """
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search.drawing import redraws
 
@@ -24,3 +24,9 @@ LARGER = "larger"  # present if these parameters ran out of memory once
 INTERRUPTED = "interrupted"  # present if the trial does not count, because another repeats it
 REDRAWN = redraws.MARK  # present if the draw is no trial; why not, "refused" or "repeated"
 FIXED = "fixed_params"  # Optuna's own attribute: the parameters with which a trial was queued
+
+
+def has_ended(trial: FrozenTrial) -> bool:
+    """Return whether a trial ended and counts: no other repeats it, and it was not redrawn."""
+    replaced = {INTERRUPTED, REDRAWN} & trial.user_attrs.keys()
+    return trial.state.is_finished() and not replaced

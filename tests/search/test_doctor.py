@@ -225,7 +225,8 @@ def test_of_alike_findings_three_and_a_count_are_shown_and_a_file_has_them_all(d
     assert screen.count("\nleft out  ") == screen.count("\nnote  ") == 4
     assert re.search(r"left out  anger/1_01.jpg +it is cut short after 3 bytes", screen)
     assert "and 39 more" in screen
-    assert "56 more findings are not shown" in screen
+    assert "and 17 more" in screen
+    assert "not told of here" not in screen
     assert "all findings are listed in folder-findings.csv" in screen
 
 
@@ -481,6 +482,22 @@ def test_what_becomes_of_pictures_without_a_face_decides_as_in_a_study(
     assert kinds == [kind] * 3
     assert ("give --faces given" in report["because"]) == (not starts and "given" not in arguments)
     assert ("With --missing fallback" in report["because"]) == (not starts)
+
+
+@pytest.mark.parametrize("arguments", [["--faces", "given"], ["--missing", "fallback"]])
+def test_a_picture_that_cannot_be_decoded_is_missing_whatever_becomes_of_faceless_ones(
+    doctor, photographs, arguments
+):
+    for path in sorted(photographs.rglob("*.png"))[:3]:
+        content = path.read_bytes()
+        path.write_bytes(content[:200] + bytes(len(content) - 250) + content[-50:])
+
+    exit_code, printed, _ = doctor(photographs, "--json", *arguments)
+
+    report = json.loads(printed)
+    assert not report["may_start"]
+    assert exit_code != 0
+    assert [f["kind"] for f in report["findings"] if "cannot be" in f["reason"]] == ["skipped"] * 3
 
 
 def test_the_synthetic_set_is_whole_and_its_points_come_along(doctor, rendered):

@@ -117,9 +117,7 @@ def test_the_parts_of_a_split_are_not_taken_for_people(tmp_path, write):
             write(tmp_path / part / label / "x.png")
             write(tmp_path / part / label / "y.png")
 
-    with pytest.raises(
-        DataError, match="into test, train, val, which are parts of a split"
-    ):
+    with pytest.raises(DataError, match="into test, train, val, which are parts of a split"):
         load("folder", tmp_path)
     pattern = "^[^/]+/(?P<emotion>[^/]+)/(?P<subject>.+)"
     clips, _ = read(tmp_path, subject_pattern=pattern)
