@@ -69,7 +69,7 @@ def main(
     """
     from fer_core.predict.timeline import draw  # imports matplotlib, which --help does not need
 
-    timeline = picture or Path(f"{path.stem}-timeline.png")
+    timeline = picture or Path(f"{path.resolve().stem}-timeline.png")
     signals.handle(signals.interrupt)
     keep_to_allowed_cores()
     try:
@@ -77,6 +77,11 @@ def main(
             raise FerError(
                 f"--picture is {timeline}; it must end in {' or '.join(SUFFIXES)} and lie in a "
                 "folder that exists."
+            )
+        if path.resolve() in (timeline.resolve(), timeline.resolve().parent):
+            raise FerError(
+                f"{timeline} would be written over or among what is read; name another file with "
+                "--picture."
             )
         prediction = predict(model_folder.load(model), path, cuts_given=faces == "found")
         draw(prediction, path.name, timeline)

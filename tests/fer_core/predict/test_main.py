@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from fer_core.predict.__main__ import main
@@ -82,3 +83,20 @@ def test_any_name_is_that_of_a_file(votes, clip, tmp_path, monkeypatch, name):
 
     assert done.exit_code == 0, done.stderr
     assert (tmp_path / f"{Path(name).stem}-timeline.png").is_file()
+
+
+def test_the_timeline_is_not_written_over_or_among_what_is_read(votes, tmp_path, monkeypatch):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    photograph = frames / "1.png"
+    Image.new("RGB", (64, 64)).save(photograph)
+    before = photograph.read_bytes()
+    monkeypatch.chdir(frames)
+
+    over, among = run(votes, photograph, "--picture", photograph), run(votes, ".")
+
+    assert over.exit_code == among.exit_code == 2
+    assert "1.png would be written over or among what is read" in over.stderr
+    assert "frames-timeline.png would be written over or among" in among.stderr
+    assert photograph.read_bytes() == before
+    assert list(frames.iterdir()) == [photograph]
