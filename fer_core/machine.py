@@ -152,6 +152,11 @@ def make_deterministic(threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", _WORKSPACE)
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
+    # Convolutions and recurrent cells in TF32, products in full: torch's defaults, which a later
+    # version may change.
+    torch.backends.cudnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn.fp32_precision = "tf32"  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

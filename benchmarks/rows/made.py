@@ -106,7 +106,7 @@ def _write(one: MadeSet, store: Store, streams: Sequence[StreamConfig]) -> None:
         meta = {"clips": spans, "skipped": {}, "notes": {}}
         faces.append((shard, store.put("faces", shard.key, packed(rows, [jpeg] * len(rows)), meta)))
     views = []
-    for shard in views_stage.shards(faces, WINDOW, "aligned", None, "cpu"):
+    for shard in views_stage.shards(faces, WINDOW, "aligned", None):
         names = list(faces[len(views)][1].meta["clips"])
         files = [jpeg] * len(names) * WINDOW.frames
         meta = {"clips": names, "skipped": {}, "frames": WINDOW.frames}

@@ -42,7 +42,6 @@ def shards(
     window: ClipConfig,
     view: str,
     surface: Surface | None,
-    device: str,
     whole: Sequence[tuple[Shard, Entry]] | None = None,
 ) -> list[Shard]:
     """List the shards of the stage `views`, one for each shard of `faces`; `crops` reads them.
@@ -51,6 +50,8 @@ def shards(
     reason (`skipped`), and the number of frames of each clip (`frames`). `whole` are the shards of
     the whole pictures, of the same clips as those of `faces`: where a clip has no such view, its
     whole picture takes the place, and `fallbacks` lists these clips too.
+
+    All views are made on the CPU, so that a machine with a GPU finds those of one without.
     """
     frontal = view.startswith("frontal")
     parts = {
@@ -61,9 +62,9 @@ def shards(
         "versions": [version("opencv-python")],
         # The next two change frontal views only, so the keys of other views leave them out.
         "surface": (surface or reference()).sha256 if frontal else None,
-        "torch": [version("torch"), device] if frontal else None,
+        "torch": [version("torch"), "cpu"] if frontal else None,
     }
-    make = partial(_make, window=window, view=view, surface=surface, device=device)
+    make = partial(_make, window=window, view=view, surface=surface)
     if whole is None:
         return [
             Shard("views", parts | {"faces": shard.key}, partial(make, entry))
@@ -88,9 +89,7 @@ def crops(entry: Entry) -> Image:
     return np.stack(images).reshape(shape) if images else np.zeros(shape, np.uint8)
 
 
-def views_of_frames(
-    track: Track, indices: Indices, view: str, *, surface: Surface | None, device: str
-) -> Image:
+def views_of_frames(track: Track, indices: Indices, view: str, *, surface: Surface | None) -> Image:
     """Make the views of some frames of one clip, (n, 224, 224, 3), without the store.
 
     They are written to JPEG and read back, so that they equal what the stage stores to the bit.
@@ -102,7 +101,6 @@ def views_of_frames(
         track.crop_points(indices),
         view=view,
         surface=surface,
-        device=device,
     )
     return np.stack([decode_jpeg(encode_jpeg(image)) for image in images])
 
@@ -123,11 +121,10 @@ def _make(
     window: ClipConfig,
     view: str,
     surface: Surface | None,
-    device: str,
 ) -> tuple[Array, dict[str, Any]]:
     """Make the views of a shard of `faces`; a clip without one is shown as it is in `whole`."""
     faces = Faces(entry)
-    make_views = partial(views, view=view, surface=surface, device=device)
+    make_views = partial(views, view=view, surface=surface)
     files, reasons = _made(faces, faces.clips, window, make_views)
     skipped = dict(faces.skipped) | reasons
     meta: dict[str, Any] = {"frames": window.frames}

@@ -109,10 +109,8 @@ class TrialContext:
         surface = _surface(study_data.surface) if study_data.surface else None
 
         def read() -> Stage:
-            device, whole = self.device.type, pictures.pairs if pictures else None
-            return self._stage(
-                views_stage.shards(faces.pairs, self.window, view, surface, device, whole)
-            )
+            whole = pictures.pairs if pictures else None
+            return self._stage(views_stage.shards(faces.pairs, self.window, view, surface, whole))
 
         key = memory_key(
             "views",

@@ -220,7 +220,8 @@ def _parts(
         "pixels": crop_pixels(stream, backbone),
         "precision": precision,
         "torch": ".".join(torch.__version__.split(".")[:2]),
-        "device": device.type,
+        # See `machine.make_deterministic`; on a CPU all is in single precision.
+        "device": "cuda, tf32" if device.type == "cuda" else device.type,
     }
 
 

@@ -155,7 +155,8 @@ class ImageStream:
         def batch(rows: Array, generator: np.random.Generator | None) -> Tensor:
             crops: Array | Tensor = self._sized(encoder)[rows]
             if augment is not None and generator is not None:
-                crops = augmented(torch.from_numpy(np.asarray(crops)), augment, generator)
+                shown = torch.from_numpy(np.asarray(crops)).to(device)
+                crops = augmented(shown, augment, generator)
             return encoder.preprocessed(crops, device)
 
         return batch

@@ -24,7 +24,7 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.p:
             return x
-        return x * multipliers(self.generator, x.shape, self.p).to(x.device)
+        return x * (kept(self.generator, x.shape, self.p).to(x.device).float() * factor(self.p))
 
 
 def seed(network: nn.Module, number: int) -> None:
@@ -35,8 +35,13 @@ def seed(network: nn.Module, number: int) -> None:
             module.generator = generator
 
 
-def multipliers(generator: np.random.SFC64, shape: torch.Size, rate: float) -> Tensor:
-    """Draw what values are multiplied by: 0 for a dropped one, 1 / (1 - rate) for a kept one."""
+def kept(generator: np.random.SFC64, shape: torch.Size, rate: float) -> Tensor:
+    """Draw which values are kept, as bools: a quarter of the bytes to copy to a GPU."""
     count = shape.numel()
     raw = generator.random_raw(-(-count // 4)).view(np.uint16)[:count]  # four numbers a draw
-    return torch.from_numpy(raw >= round(rate * _STEPS)).view(shape).float().div_(1 - rate)
+    return torch.from_numpy(raw >= round(rate * _STEPS)).view(shape)
+
+
+def factor(rate: float) -> float:
+    """Give what kept values are multiplied by, in single precision."""
+    return float(torch.ones(()).div_(1 - rate))

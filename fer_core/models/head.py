@@ -57,8 +57,13 @@ class TwoHeads(nn.Module):
         emotions = sorted({emotion for emotion, _ in pairs})
         self.emotion = nn.Linear(feature_dim, len(emotions))
         self.authenticity = nn.Linear(feature_dim, len(AUTHENTICITIES))
-        self.emotions = [emotions.index(emotion) for emotion, _ in pairs]
-        self.kinds = [AUTHENTICITIES.index(kind) for _, kind in pairs]
+        # Which emotion and which kind each class is: on the device, and in no file of weights.
+        self.emotions: Tensor
+        self.kinds: Tensor
+        of_emotion = torch.tensor([emotions.index(emotion) for emotion, _ in pairs])
+        of_kind = torch.tensor([AUTHENTICITIES.index(kind) for _, kind in pairs])
+        self.register_buffer("emotions", of_emotion, persistent=False)
+        self.register_buffer("kinds", of_kind, persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         emotion = torch.log_softmax(self.emotion(features), dim=-1)

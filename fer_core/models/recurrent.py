@@ -57,8 +57,8 @@ class Recurrent(nn.Module):
         self.feature_dim = hidden * (1 + bidirectional)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        unpadded = int(lengths.min()) == frames.shape[1]
-        sequence = frames if unpadded else _packed(frames, lengths)  # packing takes time
+        whole = unpadded(lengths, frames)
+        sequence = frames if whole else _packed(frames, lengths)  # packing takes time
         ends = self.cell(sequence)[1]  # (layers x directions, B, hidden)
         last: Tensor = ends[0] if isinstance(ends, tuple) else ends  # an LSTM adds its cells' state
         directions = 1 + self.cell.bidirectional
@@ -88,6 +88,8 @@ class ConvLSTM(nn.Module):
     def forward(self, maps: Tensor, lengths: Tensor) -> Tensor:
         for i, gates in enumerate(self.gates):
             maps = _unrolled(gates, maps if i == 0 else self.dropout(maps))
+        if unpadded(lengths, maps):
+            return maps[:, -1]
         return maps[torch.arange(len(maps), device=maps.device), lengths.to(maps.device) - 1]
 
 
@@ -107,8 +109,15 @@ class Attention(nn.Module):
         return (weights * frames).sum(dim=1) / weights.sum(dim=1)
 
 
+def unpadded(lengths: Tensor, frames: Tensor) -> bool:
+    """Whether all clips have as many frames as the batch (B, T, ...); unknown without values."""
+    return not lengths.is_meta and int(lengths.min()) == frames.shape[1]
+
+
 def within(lengths: Tensor, frames: Tensor) -> Tensor:
     """Return which of the frames (B, T, ...) belong to their clip and are not padding, (B, T)."""
+    if unpadded(lengths, frames):  # then nothing is copied to a GPU
+        return torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
     steps = torch.arange(frames.shape[1], device=frames.device)
     return steps[None] < lengths.to(frames.device)[:, None]
 

@@ -13,7 +13,7 @@ from fer_core.arrays import Array
 from fer_core.config import GeometryConfig, StreamConfig
 from fer_core.models.dropout import Dropout
 from fer_core.models.pooling import pool
-from fer_core.models.recurrent import ConvLSTM, within
+from fer_core.models.recurrent import ConvLSTM, unpadded, within
 
 _HARDLY = 1e-3  # a feature hardly varies if its deviation is this share of the features' together
 _ROUNDING = 1e-6  # share of a value that may come from rounding
@@ -102,6 +102,9 @@ class ImageReader(nn.Module):
 
     def _standardised_within(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Standardise the frames (B, T, ...) of each clip, and set its padding to zero."""
+        if unpadded(lengths, frames):  # a mask would wait for a GPU
+            whole = self._standardised(frames.flatten(0, 1))
+            return whole.to(frames.dtype).view_as(frames)
         inside = within(lengths, frames)
         standardised = torch.zeros_like(frames)
         standardised[inside] = self._standardised(frames[inside]).to(standardised.dtype)

@@ -17,8 +17,6 @@ from fer_core.faces.sampling import Indices, pick, without_points
 from fer_core.faces.tracks import Track
 from fer_core.trial.fitted_model import Model
 
-_CPU = "cpu"
-
 
 @dataclass(frozen=True, kw_only=True)
 class ClipViews:
@@ -69,7 +67,7 @@ class ClipViews:
         """
         track, view = self._shown_by(view)
         indices = np.asarray(frames, np.intp)
-        return views_stage.views_of_frames(track, indices, view, surface=model.surface, device=_CPU)
+        return views_stage.views_of_frames(track, indices, view, surface=model.surface)
 
     def _shown_by(self, view: str) -> tuple[Track, str]:
         """Give the track that shows a view, and the view that it shows."""

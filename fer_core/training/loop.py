@@ -145,12 +145,14 @@ class Training:
     def _train_epoch(self) -> float:
         """Train for one epoch, and return the sum of the clips' losses."""
         self._network.train()
-        total = 0.0
-        for batch in np.array_split(self._generator.permutation(self._rows), self._count):
-            loss = self._loss_of(self._batches(batch, self._generator), batch)
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        order = self._generator.permutation(self._rows)
+        targets = self._loss_of.targets(order, self._count)
+        for batch, target in zip(np.array_split(order, self._count), targets, strict=True):
+            loss = self._loss_of(self._batches(batch, self._generator), target)
             total += _step(self._optimizer, loss) * len(batch)
             self._schedule.step()
-        return total
+        return float(total)  # read once: to read a number waits until a GPU has done all before
 
     def _in_order(self) -> Iterator[Sequence[Tensor]]:
         """Read the training clips as they are scored, in an order that mixes them.
@@ -163,13 +165,13 @@ class Training:
 
     def _held_out_loss(self, held_out: Array) -> float:
         self._network.eval()
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
         with torch.inference_mode():
-            for batch in np.array_split(
-                held_out, math.ceil(len(held_out) / self._config.batch_clips)
-            ):
-                total += float(self._loss_of(self._batches(batch, None), batch)) * len(batch)
-        return total / len(held_out)
+            count = math.ceil(len(held_out) / self._config.batch_clips)
+            targets = self._loss_of.targets(held_out, count)
+            for batch, target in zip(np.array_split(held_out, count), targets, strict=True):
+                total += self._loss_of(self._batches(batch, None), target).double() * len(batch)
+        return float(total) / len(held_out)
 
     def _schedules(self) -> Iterator[tuple[str, Any]]:
         """Yield torch's schedulers by the names of `Schedule`'s attributes; there may be none."""
@@ -182,11 +184,11 @@ class Training:
         yield from {id(each): each for each in dropout}.values()
 
 
-def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    return float(loss.detach())
+    return loss.detach().double()
 
 
 class _BestWeights:
@@ -266,8 +268,11 @@ class _Loss:
             weights = optimizers.class_weights(train_labels, network.classes)
             self._weights = weights.to(self._device)
 
-    def __call__(self, inputs: Sequence[Tensor], rows: Array) -> Tensor:
-        target = self._labels[torch.from_numpy(rows)].to(self._device)
+    def targets(self, rows: Array, count: int) -> tuple[Tensor, ...]:
+        """Give the labels of `count` batches of rows, divided as `np.array_split` divides."""
+        return self._labels[torch.from_numpy(rows)].to(self._device).tensor_split(count)
+
+    def __call__(self, inputs: Sequence[Tensor], target: Tensor) -> Tensor:
         with optimizers.mixed(self._device, wanted=self._mixed):
             logits = self._network(inputs, self._network.lengths(inputs))
         if logits.ndim == 3:

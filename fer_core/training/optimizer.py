@@ -78,7 +78,7 @@ def mixed(device: torch.device, *, wanted: bool) -> torch.autocast:
 
     On a CPU it is never used: most CPUs have no instructions for it, and are slower with it.
     """
-    supported = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    supported = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted and supported)
 
 

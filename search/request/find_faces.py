@@ -95,7 +95,6 @@ def views(
     `faces`.
     """
     shared = open_store(store)
-    device = "cuda" if view.startswith("frontal") and _has_gpu() else "cpu"
 
     def read(engine: str) -> list[tuple[Shard, Entry]]:
         found = faces_stage.shards(manifest, engine, device_of(engine), Tally())
@@ -103,8 +102,8 @@ def views(
 
     shown = read(GIVEN if view == GIVEN else engine)
     whole = read(GIVEN) if falls_back and view != GIVEN else None
-    shards = views_stage.shards(shown, clip, view, None, device, whole)
-    for made, missing in make(shared, shards, workers if device == "cpu" else 1):
+    shards = views_stage.shards(shown, clip, view, None, whole)
+    for made, missing in make(shared, shards, workers):
         progress(made, missing)
 
 

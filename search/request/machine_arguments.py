@@ -35,8 +35,8 @@ GpusPerTrial = Annotated[
         metavar="GPUS",
         min=0,
         rich_help_panel=MACHINES,
-        help="How many GPUs each trial gets; may be a fraction. Default: 1 if the cluster has "
-        "GPUs, else 0.",
+        help="The share of a GPU that each trial gets, at most 1: more GPUs run more trials. "
+        "Default: 1 if the cluster has GPUs, else 0.",
     ),
 ]
 GpusPerHead = Annotated[

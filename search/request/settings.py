@@ -109,9 +109,14 @@ def options_of(arguments: Mapping[str, Any]) -> Options:
 def machines_of(arguments: Mapping[str, Any]) -> Machines:
     """Take what concerns the machines from the arguments of the command.
 
-    Raises: FerError if the time budget is not a time.
+    Raises: FerError if the time budget is not a time, or a trial is to get several GPUs.
     """
     values = {option.name: arguments[option.name] for option in fields(Machines)}
+    if (gpus := values["gpus_per_trial"] or 0) > 1:
+        raise FerError(
+            f"--gpus-per-trial is {gpus:g}; it must be at most 1: a trial trains on one GPU, and "
+            "more GPUs run more trials."
+        )
     if values["time_budget"] is not None:
         values["time_budget"] = seconds(values["time_budget"])
     return Machines(**values)

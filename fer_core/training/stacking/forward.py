@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fer_core.models.dropout import Dropout, multipliers
+from fer_core.models.dropout import Dropout, factor, kept
 from fer_core.models.fusion import fuse
 from fer_core.models.head import TwoHeads
 from fer_core.models.network import BRANCHES, Branch, Network
@@ -32,6 +32,7 @@ class DropoutMasks:
     def __init__(self, rates: Mapping[str, Sequence[float]], seeds: Sequence[int]) -> None:
         self._rates = rates  # for each layer name, the rates of all members
         self._generators = [np.random.SFC64(seed) for seed in seeds]
+        self._known: dict[tuple[tuple[float, ...], torch.device], Tensor] = {}
 
     def for_batch(self, members: Sequence[int], rows: Sequence[int]) -> Drop:
         """Return the dropout of one batch of these members.
@@ -44,14 +45,22 @@ class DropoutMasks:
             rates = [self._rates[name][member] for member in members]
             if not any(rates):
                 return x
-            mask = torch.ones(x.shape)
+            mask = torch.ones(x.shape, dtype=torch.bool)
             for i, (member, rate) in enumerate(zip(members, rates, strict=True)):
                 if rate:
                     inside = mask[i, : rows[i]]
-                    inside.copy_(multipliers(self._generators[member], inside.shape, rate))
-            return x * mask.to(x.device)
+                    inside.copy_(kept(self._generators[member], inside.shape, rate))
+            factors = self._factors(tuple(rates), x)
+            return x * (mask.to(x.device).float() * factors)
 
         return drop
+
+    def _factors(self, rates: tuple[float, ...], x: Tensor) -> Tensor:
+        """Give what the kept values of each member are multiplied by, in the shape of `x`."""
+        key = rates, x.device
+        if key not in self._known:
+            self._known[key] = torch.tensor([factor(rate) for rate in rates], device=x.device)
+        return self._known[key].view(-1, *[1] * (x.ndim - 1))
 
 
 def stacked_parameters(networks: Sequence[Network]) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ import copy
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from fer_core.arrays import Array
 from fer_core.models.network import Network, count
 from fer_core.training.fits import Fit, Group, InTurn, OneFit
 from fer_core.training.stacking.calibration import Widths
+from fer_core.training.stacking.feed import Feed, feed_key
 from fer_core.training.stacking.forward import (
     Drop,
     DropoutMasks,
@@ -32,38 +32,6 @@ from fer_core.training.stacking.targets import Targets
 # must fit into its memory together with the data.
 LARGE = {"cpu": 150_000, "cuda": 16_000_000}
 _MOST_COPIES = 4  # copies of members that are trained one after the other for the timing
-
-
-class _Feed:
-    """Read the batches for all members that have the same rows in the same order."""
-
-    def __init__(self, fit: Fit, count: int) -> None:
-        self._fit, self._count = fit, count
-        self._order = np.random.default_rng(fit.order)
-
-    def epoch(self) -> list[Array]:
-        """Return the rows of each batch of the next epoch."""
-        return np.array_split(self._order.permutation(self._fit.rows), self._count)
-
-    def example(self) -> Array:
-        """Return the rows of a batch for timing; the order of the training does not advance."""
-        return self._fit.rows[: -(-len(self._fit.rows) // self._count)]
-
-    @property
-    def held_out_clips(self) -> int:
-        return 0 if self._fit.held_out is None else len(self._fit.held_out)
-
-    def held_out(self, batch_clips: int) -> list[Array]:
-        """Return the rows of each batch of the held-out clips, as `loop.Training` reads them."""
-        if self._fit.held_out is None:
-            return []
-        return np.array_split(self._fit.held_out, -(-self.held_out_clips // batch_clips))
-
-    def inputs(self, rows: Array) -> list[Tensor]:
-        return list(self._fit.batches(rows, None))
-
-    def labels(self, rows: Array) -> Tensor:
-        return torch.from_numpy(self._fit.labels[rows])
 
 
 def is_large(network: Network) -> bool:
@@ -89,10 +57,10 @@ class Stack:
         self._networks, self._config = networks, configs[0]
         self._device = next(networks[0].parameters()).device
         self._count = configs[0].batches(len(fits[0].rows))
-        feeds = {_feed_key(fit): fit for fit in reversed(fits)}
-        self._feeds = [_Feed(fit, self._count) for fit in feeds.values()]
+        feeds = {feed_key(fit): fit for fit in reversed(fits)}
+        self._feeds = [Feed(fit, self._count) for fit in feeds.values()]
         keys = list(feeds)
-        self._feed_of = [keys.index(_feed_key(fit)) for fit in fits]  # one index for each member
+        self._feed_of = [keys.index(feed_key(fit)) for fit in fits]  # one index for each member
         self._masks = DropoutMasks(dropout_rates(networks), [fit.seed for fit in fits])
         self._members = list(range(len(fits)))  # first positions of those left; masks use them
         self._targets = Targets(fits, networks[0].classes, self._device)
@@ -102,14 +70,16 @@ class Stack:
         )
         self._widths = widths
         self._width: int | None = None  # members that share a call; None: not measured yet
+        self._numbers: dict[tuple[int, ...], Tensor] = {}
         self._fits = fits[:_MOST_COPIES]
 
     def epoch(self) -> list[float]:
         """Train for one epoch, and return the mean loss of each member."""
         orders = [feed.epoch() for feed in self._feeds]
+        labels = self._labels(orders)
         totals = torch.zeros(len(self._members), dtype=torch.double, device=self._device)
         for step in range(self._count):
-            totals += self._step([order[step] for order in orders])
+            totals += self._step([order[step] for order in orders], labels[step])
         sizes = [sum(map(len, orders[feed])) for feed in self._feed_of]
         losses: list[float] = (totals.cpu() / torch.tensor(sizes)).tolist()
         if self._config.schedule == "plateau":
@@ -157,7 +127,7 @@ class Stack:
         """Return a step of a width for timing. It trains copies, so that timing changes nothing."""
         optimizer = copy.deepcopy(self._optimizer)
         rows = [feed.example() for feed in self._feeds]
-        batch = self._batch(rows)
+        batch = self._batch(rows, self._labels([[own] for own in rows])[0])
         single = [_one_batch_fit(fit, len(rows[0])) for fit in self._fits]
 
         def step(width: int) -> None:
@@ -169,24 +139,35 @@ class Stack:
 
         return step
 
-    def _step(self, rows: Sequence[Array]) -> Tensor:
+    def _labels(self, orders: Sequence[Sequence[Array]]) -> list[list[Tensor]]:
+        """Give, for each step, the labels of the batch of each feed, whose batches `orders` has."""
+        feeds = zip(self._feeds, orders, strict=True)
+        of_feeds = [feed.labels(order, self._device) for feed, order in feeds]
+        return [list(of_step) for of_step in zip(*of_feeds, strict=True)]
+
+    def _step(self, rows: Sequence[Array], labels: Sequence[Tensor]) -> Tensor:
         """Train each member on its batch, and return the sum of its losses over its clips."""
-        batch = self._batch(rows)
+        batch = self._batch(rows, labels)
         width = self.measured_width() or 1
         losses = self._step_all(batch, self._optimizer, self._masks, width)
         self._rates.step()
-        return losses * torch.tensor(batch.sizes, device=self._device)
+        return losses * self._on_device(tuple(batch.sizes))
 
-    def _batch(self, rows: Sequence[Array]) -> "_Batch":
+    def _batch(self, rows: Sequence[Array], labels: Sequence[Tensor]) -> "_Batch":
         """Read the batch of each feed, which has these rows, and copy it to the feed's members."""
-        feeds = list(zip(self._feeds, rows, strict=True))
+        feeds = zip(self._feeds, rows, strict=True)
         sizes = [len(rows[feed]) for feed in self._feed_of]
-        labels = self._to_members([[feed.labels(own)] for feed, own in feeds])[0]
         return _Batch(
             inputs=self._to_members([feed.inputs(own) for feed, own in feeds]),
-            targets=self._targets.of(labels, sizes),
+            targets=self._targets.of(self._to_members([[each] for each in labels])[0], sizes),
             sizes=sizes,
         )
+
+    def _on_device(self, numbers: tuple[int, ...]) -> Tensor:
+        """Give numbers as a tensor on the device; the same few are asked for in every step."""
+        if numbers not in self._numbers:
+            self._numbers[numbers] = torch.tensor(numbers, device=self._device)
+        return self._numbers[numbers]
 
     def _step_all(
         self,
@@ -227,7 +208,7 @@ class Stack:
             positions = [place for place, own in enumerate(self._feed_of) if own == number]
             values = {name: value[positions] for name, value in self._optimizer.values.items()}
             for rows in feed.held_out(self._config.batch_clips):
-                labels = feed.labels(rows).to(self._device).expand(len(self._members), -1)
+                labels = feed.labels([rows], self._device)[0].expand(len(self._members), -1)
                 targets = self._targets.of(labels, [len(rows)] * len(self._members))[positions]
                 inputs = [x.expand(len(positions), *x.shape) for x in feed.inputs(rows)]
                 batch = _Batch(inputs=inputs, targets=targets, sizes=[len(rows)] * len(positions))
@@ -247,10 +228,11 @@ class Stack:
             return [x.to(self._device).expand(members, *x.shape) for x in batches[0]]
         longest = max(len(batch[0]) for batch in batches)
         in_order = self._feed_of == list(range(len(batches)))  # each member has a feed of its own
+        feed_of = self._on_device(tuple(self._feed_of))
         result = []
         for stream in zip(*batches, strict=True):
-            padded = torch.stack([_padded(x, longest) for x in stream])
-            result.append((padded if in_order else padded[self._feed_of]).to(self._device))
+            padded = torch.stack([_padded(x, longest) for x in stream]).to(self._device)
+            result.append(padded if in_order else padded[feed_of])
         return result
 
     def _shape(self) -> Hashable:
@@ -284,12 +266,6 @@ def _one_batch_fit(fit: Fit, rows: int) -> OneFit:
     endless = replace(fit.config, epochs=1_000_000)
     network = copy.deepcopy(fit.network)
     return OneFit(replace(fit, network=network, rows=fit.rows[:rows], config=endless))
-
-
-def _feed_key(fit: Fit) -> tuple[str, int, bytes, bytes]:
-    """Return what is equal for fits that can share a feed."""
-    held_out = b"" if fit.held_out is None else fit.held_out.tobytes()
-    return fit.data, fit.order, fit.rows.tobytes(), held_out
 
 
 def _padded(x: Tensor, rows: int) -> Tensor:

@@ -102,7 +102,7 @@ def test_a_face_that_a_view_cannot_show_is_skipped_and_the_others_are_shown(few,
     shards, entries, _ = faces_of(manifest, store)
     made = list(zip(shards, entries, strict=True))
 
-    stored = read_or_make(store, views_stage.shards(made, THREE, "frontal", None, "cpu"), Tally())
+    stored = read_or_make(store, views_stage.shards(made, THREE, "frontal", None), Tally())
 
     assert [clip for e in stored for clip in e.meta["skipped"]] == [line.clip]
     assert [clip for e in stored for clip in e.meta["clips"]] == [c.clip for c in few.clips[1:]]
@@ -113,7 +113,7 @@ def test_each_view_of_each_clip_is_stored_as_the_window_asks(few, store, view):
     shards, entries, _ = faces_of(few, store)
     made = list(zip(shards, entries, strict=True))
 
-    stored = read_or_make(store, views_stage.shards(made, THREE, view, None, "cpu"), Tally())
+    stored = read_or_make(store, views_stage.shards(made, THREE, view, None), Tally())
 
     names = [clip for entry in stored for clip in entry.meta["clips"]]
     assert names == [clip.clip for clip in few.clips]
@@ -127,7 +127,7 @@ def test_stored_views_hold_a_tenth_of_the_bytes_of_their_pixels(few, store):
     shards, entries, _ = faces_of(few, store)
     made = list(zip(shards, entries, strict=True))
 
-    stored = read_or_make(store, views_stage.shards(made, THREE, "aligned", None, "cpu"), Tally())
+    stored = read_or_make(store, views_stage.shards(made, THREE, "aligned", None), Tally())
 
     for entry in stored:
         assert entry.array.nbytes < 0.15 * views_stage.crops(entry).nbytes
@@ -177,9 +177,7 @@ def test_photographs_are_read_once_each_and_a_crowd_is_noted(shared_data, store,
     assert notes == {"crowd.jpg": "2 faces in a frame: the largest central one is followed"}
     stored = read_or_make(
         store,
-        views_stage.shards(
-            list(zip(shards, entries, strict=True)), ONE_FRAME, "aligned", None, "cpu"
-        ),
+        views_stage.shards(list(zip(shards, entries, strict=True)), ONE_FRAME, "aligned", None),
         Tally(),
     )
     assert sum(len(entry.meta["clips"]) for entry in stored) == 2
@@ -327,7 +325,7 @@ def test_more_shards_are_read_than_files_may_be_open(rendered, tmp_path):
 def test_a_store_that_is_copied_to_another_place_gives_the_same_views(few, store, tmp_path):
     shards, entries, _ = faces_of(few, store)
     made = list(zip(shards, entries, strict=True))
-    views = views_stage.shards(made, THREE, "aligned", None, "cpu")
+    views = views_stage.shards(made, THREE, "aligned", None)
     original = [views_stage.crops(entry) for entry in read_or_make(store, views, Tally())]
 
     shutil.copytree(tmp_path / "store", tmp_path / "elsewhere")

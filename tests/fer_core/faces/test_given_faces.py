@@ -38,7 +38,7 @@ def read(manifest, engine, store):
 
 def shown(pairs, view, store, whole=None, window=ONE_FRAME):
     """The views by clip, and the clips that are shown as a whole in their place."""
-    shards = views_stage.shards(pairs, window, view, None, "cpu", whole)
+    shards = views_stage.shards(pairs, window, view, None, whole)
     entries = read_or_make(store, shards, Tally())
     images = {
         clip: image

@@ -117,7 +117,7 @@ manifest, store = build("folder", path.parent, [clip]), Store(path.parent / "sto
 shards = faces_stage.shards(manifest, "dlib", "cpu", Tally())
 entries = read_or_make(store, shards, Tally())
 made = list(zip(shards, entries))
-read_or_make(store, views_stage.shards(made, ClipConfig(), "aligned", None, "cpu"), Tally())
+read_or_make(store, views_stage.shards(made, ClipConfig(), "aligned", None), Tally())
 first, past = entries[0].meta["clips"]["a"]
 peak = re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())
 print(past - first, int(peak[1]) / 1024)
@@ -168,7 +168,7 @@ def test_a_view_is_made_by_several_processes_and_a_trial_finds_it(few, tmp_path)
     made = list(zip(found, read_or_make(Store(tmp_path), found, Tally()), strict=True))
     tally = Tally()
     read_or_make(
-        Store(tmp_path), views_stage.shards(made, ClipConfig(), "frontal_soft", None, "cpu"), tally
+        Store(tmp_path), views_stage.shards(made, ClipConfig(), "frontal_soft", None), tally
     )
     assert message == [(i + 1, len(found)) for i in range(len(found))]
     assert (tally.work.stages_made, tally.work.stages_read) == (0, len(found))
