@@ -10,8 +10,8 @@ import pytest
 from fer_core.features.activations import Activations
 from fer_core.models.dropout import Dropout
 from fer_core.storage import memory_cache
+from fer_core.training.loop import _Loss
 from fer_core.training.stacking import stack
-from fer_core.training.stacking.feed import Feed
 from fer_core.training.stacking.forward import DropoutMasks
 from fer_core.training.stacking.optimizers import LearningRates
 from fer_core.training.stacking.targets import Targets
@@ -130,7 +130,7 @@ def mutated(function, text, other):
     [
         (TrialData.begin, ".to(self.device)", ""),
         (Activations._fitted, ".to(context.device)", ""),
-        (Feed.labels, ".to(device)", ""),
+        (_Loss.targets, ".to(self._device)", ""),
         (LearningRates.__init__, "device=device)  # (M,)", ")"),
         (Dropout.forward, ".to(x.device)", ""),
         (DropoutMasks.for_batch, ".to(x.device)", ""),
