@@ -69,6 +69,7 @@ def refused(monkeypatch, tmp_path):
         ([*SMOKE, "--protocol", "10fold"], 2, "no protocol of synthetic '10fold'"),
         ([*SMOKE, "--surface", "face.obj"], 2, "file face.obj does not exist"),
         ([*SMOKE, "--time-budget", "soon"], 2, "30s, 10m or 2h"),
+        ([*SMOKE, "--gpus-per-trial", "2"], 2, "a trial trains on one GPU, and more GPUs run more"),
         ([*SMOKE, "--weights", "vgg17=x"], 2, "did you mean 'vgg16'?"),
         ([*SMOKE, "--weights", "vgg16=no.pth"], 2, "file no.pth does not exist"),
         ([*SMOKE, "--weights", "vgg16"], 2, "it must be NAME=FILE"),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import ray
 import yaml
+from ray.autoscaler.v2.schema import ClusterStatus, LaunchRequest
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
@@ -366,6 +367,50 @@ def test_a_long_wait_for_a_machine_is_printed_once_if_one_may_still_join(
             time.sleep(0.15)
 
         assert console.file.getvalue().count("raise max_workers of gpu_ondemand") == lines
+
+
+@pytest.mark.slow
+def test_why_the_autoscaler_could_not_start_a_machine_is_printed_once(
+    one_gpu, write_cluster, journal, space, monkeypatch
+):
+    refused = LaunchRequest(
+        instance_type_name="g5.xlarge",
+        ray_node_type_name="gpu_spot",
+        count=1,
+        state=LaunchRequest.Status.FAILED,
+        request_ts_s=0,
+        details="ClientError: (MaxSpotInstanceCountExceeded)\n Max spot instance count exceeded",
+    )
+    monkeypatch.setattr(
+        watch, "get_cluster_status", lambda address: ClusterStatus(failed_launches=[refused])
+    )
+    monkeypatch.setattr(watch, "_LAUNCH_SECONDS", 0.0)
+    searcher = StudySearcher(
+        journal,
+        space,
+        trials=2,
+        deadline=None,
+        on_finish=lambda result: None,
+        most_members=lambda config: 1,
+    )
+    console = Console(file=io.StringIO(), width=300)
+    watching = watch.Watch(searcher, Progress(console=console))
+    searcher.suggest("1")
+    write_cluster(8, spot=1)
+
+    for _ in range(3):
+        watching.on_experiment_end([])
+
+    printed = console.file.getvalue()
+    assert printed.count("Ray could not start a machine gpu_spot (g5.xlarge): ClientError") == 1
+    assert "Max spot instance count exceeded; `bash deploy/aws.sh` prints the command" in printed
+
+
+@pytest.mark.slow
+def test_the_autoscaler_of_a_real_cluster_can_be_asked(one_gpu):
+    status = watch.get_cluster_status(ray.get_runtime_context().gcs_address)
+
+    assert list(status.failed_launches) == []
 
 
 @pytest.mark.slow
