@@ -49,9 +49,8 @@ def shards(
     The `meta` of an entry lists the clips that have views (`clips`), those that have none with the
     reason (`skipped`), and the number of frames of each clip (`frames`). `whole` are the shards of
     the whole pictures, of the same clips as those of `faces`: where a clip has no such view, its
-    whole picture takes the place, and `fallbacks` lists these clips too.
-
-    All views are made on the CPU, so that a machine with a GPU finds those of one without.
+    whole picture takes the place, and `fallbacks` lists these clips too. All views are made on the
+    CPU, so that machines with and without a GPU share them.
     """
     frontal = view.startswith("frontal")
     parts = {

@@ -73,16 +73,7 @@ def main(
     signals.handle(signals.interrupt)
     keep_to_allowed_cores()
     try:
-        if not timeline.parent.is_dir() or timeline.suffix not in SUFFIXES:
-            raise FerError(
-                f"--picture is {timeline}; it must end in {' or '.join(SUFFIXES)} and lie in a "
-                "folder that exists."
-            )
-        if path.resolve() in (timeline.resolve(), timeline.resolve().parent):
-            raise FerError(
-                f"{timeline} would be written over or among what is read; name another file with "
-                "--picture."
-            )
+        _check(timeline, path)
         prediction = predict(model_folder.load(model), path, cuts_given=faces == "found")
         draw(prediction, path.name, timeline)
     except FerError as error:
@@ -99,6 +90,23 @@ def main(
         raise typer.Exit(signals.INTERRUPTED) from None
     typer.echo(in_json(prediction) if as_json else text(prediction))
     typer.echo(f"timeline: {timeline}", err=True)
+
+
+def _check(timeline: Path, path: Path) -> None:
+    """Refuse a place for the timeline that cannot be written, or that holds what is read.
+
+    Raises: FerError that names the place.
+    """
+    if not timeline.parent.is_dir() or timeline.suffix not in SUFFIXES:
+        raise FerError(
+            f"--picture is {timeline}; it must end in {' or '.join(SUFFIXES)} and lie in a folder "
+            "that exists."
+        )
+    if path.resolve() in (timeline.resolve(), timeline.resolve().parent):
+        raise FerError(
+            f"{timeline} would be written over or among what is read; name another file with "
+            "--picture."
+        )
 
 
 def _run() -> int:

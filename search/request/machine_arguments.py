@@ -8,6 +8,8 @@ from typing import Annotated
 
 from typer import Option
 
+from fer_core.errors import FerError
+
 MACHINES, PLACES = "Machines", "Places"  # groups of --help
 _PLACE = "DIR|s3://..."
 
@@ -29,6 +31,17 @@ CpusPerTrial = Annotated[
         help="How many CPU cores each trial gets.",
     ),
 ]
+
+
+def check_gpus(gpus: float | None) -> None:
+    """Raise FerError where a trial is to get more than one GPU."""
+    if gpus is not None and gpus > 1:
+        raise FerError(
+            f"--gpus-per-trial is {gpus:g}; it must be at most 1: a trial trains on one GPU, and "
+            "more GPUs run more trials."
+        )
+
+
 GpusPerTrial = Annotated[
     float | None,
     Option(

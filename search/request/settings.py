@@ -16,7 +16,7 @@ from fer_core.config import Config, blocks_of
 from fer_core.errors import ConfigError, FerError, unknown
 from fer_core.storage import paths
 from fer_core.storage.paths import AnyPath, S3Path
-from search.request import own_files
+from search.request import machine_arguments, own_files
 from search.study.options import PLACES, SEALED, SYNTHETIC, Options
 
 if TYPE_CHECKING:  # these import NumPy, which takes 0.1 s: too long for --help
@@ -109,14 +109,10 @@ def options_of(arguments: Mapping[str, Any]) -> Options:
 def machines_of(arguments: Mapping[str, Any]) -> Machines:
     """Take what concerns the machines from the arguments of the command.
 
-    Raises: FerError if the time budget is not a time, or a trial is to get several GPUs.
+    Raises: FerError if the time budget is not a time.
     """
     values = {option.name: arguments[option.name] for option in fields(Machines)}
-    if (gpus := values["gpus_per_trial"] or 0) > 1:
-        raise FerError(
-            f"--gpus-per-trial is {gpus:g}; it must be at most 1: a trial trains on one GPU, and "
-            "more GPUs run more trials."
-        )
+    machine_arguments.check_gpus(values["gpus_per_trial"])
     if values["time_budget"] is not None:
         values["time_budget"] = seconds(values["time_budget"])
     return Machines(**values)
