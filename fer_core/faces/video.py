@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from av.error import FFmpegError
@@ -54,8 +54,8 @@ def frames(path: Path, offset: int | None = None) -> Iterator[Image]:
     elif kind == "animation":
         yield from (image for image, _ in moving_pictures(path))
     else:
-        for frame, aspect in _decode(path):
-            yield _rgb(path, frame, aspect)
+        for frame, shape in _decode(path):
+            yield _rgb(path, frame, shape)
 
 
 def times(path: Path, offset: int | None = None) -> Array:
@@ -136,9 +136,16 @@ def _read_folder(path: Path) -> Iterator[Image]:
     yield from map(read_image, files)
 
 
-def _decode(path: Path) -> Iterator[tuple[VideoFrame, Fraction]]:
-    """Decode the frames of a video that are shown, each with the width of its pixels."""
-    decoded, damaged, seconds = 0, 0, 0.0
+class _Shape(NamedTuple):
+    """How the frames of a video are shown: the width of a pixel, and the turn of the picture."""
+
+    aspect: Fraction
+    turn: tuple[int, int, int, int] | None  # (a, b, c, d): a pixel (p, q) goes to (ap+cq, bp+dq)
+
+
+def _decode(path: Path) -> Iterator[tuple[VideoFrame, _Shape]]:
+    """Decode the frames of a video that are shown, each with how it is shown."""
+    decoded, damaged, seconds, shape = 0, 0, 0.0, None
     try:
         with open_video(path) as container:
             stream = picture_of(container)
@@ -151,7 +158,8 @@ def _decode(path: Path) -> Iterator[tuple[VideoFrame, Fraction]]:
                 for frame in packet.decode():
                     decoded, damaged = decoded + 1, damaged + frame.is_corrupt
                     seconds = frame.time or seconds
-                    yield frame, aspect
+                    shape = shape or _Shape(aspect, _turn(frame))
+                    yield frame, shape
             if decoded == 0:
                 raise DataError(f"video {path} holds no frame.")
             if damaged > (1 - LEAST_YIELD) * decoded:
@@ -164,26 +172,36 @@ def _decode(path: Path) -> Iterator[tuple[VideoFrame, Fraction]]:
         ) from error
 
 
-def _rgb(path: Path, frame: VideoFrame, aspect: Fraction) -> Image:
+def _rgb(path: Path, frame: VideoFrame, shape: _Shape) -> Image:
     """Turn a frame into the picture that is shown; PyAV sees to its colours."""
-    width, height = shown_size(frame.width, frame.height, aspect)
+    width, height = shown_size(frame.width, frame.height, shape.aspect)
     try:
         pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
     except FFmpegError as error:
         raise DataError(f"video {path}: its colours cannot be read: {error.strerror}.") from error
-    return _turned(pixels, frame)
+    return _turned(pixels, shape)
 
 
-def _turned(pixels: Array, frame: VideoFrame) -> Image:
-    """Undo how the camera was held, and mirror what the file says is mirrored.
+def _turn(frame: VideoFrame) -> tuple[int, int, int, int] | None:
+    """Read the display matrix (a, b, u, c, d, v, x, y, w), ISO/IEC 14496-12, 8.3.2.3.
 
-    The matrix (a, b, u, c, d, v, x, y, w) brings a pixel (p, q) to (a p + c q, b p + d q), ISO/IEC
-    14496-12, 8.3.2.3. It is taken for the nearest one of quarter turns.
+    It is that of the whole video. If PyAV 18.1 is asked for it, it never frees the frame by itself.
     """
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
-        return pixels
+        return None
     a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()
+    return a, b, c, d
+
+
+def _turned(pixels: Array, shape: _Shape) -> Image:
+    """Undo how the camera was held, and mirror what the file says is mirrored.
+
+    The matrix is taken for the nearest one of quarter turns.
+    """
+    if shape.turn is None:
+        return pixels
+    a, b, c, d = shape.turn
     across, down = (c, b) if abs(a) + abs(d) < abs(b) + abs(c) else (a, d)
     turned = pixels if (across, down) == (a, d) else pixels.swapaxes(0, 1)
     turned = turned[:, ::-1] if across < 0 else turned
