@@ -22,9 +22,9 @@ from fer_core.faces import follow
 from fer_core.faces.landmarks import best_engine, closer
 from fer_core.storage.shared_store import SharedPlace
 from search.checkup import near_copies, splits
-from search.checkup.examination import examine
+from search.checkup.examination import Examined, examine
 from search.checkup.findings import findings
-from search.checkup.report import FaceCounts, Found, Report, SamePersonReport
+from search.checkup.report import FaceCounts, Found, NearCopyFindings, Report, SamePersonReport
 from search.planning import face_seconds
 from search.planning.face_seconds import Forecast
 from search.request import data, find_faces
@@ -32,6 +32,8 @@ from search.request.find_faces import Prepared
 from search.screen import findings_file, sides
 from search.screen.progress import Progress
 from search.study.options import SYNTHETIC, Options
+
+_MANY = 20_000  # images whose comparison is told before it begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ def check(request: Request, progress: Progress) -> Checked:
         workers=workers,
         progress=progress,
     )
-    near = near_copies.look(manifest, examined) if request.near_copies else None
+    near = _near_copies(manifest, examined, progress) if request.near_copies else None
     prepared = None if request.quick else _prepared(request, manifest, engine, progress)
     names = (clip.clip for clip in manifest.clips)
     found = Found(
@@ -106,6 +108,15 @@ def check(request: Request, progress: Progress) -> Checked:
     )
     report, falls_back = _report(request, manifest, found), found.missing == "fallback"
     return Checked(manifest, prepared, report, engine, falls_back, workers)
+
+
+def _near_copies(manifest: Manifest, examined: Examined, progress: Progress) -> NearCopyFindings:
+    """Look for near copies, and say so first where it takes long."""
+    if len(manifest.clips) >= _MANY:
+        progress.print(
+            f"comparing {len(manifest.clips)} images with each other; 100,000 take about 2 minutes"
+        )
+    return near_copies.look(manifest, examined)
 
 
 def _manifest(request: Request, progress: Progress) -> Manifest:

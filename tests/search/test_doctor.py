@@ -484,6 +484,14 @@ def test_what_becomes_of_pictures_without_a_face_decides_as_in_a_study(
     assert ("With --missing fallback" in report["because"]) == (not starts)
 
 
+def test_the_comparison_of_many_images_is_told_before_it_begins(doctor, photographs, monkeypatch):
+    monkeypatch.setattr("search.checkup.checkup._MANY", 20)
+
+    _, _, said = doctor(photographs, "--quick", "--json")
+
+    assert "comparing 20 images with each other" in said
+
+
 @pytest.mark.parametrize("arguments", [["--faces", "given"], ["--missing", "fallback"]])
 def test_a_picture_that_cannot_be_decoded_is_missing_whatever_becomes_of_faceless_ones(
     doctor, photographs, arguments
