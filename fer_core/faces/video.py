@@ -185,7 +185,8 @@ def _rgb(path: Path, frame: VideoFrame, shape: _Shape) -> Image:
 def _turn(frame: VideoFrame) -> tuple[int, int, int, int] | None:
     """Read the display matrix (a, b, u, c, d, v, x, y, w), ISO/IEC 14496-12, 8.3.2.3.
 
-    It is that of the whole video. If PyAV 18.1 is asked for it, it never frees the frame by itself.
+    It holds for the whole video: ask for it once. PyAV 18.1 keeps a frame that was asked in memory
+    until Python's garbage collector runs.
     """
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:

@@ -77,7 +77,10 @@ def predict(model: Model, path: Path, *, cuts_given: bool = False) -> Prediction
 
 
 def _windows(model: Model, places: Array, usable: Array, rate: float) -> tuple[Array, list[Array]]:
-    """Choose moments at equal intervals, and for each the usable frames of the window around it.
+    """Choose moments at equal intervals, and the frames that the model reads around each moment.
+
+    The frames are as far apart as in training. In place of an unusable one, the nearest usable one
+    is read.
 
     `places` (frames + 1,) and the moments are in mean frames, of which there are `rate` a second.
     """

@@ -178,7 +178,7 @@ def _rows(
     root: Path, table: Path, rules: Rules, paths: TablePaths
 ) -> Iterator[tuple[Path, Verdict]]:
     """Judge each row of a table. A row that is wrong is a clip that is left out."""
-    for line, row in tables.rows(table, rules.needed, rules.columns):
+    for line, row in tables.rows(table, rules.needed, rules.columns, with_faulty=True):
         place = f"{table.name}, line {line}"
         path = paths.find(row["path"]) if row["path"] else None
         authenticity = row.get("authenticity", "")

@@ -90,7 +90,7 @@ def likeness(table: Path, names: Sequence[str], rules: Rules) -> int:
 def _path_column(table: Path, names: Sequence[str]) -> str | None:
     """Name the column whose first cells name files; None if no column does."""
     paths = TablePaths(table.parent)
-    for _, row in islice(tables.rows(table, ()), _TRIED_ROWS):
+    for _, row in islice(tables.rows(table, (), with_faulty=True), _TRIED_ROWS):
         for name in filter(None, names):
             path = paths.find(row[name]) if row[name] else None
             if path is not None and path.is_file():

@@ -136,8 +136,6 @@ def _rows(
     paths = tables.paths(root, table, of_clip, deeper=False)  # files may be called by name alone
     found: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for number, row in tables.rows(table, [of_clip, of_subject]):
-        if row.fault is not None:
-            raise DataError(f"{table.name}, line {number}: {row.fault}.")
         path = paths.find(row[of_clip]) if row[of_clip] else None
         known = path is not None and path.exists()
         key = path.relative_to(root).as_posix() if path and known else row[of_clip]

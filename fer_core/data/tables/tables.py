@@ -88,13 +88,19 @@ class Row(dict[str, str]):
 
 
 def rows(
-    table: Path, columns: Sequence[str], renamed: Mapping[str, str] | None = None
+    table: Path,
+    columns: Sequence[str],
+    renamed: Mapping[str, str] | None = None,
+    *,
+    with_faulty: bool = False,
 ) -> Iterator[tuple[int, Row]]:
-    """Yield each row of a table with its line number. A cell that says "missing" is empty.
+    """Yield each row of a table with its line number; a cell with a word of MISSING is empty.
 
     `renamed` says what this table calls some of the columns: {"subject": "person_id"}.
 
-    Raises: DataError if one of these columns is missing.
+    `with_faulty`: yield rows with a `fault`, too, for a caller that looks at it.
+
+    Raises: DataError if one of these columns is missing, or at the first row with a fault.
     """
     theirs = {name: column_key(other) for name, other in (renamed or {}).items()}
     needed = [theirs.get(column, column) for column in columns]
@@ -103,7 +109,10 @@ def rows(
     with table.open(encoding=found.encoding, errors=LENIENT, newline="") as file:
         for number, (line, cells) in enumerate(records(file, found, len(names))):
             if number > found.head and any(whole := list(map(trimmed, cells))):
-                yield line, _row(names, whole, theirs)
+                row = _row(names, whole, theirs)
+                if row.fault is not None and not with_faulty:
+                    raise DataError(f"{table}, line {line}: {row.fault}.")
+                yield line, row
 
 
 def _row(names: Sequence[str], cells: Sequence[str], theirs: Mapping[str, str]) -> Row:
@@ -124,7 +133,7 @@ def paths(root: Path, table: Path, column: str, *, deeper: bool = True) -> Table
     `deeper`: its paths may also begin in a folder below that one.
     """
     found = TablePaths(root)
-    sample = islice(rows(table, [column]), _TRIED_ROWS)
+    sample = islice(rows(table, [column], with_faulty=True), _TRIED_ROWS)
     found.learn((row[column] for _, row in sample), deeper=deeper)
     return found
 

@@ -343,11 +343,8 @@ def write_cluster(tmp_path, monkeypatch):
     return write
 
 
-@pytest.mark.slow
-def test_a_long_wait_for_a_machine_is_printed_once_if_one_may_still_join(
-    one_gpu, write_cluster, journal, space, monkeypatch
-):
-    monkeypatch.setattr(watch, "LONG_SECONDS", 0.2)
+def watching_a_waiting_pack(journal, space, console):
+    """Watch a study whose first pack waits for a machine."""
     searcher = StudySearcher(
         journal,
         space,
@@ -356,9 +353,18 @@ def test_a_long_wait_for_a_machine_is_printed_once_if_one_may_still_join(
         on_finish=lambda result: None,
         most_members=lambda config: 1,
     )
-    console = Console(file=io.StringIO(), width=300)
     watching = watch.Watch(searcher, Progress(console=console))
     searcher.suggest("1")
+    return watching
+
+
+@pytest.mark.slow
+def test_a_long_wait_for_a_machine_is_printed_once_if_one_may_still_join(
+    one_gpu, write_cluster, journal, space, monkeypatch
+):
+    monkeypatch.setattr(watch, "LONG_SECONDS", 0.2)
+    console = Console(file=io.StringIO(), width=300)
+    watching = watching_a_waiting_pack(journal, space, console)
 
     for workers, lines in ((0, 0), (1, 1), (1, 1)):
         write_cluster(8, spot=workers)
@@ -385,17 +391,8 @@ def test_why_the_autoscaler_could_not_start_a_machine_is_printed_once(
         watch, "get_cluster_status", lambda address: ClusterStatus(failed_launches=[refused])
     )
     monkeypatch.setattr(watch, "_LAUNCH_SECONDS", 0.0)
-    searcher = StudySearcher(
-        journal,
-        space,
-        trials=2,
-        deadline=None,
-        on_finish=lambda result: None,
-        most_members=lambda config: 1,
-    )
     console = Console(file=io.StringIO(), width=300)
-    watching = watch.Watch(searcher, Progress(console=console))
-    searcher.suggest("1")
+    watching = watching_a_waiting_pack(journal, space, console)
     write_cluster(8, spot=1)
 
     for _ in range(3):

@@ -213,10 +213,13 @@ def test_the_likely_column_is_known_by_the_usual_words(column, names, likely):
     assert tables.likely(column, names) == likely
 
 
-def test_a_row_with_more_cells_than_columns_is_faulty_and_the_others_are_read(tmp_path):
+def test_a_row_with_more_cells_than_columns_is_refused_or_faulty_for_who_asks(tmp_path):
     (tmp_path / "t.csv").write_text("path,note,emotion\na,dark, left,joy\nb,ok,joy\nc,ok,joy,,\n")
 
-    rows = [row for _, row in tables.rows(tmp_path / "t.csv", ["path", "emotion"])]
+    columns = ["path", "emotion"]
+    with pytest.raises(DataError, match=r"t\.csv, line 2: the row has 4 cells"):
+        list(tables.rows(tmp_path / "t.csv", columns))
+    rows = [row for _, row in tables.rows(tmp_path / "t.csv", columns, with_faulty=True)]
 
     assert ["4 cells and the first line names 3" in (row.fault or "") for row in rows] == [
         True,
